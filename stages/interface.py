@@ -1,0 +1,84 @@
+"""What a stage is. Stages know nothing of Ray, files or the engine.
+
+A stage is a frozen dataclass whose fields are its configuration, with class attributes
+
+    name      its key in the configuration
+    version   integer, raised whenever its output changes for the same input and configuration
+    needs     columns it reads
+    adds      columns it adds (or fills)
+    edits     True if it changes or creates text
+    files     names of its fields that hold paths or URIs of models and lists; the engine hashes their
+              content into the fingerprint and gives workers a stage whose fields name local copies
+
+and it is one of two kinds. A *document stage* has `apply`. A *corpus stage* has `rounds`: the engine runs
+them in order and moves the rows between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+
+@runtime_checkable
+class Stage(Protocol):
+    name: ClassVar[str]
+    version: ClassVar[int]
+    needs: ClassVar[tuple[str, ...]]
+    adds: ClassVar[tuple[str, ...]]
+    edits: ClassVar[bool]
+    files: ClassVar[tuple[str, ...]]
+
+
+@runtime_checkable
+class DocumentStage(Stage, Protocol):
+    """Per document, and a pure function of it: the same row gives the same result in any batch."""
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Returns the rows in the same number and order, with columns added or replaced.
+
+        May add the columns of `stages.document.VERDICT` (all five or those it uses). It does not remove rows.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a corpus stage: a method called per batch of documents or per exchanged partition.
+
+    over='documents': `method(batch, received)` is called for every batch of the documents still alive, with
+        the columns `columns`, `handle` (uint64) and, if an earlier round sent rows to documents, the table
+        `received` of those addressed to this partition (else None). Results of the batches are concatenated.
+    over='exchange': `method(table)` is called once with everything routed to one partition, sorted by
+        (route, handle of origin order): partition order of the senders, then their row order.
+    send: where the returned rows go next.
+        'key'      to the partition that the uint64 column `route` falls in (equal routes meet; spread it evenly)
+        'one'      all to a single task
+        'document' back to the documents: the row's uint64 column `handle`
+    """
+
+    method: str
+    over: Literal["documents", "exchange"]
+    send: Literal["key", "one", "document"]
+    columns: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class CorpusStage(Stage, Protocol):
+    """Needs the whole corpus. The last round sends to 'document' a table of schema `DECISION`."""
+
+    def rounds(self) -> tuple[Round, ...]: ...
+
+
+DECISION = pa.schema(
+    [
+        pa.field("handle", pa.uint64(), nullable=False),
+        pa.field("keep", pa.bool_(), nullable=False),
+        pa.field("survivor", pa.binary(16), nullable=False),  # id of the document kept for this cluster
+        pa.field("size", pa.int64(), nullable=False),  # documents in the cluster
+        pa.field("quarantine", pa.bool_()),  # True: not dropped as a duplicate but quarantined
+    ]
+)
+"""One row for every document in a cluster of two or more, survivors included; no row: untouched."""
