@@ -1,0 +1,318 @@
+"""Every count that the rules need, from one pass over a document's UTF-8 bytes.
+
+    count(data, offsets) -> (rows, len(COUNTS)) int64
+
+Code points are classed by `utf8.table`; what depends on single characters is a histogram of classes, so a character
+costs one look-up and one increment. On the way words, lines and paragraphs are hashed (FNV-1a, 64 bits: Fowler, Noll,
+Vo) and their lengths noted; `repetition` counts what recurs. Units:
+
+    word       see `utf8`: a run without white space, or one letter of a script written without spaces
+    line       what stands between U+000A, white space at both ends removed (so CRLF is a line end); not blank
+    paragraph  a run of lines without a blank line between, joined by one new line each
+
+A signal is a ratio of two counts: that is `stages.signals`. Lines are compared as they are: nothing is lower-cased.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from kernels.text import phrases, repetition, utf8
+
+COUNTS = (
+    *("bytes", "characters", "letters", "digits", "spaces", "brackets", "plain", "hashes", "ellipses"),
+    *("url_characters", "pornographic_urls", "words", "word_characters", "longest_word", "measured_words"),
+    *("measured_characters", "alpha_words", "symbol_words", "stop_words", "stop_word_occurrences", "total_lines"),
+    *("line_breaks", "lines", "line_characters", "short_lines", "bullet_lines", "bullet_or_dash_lines"),
+    *("ellipsis_lines", "stopped_lines", "unended_lines", "paragraphs", "paragraph_characters"),
+    *("boilerplate_paragraphs", "duplicate_lines", "duplicate_line_characters", "duplicate_paragraphs"),
+    "duplicate_paragraph_characters",
+    *(f"top_{n}_gram_characters" for n in repetition.TOP_GRAMS),
+    *(f"duplicate_{n}_gram_characters" for n in repetition.DUPLICATE_GRAMS),
+)
+"""Columns of `count`. What is not plain from its name:
+
+plain                   ASCII letters and digits, new lines, ? ! , .
+hashes, ellipses        "#"; "..." (runs cut into threes) and U+2026
+url_characters          in matches of https?:// and one or more of ! $ to _ a to z; `pornographic_urls`: those with "porn"
+measured_words          words of scripts that limits in letters of English fit (`utf8.UNMEASURED_BLOCKS` tells the
+measured_characters     others) and their characters; both 0 where these are fewer than half of the words
+symbol_words            words that are an ellipsis (`phrases.ELLIPSES`) or more than half "#"
+stop_words              how many of `STOP_WORDS` occur; `stop_word_occurrences`: words that are one of them
+total_lines             lines as an editor counts them, blank ones too; `line_breaks`: U+000A
+short_lines             lines of at most 30 characters
+stopped_lines           lines, or 0 where over half of the letters are of scripts without a full stop
+unended_lines           of those, the ones that end in none of `utf8.END_MARKS`
+boilerplate_paragraphs  with one of `phrases.PHRASES`; all of them if "lorem ipsum" occurs
+"""
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+"""Rae et al. 2021, A1.1. A word counts if it is equal, in lower case and without punctuation."""
+
+SHORT_LINE = 30  # characters; Penedo et al. 2024 (FineWeb), section 3.4
+
+_FNV_BASIS = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
+_HIGH = np.uint64(32)
+
+
+def _fnv(word: str) -> int:
+    value = int(_FNV_BASIS)
+    for byte in word.encode():
+        value = (value ^ byte) * int(_FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+_STOP_HASHES = np.array([_fnv(word) for word in STOP_WORDS], np.uint64)
+_ELLIPSIS_HASHES = np.array([_fnv(word) for word in phrases.ELLIPSES], np.uint64)
+
+_COLON, _DOT, _PHRASE = 1 << 16, 1 << 17, 1 << 18  # bytes that may start more than a word, beside utf8's flags
+_MORE = _COLON | _DOT | _PHRASE
+
+# Columns as constants that Numba can see.
+_ELLIPSES, _URL_CHARACTERS, _PORN = (COUNTS.index(name) for name in ("ellipses", "url_characters", "pornographic_urls"))
+_WORDS, _LONGEST, _MEASURED = (COUNTS.index(name) for name in ("words", "longest_word", "measured_words"))
+_MEASURED_CHARACTERS, _ALPHA = (COUNTS.index(name) for name in ("measured_characters", "alpha_words"))
+_SYMBOLS, _STOPS, _STOP_OCCURRENCES = (
+    COUNTS.index(name) for name in ("symbol_words", "stop_words", "stop_word_occurrences")
+)
+_LINES, _LINE_CHARACTERS, _SHORT = (COUNTS.index(name) for name in ("lines", "line_characters", "short_lines"))
+_BULLETS, _LISTS = (COUNTS.index(name) for name in ("bullet_lines", "bullet_or_dash_lines"))
+_BROKEN, _STOPPED, _UNENDED = (COUNTS.index(name) for name in ("ellipsis_lines", "stopped_lines", "unended_lines"))
+_PARAGRAPHS, _PARAGRAPH_CHARACTERS = (COUNTS.index(name) for name in ("paragraphs", "paragraph_characters"))
+_BOILERPLATE, _DUPLICATE_LINES = (COUNTS.index(name) for name in ("boilerplate_paragraphs", "duplicate_lines"))
+_DUPLICATE_PARAGRAPHS, _GRAMS = (COUNTS.index(name) for name in ("duplicate_paragraphs", "top_2_gram_characters"))
+_TOTAL_LINES, _LINE_BREAKS = (COUNTS.index(name) for name in ("total_lines", "line_breaks"))
+
+
+def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Counts per document.
+
+    data: (bytes,) uint8, valid UTF-8 (a broken byte counts as U+FFFD). offsets: (rows + 1,) int64, ascending.
+    Returns (rows, len(COUNTS)) int64.
+    """
+    table = utf8.table()
+    return _count(data, offsets, table.index, *_with_byte_flags(table))
+
+
+def _with_byte_flags(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
+    """(classes, flags) in which ASCII bytes that start a URL, an ellipsis or a phrase have classes of their own."""
+    classes, flags = table.classes.copy(), [int(value) for value in table.flags]
+    for byte in range(128):
+        value = flags[classes[0, byte]]
+        value |= _COLON * (byte == ord(":")) | _DOT * (byte == ord(".")) | _PHRASE * int(phrases.IS_ANCHOR[byte])
+        if value not in flags:
+            flags.append(value)
+        classes[0, byte] = flags.index(value)
+    return classes, np.array(flags, np.int64)
+
+
+@numba.njit(cache=True)
+def _count(data, offsets, index, classes, flags):
+    rows = len(offsets) - 1
+    out = np.zeros((rows, len(COUNTS)), np.int64)
+    seen = np.zeros(len(flags), np.int64)
+    word_hashes, word_lengths = np.empty(1 << 12, np.uint64), np.empty(1 << 12, np.int64)
+    line_hashes, line_lengths = np.empty(1 << 8, np.uint64), np.empty(1 << 8, np.int64)
+    part_hashes, part_lengths = np.empty(1 << 8, np.uint64), np.empty(1 << 8, np.int64)
+    keys, slots, generation = np.empty(1 << 12, np.uint64), np.zeros(1 << 13, np.int64), 1
+    for row in range(rows):
+        begin, end = offsets[row], offsets[row + 1]
+        if begin == end:
+            continue
+        c = out[row]
+        seen[:] = 0
+        words, lines, parts, characters = 0, 0, 0, 0
+        word_length, word_begin, word_flags, word_signs, unspaced = 0, begin, 0, 0, False
+        word_hash, gap_hash, line_hash, part_hash = _FNV_BASIS, _FNV_BASIS, _FNV_BASIS, _FNV_BASIS
+        line_open, line_begin, line_end, line_first, line_last = False, begin, begin, 0, 0
+        line_from, line_to, part_length = 0, 0, 0  # in characters
+        boilerplate, lorem = False, False
+        dots_end, url_end = begin, begin
+        i = begin
+        while i <= end:
+            if i == end:  # after the last byte stands a new line that is not counted
+                width, f = 1, utf8.SPACE | utf8.NEWLINE
+            else:
+                code, width = np.int64(data[i]), 1
+                if code < 0x80:
+                    k = classes[0, code]
+                else:
+                    code, width = utf8.decode(data, i, end)
+                    k = classes[index[code >> 8], code & 255]
+                seen[k] += 1
+                f = flags[k]
+
+            if word_length and (f & (utf8.SPACE | utf8.UNSPACED) or (unspaced and f & utf8.ALNUM)):
+                if words == len(word_hashes):
+                    word_hashes, word_lengths = _longer(word_hashes), _longer(word_lengths)
+                word_hashes[words], word_lengths[words] = word_hash, word_length
+                words += 1
+                _end_word(c, word_hash, word_length, i - word_begin, word_flags, word_signs)
+                line_hash = _fold(_fold(line_hash, gap_hash), word_hash)
+                gap_hash = _FNV_BASIS
+                word_length = 0
+
+            if not f & utf8.SPACE:
+                if word_length == 0:
+                    word_begin, word_flags, word_signs, word_hash = i, 0, 0, _FNV_BASIS
+                    unspaced = f & utf8.UNSPACED != 0
+                    if not line_open:
+                        line_open, line_begin, line_from, line_first = True, i, characters, f
+                        line_hash, gap_hash = _FNV_BASIS, _FNV_BASIS
+                word_length += 1
+                word_flags |= f
+                word_signs += (f & utf8.HASH) != 0
+                for b in range(i, i + width):
+                    word_hash = (word_hash ^ np.uint64(data[b])) * _FNV_PRIME
+                line_end, line_to, line_last = i + width, characters + 1, f
+                if f & _MORE:
+                    if f & _COLON and i >= url_end:
+                        url_end = _end_of_url(data, i, begin, end, c)
+                    elif f & _DOT and i >= dots_end and i + 2 < end and data[i + 1] == 46 and data[i + 2] == 46:
+                        c[_ELLIPSES] += 1
+                        dots_end = i + 3
+                    elif f & _PHRASE:
+                        phrase = phrases.phrase_at(data, i, begin, end)
+                        boilerplate |= phrase >= 0
+                        lorem |= phrase == phrases.LOREM_IPSUM
+            elif not f & utf8.NEWLINE:
+                for b in range(i, i + width):
+                    gap_hash = (gap_hash ^ np.uint64(data[b])) * _FNV_PRIME
+            else:
+                if line_open:
+                    if lines == len(line_hashes):
+                        line_hashes, line_lengths = _longer(line_hashes), _longer(line_lengths)
+                    line_hashes[lines], line_lengths[lines] = line_hash, line_to - line_from
+                    lines += 1
+                    _end_line(c, data, line_begin, line_end, line_first, line_last, line_to - line_from)
+                    part_length += line_to - line_from + (part_length > 0)
+                    part_hash = _fold(part_hash, line_hash)
+                if part_length and (i == end or not line_open):
+                    if parts == len(part_hashes):
+                        part_hashes, part_lengths = _longer(part_hashes), _longer(part_lengths)
+                    part_hashes[parts], part_lengths[parts] = part_hash, part_length
+                    parts += 1
+                    c[_PARAGRAPH_CHARACTERS] += part_length
+                    c[_BOILERPLATE] += boilerplate
+                    part_length, part_hash, boilerplate = 0, _FNV_BASIS, False
+                line_open = False
+            characters += 1
+            i += width
+
+        c[_WORDS], c[_LINES], c[_PARAGRAPHS] = words, lines, parts
+        if lorem:
+            c[_BOILERPLATE] = parts
+        _sum_classes(c, seen, flags, end - begin)
+        c[_TOTAL_LINES] = c[_LINE_BREAKS] + (data[end - 1] != 10)
+        if len(slots) < repetition.table_size(words):  # there are at least as many words as lines or paragraphs
+            slots, generation = np.zeros(repetition.table_size(words), np.int64), 1
+            keys = np.empty(words, np.uint64)
+        repetition.grams(word_hashes, word_lengths, words, slots, generation, keys, c[_GRAMS:])
+        generation += 10
+        d = repetition.duplicates(line_hashes, line_lengths, lines, slots, generation, keys)
+        c[_DUPLICATE_LINES], c[_DUPLICATE_LINES + 1] = d
+        d = repetition.duplicates(part_hashes, part_lengths, parts, slots, generation + 1, keys)
+        c[_DUPLICATE_PARAGRAPHS], c[_DUPLICATE_PARAGRAPHS + 1] = d
+        generation += 2
+    return out
+
+
+@numba.njit(cache=True)
+def _end_word(c, word_hash, length, size, flags, signs):
+    """length in characters, size in bytes, flags: of its characters, or-ed; signs: how many are #."""
+    c[_LONGEST] = max(c[_LONGEST], length)
+    if not flags & utf8.UNMEASURED:
+        c[_MEASURED] += 1
+        c[_MEASURED_CHARACTERS] += length
+    if flags & utf8.LETTER:
+        c[_ALPHA] += 1
+        if 2 <= size <= 4:
+            for s in range(len(_STOP_HASHES)):
+                if word_hash == _STOP_HASHES[s]:
+                    c[_STOP_OCCURRENCES] += 1
+                    c[_STOPS] |= 1 << s
+    if signs * 2 > length:
+        c[_SYMBOLS] += 1
+    elif length <= 5 and not flags & utf8.LETTER:
+        for s in range(len(_ELLIPSIS_HASHES)):
+            if word_hash == _ELLIPSIS_HASHES[s]:
+                c[_SYMBOLS] += 1
+
+
+@numba.njit(cache=True)
+def _end_line(c, data, begin, end, first, last, length):
+    """first, last: flags of its first and last character; length in characters."""
+    c[_LINE_CHARACTERS] += length
+    c[_SHORT] += length <= SHORT_LINE
+    c[_BULLETS] += first & utf8.BULLET != 0
+    c[_LISTS] += first & (utf8.BULLET | utf8.DASH) != 0
+    c[_UNENDED] += last & utf8.END == 0
+    c[_BROKEN] += phrases.ends_with_ellipsis(data, begin, end)
+
+
+@numba.njit(cache=True)
+def _end_of_url(data, colon, begin, end, c):
+    """Counts the URL whose ":" stands at `colon` and returns where it ends; `colon` if there is none."""
+    start = colon - 4 if colon == begin or data[colon - 1] != 115 else colon - 5  # https or http
+    if start < begin or colon + 3 >= end or data[colon + 1] != 47 or data[colon + 2] != 47:
+        return colon
+    if data[start] != 104 or data[start + 1] != 116 or data[start + 2] != 116 or data[start + 3] != 112:
+        return colon
+    i = colon + 3
+    porn = False
+    while i < end and (data[i] == 33 or 36 <= data[i] <= 95 or 97 <= data[i] <= 122):
+        i += 1
+        if data[i - 1] | 32 == 110:  # n, of porn; what stands before "://" cannot complete it
+            porn |= data[i - 2] | 32 == 114 and data[i - 3] | 32 == 111 and data[i - 4] | 32 == 112
+    if i == colon + 3:
+        return colon
+    c[_URL_CHARACTERS] += i - start
+    c[_PORN] += porn
+    return i
+
+
+@numba.njit(cache=True)
+def _sum_classes(c, seen, flags, size):
+    """The counts that are sums over classes of characters, and those that are void where a script makes them so."""
+    c[0] = size
+    no_stop = 0
+    for k in range(len(flags)):
+        f, n = flags[k], seen[k]
+        c[1] += n
+        c[2] += n * (f & utf8.LETTER != 0)
+        c[3] += n * (f & utf8.DIGIT != 0)
+        c[4] += n * (f & utf8.SPACE != 0)
+        c[5] += n * (f & utf8.BRACKET != 0)
+        c[6] += n * (f & utf8.PLAIN != 0)
+        c[7] += n * (f & utf8.HASH != 0)
+        c[8] += n * (f & utf8.ELLIPSIS != 0)
+        c[_LINE_BREAKS] += n * (f & utf8.NEWLINE != 0)
+        no_stop += n * (f & utf8.UNSTOPPED != 0)
+    c[_WORDS + 1] = c[1] - c[4]
+    c[_STOPPED] = c[_LINES]
+    if no_stop * 2 > c[2]:
+        c[_STOPPED], c[_UNENDED] = 0, 0
+    if c[_MEASURED] * 2 < c[_WORDS]:
+        c[_MEASURED], c[_MEASURED_CHARACTERS] = 0, 0
+    bits, c[_STOPS] = c[_STOPS], 0
+    while bits:
+        bits &= bits - 1
+        c[_STOPS] += 1
+
+
+@numba.njit(cache=True)
+def _fold(hashed, value):
+    """A hash of a sequence of hashes, one at a time."""
+    mixed = (hashed ^ value) * _GOLDEN
+    return mixed ^ (mixed >> _HIGH)
+
+
+@numba.njit(cache=True)
+def _longer(array):
+    """The same array with as much room again."""
+    doubled = np.empty(2 * len(array), array.dtype)
+    doubled[: len(array)] = array
+    return doubled

@@ -1,0 +1,86 @@
+"""Counting documents and bytes so that nothing can be lost unseen.
+
+For every stage of every task
+
+    documents: in + split = kept + merged + dropped + quarantined
+    bytes:     in + added = kept + edited_away + dropped + quarantined
+
+Bytes are UTF-8 bytes of text (of the raw page before extraction). `check` raises where an identity does not hold;
+`check_chain` where a stage did not take in what the one before it kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+class AccountingError(RuntimeError):
+    """Documents or bytes were lost or made up: the run stops."""
+
+
+@dataclass
+class Counts:
+    documents_in: int = 0
+    split: int = 0
+    kept: int = 0
+    merged: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+    bytes_in: int = 0
+    bytes_added: int = 0
+    bytes_kept: int = 0
+    bytes_edited_away: int = 0
+    bytes_dropped: int = 0
+    bytes_quarantined: int = 0
+    rules: dict[str, list[int]] = field(default_factory=dict)
+    """First failing rule or quarantine reason -> [documents, bytes]."""
+
+    def add(self, other: Counts) -> None:
+        for f in fields(self):
+            if f.name != "rules":
+                setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+        for rule, (documents, size) in other.rules.items():
+            self.count_rule(rule, documents, size)
+
+    def count_rule(self, rule: str, documents: int, size: int) -> None:
+        entry = self.rules.setdefault(rule, [0, 0])
+        entry[0] += documents
+        entry[1] += size
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "rules": dict(sorted(self.rules.items()))}
+
+    @staticmethod
+    def total(parts: Iterable[Counts]) -> Counts:
+        result = Counts()
+        for part in parts:
+            result.add(part)
+        return result
+
+
+def check(stage: str, partition: int, counts: Counts) -> None:
+    c = counts
+    if c.documents_in + c.split != c.kept + c.merged + c.dropped + c.quarantined:
+        raise AccountingError(
+            f"{stage}, partition {partition}: {c.documents_in} documents in + {c.split} split, but {c.kept} kept "
+            f"+ {c.merged} merged + {c.dropped} dropped + {c.quarantined} quarantined; the run is stopped, "
+            "nothing after this step was built from it"
+        )
+    if c.bytes_in + c.bytes_added != c.bytes_kept + c.bytes_edited_away + c.bytes_dropped + c.bytes_quarantined:
+        raise AccountingError(
+            f"{stage}, partition {partition}: {c.bytes_in} bytes in + {c.bytes_added} added, but {c.bytes_kept} kept "
+            f"+ {c.bytes_edited_away} edited away + {c.bytes_dropped} dropped + {c.bytes_quarantined} quarantined; "
+            "the run is stopped, nothing after this step was built from it"
+        )
+
+
+def check_chain(partition: int | str, chain: list[tuple[str, Counts]]) -> None:
+    """Each stage must take in, in documents and bytes, what the one before it kept."""
+    for (before, first), (after, second) in zip(chain, chain[1:], strict=False):
+        if (first.kept, first.bytes_kept) != (second.documents_in, second.bytes_in):
+            raise AccountingError(
+                f"partition {partition}: {before} kept {first.kept} documents of {first.bytes_kept} bytes, but {after} "
+                f"took in {second.documents_in} of {second.bytes_in}; the run is stopped, nothing after this step was built"
+            )

@@ -1,0 +1,208 @@
+"""Files of a task, its manifest, and the sealed step.
+
+A task writes files under attempt-unique names through `Output` and returns a `Manifest`. The driver commits it:
+`work/<step>-<fingerprint>/tasks/<index>.json`, created only if absent. When all tasks are in, the step is sealed by
+one `step.parquet` with a row per task, and reruns read only that. Workers never commit, so an orphaned task can
+leave files but never a manifest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.accounting import Counts
+from pipeline.store import HashingFile, Store
+
+COMPRESSION = "zstd"
+COMPRESSION_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class File:
+    """One committed file: `role` is what it is to the steps that read it, `path` is below the output's root."""
+
+    role: str
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    index: int
+    files: tuple[File, ...]
+    counts: dict[str, Counts]
+    stats: dict[str, Any]
+
+    def file(self, role: str) -> File | None:
+        return next((file for file in self.files if file.role == role), None)
+
+    def roles(self, prefix: str) -> list[File]:
+        return [file for file in self.files if file.role.startswith(prefix)]
+
+    def to_json(self) -> bytes:
+        return json.dumps(
+            {
+                "index": self.index,
+                "files": [asdict(file) for file in self.files],
+                "counts": {stage: counts.to_dict() for stage, counts in self.counts.items()},
+                "stats": self.stats,
+            },
+            ensure_ascii=False,
+        ).encode()
+
+    @staticmethod
+    def from_json(content: bytes | str) -> Manifest:
+        value = json.loads(content)
+        return Manifest(
+            value["index"],
+            tuple(File(**file) for file in value["files"]),
+            {stage: Counts(**counts) for stage, counts in value["counts"].items()},
+            value["stats"],
+        )
+
+
+@dataclass
+class Output:
+    """What a running task writes to. Names carry the attempt, so two attempts never share a file."""
+
+    store: Store
+    folder: str
+    index: int
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    files: list[File] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self, role: str, suffix: str) -> Iterator[HashingFile]:
+        """A binary file; it becomes part of the manifest when the block ends without an exception.
+
+        The block sets `.rows` on the yielded file where rows mean something.
+        """
+        name = role.replace("/", "-")
+        path = f"{self.folder}/files/{name}-{self.index:05d}-{len(self.files):03d}-{self.attempt}{suffix}"
+        with self.store.open_output(path) as sink:
+            file = HashingFile(sink)
+            file.rows = 0  # type: ignore[attr-defined]
+            yield file
+        rows = int(file.rows)  # type: ignore[attr-defined]
+        self.files.append(File(role, path, rows, file.bytes, file.digest.hexdigest()))
+
+    @contextmanager
+    def parquet(self, role: str, schema: pa.Schema) -> Iterator[ParquetOutput]:
+        with self.open(role, ".parquet") as file, ParquetOutput(file, schema) as writer:
+            yield writer
+            file.rows = writer.rows  # type: ignore[attr-defined]
+
+    def table(self, role: str, table: pa.Table) -> None:
+        with self.parquet(role, table.schema) as writer:
+            writer.write(table)
+
+    def manifest(self, stats: Mapping[str, Any]) -> Manifest:
+        return Manifest(self.index, tuple(self.files), self.counts, dict(stats))
+
+
+class ParquetOutput:
+    """A Parquet file written row group by row group, each group being one call of `write`."""
+
+    def __init__(self, sink: Any, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.rows = 0
+        self.writer = pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"),
+            schema,
+            compression=COMPRESSION,
+            compression_level=COMPRESSION_LEVEL,
+            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)],
+            write_statistics=False,
+            store_schema=True,
+        )
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        if rows.num_rows == 0:
+            return
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        self.writer.write_table(table.select(self.schema.names).cast(self.schema), row_group_size=table.num_rows)
+        self.rows += table.num_rows
+
+    def __enter__(self) -> ParquetOutput:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.writer.close()
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A finished step: one manifest per task, in order of the tasks; None where a failed task was allowed."""
+
+    name: str
+    fingerprint: str
+    folder: str
+    manifests: tuple[Manifest | None, ...]
+    seconds: float = 0.0
+    reused: int = 0
+    """Tasks that were found committed."""
+
+    def counts(self) -> dict[str, Counts]:
+        """Totals over all tasks, by stage in the order of the first task."""
+        result: dict[str, Counts] = {}
+        for manifest in self.manifests:
+            for stage, counts in manifest.counts.items() if manifest else ():
+                result.setdefault(stage, Counts()).add(counts)
+        return result
+
+    def done(self) -> Iterator[tuple[int, Manifest]]:
+        return ((i, manifest) for i, manifest in enumerate(self.manifests) if manifest is not None)
+
+
+class StepFolder:
+    """`work/<name>-<fingerprint>` on the output's store."""
+
+    def __init__(self, store: Store, name: str, fingerprint: str) -> None:
+        self.store = store
+        self.name = name
+        self.fingerprint = fingerprint
+        self.folder = f"work/{name.replace('/', '-')}-{fingerprint[:16]}"
+
+    def sealed(self) -> list[Manifest] | None:
+        """The manifests of a sealed step, or None."""
+        path = f"{self.folder}/step.parquet"
+        if not self.store.exists(path):
+            return None
+        table = pq.read_table(io.BytesIO(self.store.read(path)))
+        return [Manifest.from_json(value) for value in table.column("manifest").to_pylist()]
+
+    def committed(self) -> dict[int, Manifest]:
+        manifests = [Manifest.from_json(self.store.read(p)) for p in self.store.list(f"{self.folder}/tasks")]
+        return {manifest.index: manifest for manifest in manifests}
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Commits a task's result; where another attempt was first, that one counts."""
+        path = f"{self.folder}/tasks/{manifest.index:07d}.json"
+        if self.store.create(path, manifest.to_json()):
+            return manifest
+        return Manifest.from_json(self.store.read(path))
+
+    def seal(self, manifests: list[Manifest]) -> None:
+        table = pa.table(
+            {
+                "index": pa.array([m.index for m in manifests], pa.int64()),
+                "rows": pa.array([sum(f.rows for f in m.files) for m in manifests], pa.int64()),
+                "bytes": pa.array([sum(f.bytes for f in m.files) for m in manifests], pa.int64()),
+                "manifest": pa.array([m.to_json().decode() for m in manifests], pa.large_string()),
+            }
+        )
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression=COMPRESSION)
+        self.store.create(f"{self.folder}/step.parquet", buffer.getvalue())

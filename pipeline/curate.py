@@ -1,0 +1,179 @@
+"""Writes `curated/`: the one time that text is moved.
+
+A sending task reads a partition's alive documents, runs the late editing stages and sends rows by *bucket*: a
+(domain, language) group, cut into slices of about `partition_bytes` along the order of partitions. A receiving task
+writes the files of some buckets. Order within a file: partition, then row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.chain import library_versions, localise, run_stage, stage_identity, stage_resources
+from pipeline.commit import File, Sealed
+from pipeline.engine import Engine, Task
+from pipeline.exchange import merged, receive_table, send
+from pipeline.first_pass import group_name
+from pipeline.ledger import Ledger
+from pipeline.selection import Corpus, PartitionFiles
+from stages.document import CURATED, DOCUMENT
+from stages.interface import DocumentStage
+
+VERSION = 1
+ROW_GROUP_BYTES = 16_000_000
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One file of `curated/`: a slice of a (domain, language) group."""
+
+    group: str
+    slice: int
+    bytes: int
+
+    @property
+    def path(self) -> str:
+        return f"{self.group}/part-{self.slice:05d}.parquet"
+
+
+def buckets(corpus: Corpus, partition_bytes: int) -> tuple[list[Bucket], list[dict[str, int]]]:
+    """The buckets sorted by (group, slice), and for every partition: group → index of its bucket."""
+    by_group: dict[str, list[tuple[int, int]]] = {}
+    manifests = corpus.last().manifests
+    for partition, manifest in enumerate(manifests):
+        for group, (_, size) in manifest.stats["groups"].items() if manifest else ():
+            by_group.setdefault(group, []).append((partition, size))
+    result: list[Bucket] = []
+    places: list[dict[str, int]] = [{} for _ in manifests]
+    for group in sorted(by_group):
+        written = 0
+        current = -1
+        for partition, size in by_group[group]:
+            if written // partition_bytes != current:
+                current = written // partition_bytes
+                result.append(Bucket(group, current, 0))
+            places[partition][group] = len(result) - 1
+            last = result[-1]
+            result[-1] = Bucket(group, last.slice, last.bytes + size)
+            written += size
+    return result, places
+
+
+@dataclass(frozen=True)
+class Curating:
+    stages: tuple[DocumentStage, ...]
+    resources: dict[str, tuple[str, bytes]]
+    seed: int
+
+
+def curate(
+    engine: Engine,
+    corpus: Corpus,
+    stages: Sequence[DocumentStage],
+    *,
+    seed: int,
+    partition_bytes: int,
+    max_segments: int,
+) -> Sealed:
+    """Two steps; the second's files have roles `curated/<group>/part-NNNNN.parquet`."""
+    resources = stage_resources(stages)
+    planned, places = buckets(corpus, partition_bytes)
+    identity = {
+        "version": VERSION,
+        "stages": [stage_identity(stage, resources) for stage in stages],
+        "partition_bytes": partition_bytes,
+        "libraries": library_versions(),
+    }
+    payloads = list(zip(corpus.payloads(), places, strict=True))
+    sent = engine.step(
+        "curate.send",
+        send_partition,
+        payloads,
+        identity={**identity, "seed": seed},
+        upstream=corpus.upstream,
+        shared=Curating(tuple(stages), resources, seed),
+    )
+    paths = merged(engine, sent, max(1, len(planned)), max_segments)
+    tasks: list[list[tuple[int, Bucket, list[str]]]] = []
+    room = 0
+    for index, bucket in enumerate(planned):
+        if not tasks or bucket.bytes > room:
+            tasks.append([])
+            room = partition_bytes
+        tasks[-1].append((index, bucket, paths[index]))
+        room -= bucket.bytes
+    return engine.step("curate", write_buckets, tasks, identity=identity, upstream=[*corpus.upstream, sent])
+
+
+def send_partition(task: Task) -> None:
+    work: Curating = task.shared
+    files: PartitionFiles | None
+    files, places = task.payload
+    if files is None:
+        return
+    stages = localise(work.stages, work.resources)
+    ledger = Ledger(task.output, task.index, work.seed)
+    alive, cluster = files.state(task.store)
+    extra = [name for stage in stages for name in stage.needs if name not in DOCUMENT.names]
+    parts = []
+    for table, rows in files.batches(task.store, [*DOCUMENT.names, *extra], alive, task.index):
+        own = pc.coalesce(cluster.take(pa.array(rows)), table.column("id").combine_chunks())
+        table = table.append_column("cluster", own)
+        for stage in stages:
+            table = run_stage(stage, table, task.counts(stage.name), ledger)
+        parts.append(table.select(CURATED.names).cast(CURATED))
+    ledger.close()
+    if not parts:
+        return
+    table = pa.concat_tables(parts)
+    pairs = table.select(["domain", "language"]).combine_chunks()
+    key = pc.binary_join_element_wise(
+        pc.fill_null(pairs.column("domain"), ""), pc.fill_null(pairs.column("language"), ""), "\0"
+    )
+    coded = key.combine_chunks().dictionary_encode()
+    named = [group_name(*(part or None for part in name.split("\0"))) for name in coded.dictionary.to_pylist()]
+    bucket = np.array([places[name] for name in named], np.int64)[coded.indices.to_numpy()]
+    send(task.output, table, bucket)
+
+
+def write_buckets(task: Task) -> dict[str, Any]:
+    stats: dict[str, Any] = {}
+    counts = task.counts("curate")
+    for index, bucket, paths in task.payload:
+        table = receive_table(task.store, paths, index)
+        if table is None:
+            continue
+        size = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
+        with task.output.parquet(f"curated/{bucket.path}", CURATED) as writer:
+            for first, end in row_groups(size, ROW_GROUP_BYTES):
+                writer.write(table.slice(first, end - first))
+        counts.documents_in += table.num_rows
+        counts.kept += table.num_rows
+        counts.bytes_in += int(size.sum())
+        counts.bytes_kept += int(size.sum())
+        domain, language = bucket.group.split("/", 1)
+        entry = stats.setdefault(bucket.group, {"domain": domain, "language": language, "documents": 0, "bytes": 0})
+        entry["documents"] += table.num_rows
+        entry["bytes"] += int(size.sum())
+    return {"groups": stats}
+
+
+def row_groups(size: np.ndarray, group_bytes: int) -> list[tuple[int, int]]:
+    """Bounds of runs of rows of about `group_bytes` each."""
+    if not len(size):
+        return []
+    place = (np.cumsum(size) - size) // group_bytes
+    starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1]))).tolist()
+    return list(zip(starts, [*starts[1:], len(size)], strict=True))
+
+
+def curated_files(curated: Sealed) -> list[File]:
+    """All files of `curated/` in sorted order."""
+    files = [file for _, manifest in curated.done() for file in manifest.roles("curated/")]
+    return sorted(files, key=lambda file: file.role)

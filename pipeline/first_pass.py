@@ -1,0 +1,147 @@
+"""The first pass: read → extract → language → line edits → signals, one task a partition.
+
+Writes `documents` (text and columns of all documents that are still there), `signals` (every numeric column, aligned
+with it row by row) and the ledger rows of what left on the way. Everything after it decides on signals and keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.chain import library_versions, localise, run_stage, sizes, stage_identity, stage_resources, take_out
+from pipeline.commit import ParquetOutput, Sealed
+from pipeline.engine import Engine, Task
+from pipeline.inventory import FileEntry
+from pipeline.ledger import Ledger
+from pipeline.partition import Partition
+from pipeline.readers import read
+from pipeline.readers.source import SourceSpec
+from stages.document import DOCUMENT, RAW
+from stages.interface import DocumentStage
+
+VERSION = 1
+DOCUMENTS = "documents"
+SIGNALS = "signals"
+STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
+IDENTIFYING = ("id", "source", "path", "record", "domain", "category", "language", "url", "text_bytes")
+"""Columns that `signals/` repeats, so that it can be read alone."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    sources: tuple[SourceSpec, ...]
+    stages: tuple[DocumentStage, ...]
+    resources: dict[str, tuple[str, bytes]]
+    seed: int
+    max_document_bytes: int
+
+
+def first_pass(
+    engine: Engine,
+    sources: Sequence[SourceSpec],
+    inventory: Sequence[FileEntry],
+    partitions: Sequence[Partition],
+    stages: Sequence[DocumentStage],
+    *,
+    seed: int,
+    max_document_bytes: int,
+) -> Sealed:
+    resources = stage_resources(stages)
+    identity = {
+        "version": VERSION,
+        "libraries": library_versions(),
+        "sources": [spec.identity() for spec in sources],
+        "inventory": [entry.identity() for entry in inventory],
+        "partitions": [partition.identity() for partition in partitions],
+        "stages": [stage_identity(stage, resources) for stage in stages],
+        "seed": seed,
+        "max_document_bytes": max_document_bytes,
+    }
+    shared = Pass(tuple(sources), tuple(stages), resources, seed, max_document_bytes)
+    return engine.step("read", read_partition, partitions, identity=identity, shared=shared)
+
+
+def read_partition(task: Task) -> dict[str, Any]:
+    shared: Pass = task.shared
+    partition: Partition = task.payload
+    spec = next(spec for spec in shared.sources if spec.name == partition.source)
+    stages = localise(shared.stages, shared.resources)
+    ledger = Ledger(task.output, task.index, shared.seed)
+    groups: dict[str, list[int]] = {}
+    batches = read(partition, spec, max_document_bytes=shared.max_document_bytes)
+    with Writers(task) as writers:
+        empty = True
+        for batch in batches:
+            table = process(task, pa.Table.from_batches([batch]), stages, ledger)
+            count_groups(groups, table)
+            writers.write(table)
+            empty = False
+        if empty:
+            writers.write(process(task, empty_input(), stages, ledger))
+    ledger.close()
+    return {"groups": groups}
+
+
+def empty_input() -> pa.Table:
+    schema = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64())])
+    return schema.empty_table()
+
+
+def process(task: Task, table: pa.Table, stages: Sequence[DocumentStage], ledger: Ledger) -> pa.Table:
+    """One batch through all stages; the result has the columns of documents and of signals."""
+    quarantined = table.column("quarantined_by").is_valid().to_numpy()
+    before = np.where(quarantined, table.column("read_bytes").to_numpy(), sizes(table))
+    table = take_out("read", table, before, task.counts("read"), ledger).drop_columns(["read_bytes"])
+    for stage in stages:
+        table = run_stage(stage, table, task.counts(stage.name), ledger)
+    size = pa.array(sizes(table))
+    table = table.drop_columns([name for name in ("content", "content_type") if name in table.column_names])
+    return table.append_column(pa.field("text_bytes", pa.int64(), nullable=False), size)
+
+
+class Writers:
+    """The two aligned Parquet outputs of a task; the signals' schema is known with the first batch."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.contexts: list[Any] = []
+        self.documents: ParquetOutput | None = None
+        self.signals: ParquetOutput | None = None
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        if self.documents is None or self.signals is None:
+            names = [*IDENTIFYING, *(n for n in table.column_names if n not in STORED.names)]
+            schema = pa.schema([table.schema.field(name) for name in names])
+            self.contexts = [self.task.output.parquet(DOCUMENTS, STORED), self.task.output.parquet(SIGNALS, schema)]
+            self.documents, self.signals = (context.__enter__() for context in self.contexts)
+        self.documents.write(table)
+        self.signals.write(table)
+
+    def __exit__(self, *exception: Any) -> None:
+        for context in self.contexts:
+            context.__exit__(*exception)
+
+
+def count_groups(groups: dict[str, list[int]], table: pa.Table) -> None:
+    """Adds documents and bytes by (domain, language), the unit in which `curated/` is laid out."""
+    sums = (
+        table.select(["domain", "language", "text_bytes"])
+        .group_by(["domain", "language"])
+        .aggregate([("text_bytes", "count"), ("text_bytes", "sum")])
+    )
+    for row in sums.sort_by([("domain", "ascending"), ("language", "ascending")]).to_pylist():
+        entry = groups.setdefault(group_name(row["domain"], row["language"]), [0, 0])
+        entry[0] += row["text_bytes_count"]
+        entry[1] += row["text_bytes_sum"]
+
+
+def group_name(domain: str | None, language: str | None) -> str:
+    return f"{domain or 'unknown'}/{(language or 'unknown').replace('/', '_')}"

@@ -1,0 +1,167 @@
+"""What a reader yields for one record, and record batches made of it.
+
+`Row` is a record on its way into `READ`, the schema of `stages.document.RAW` and two columns more: `quarantined_by`
+(null: fine) and `read_bytes`, the bytes that the row stands for in the accounting: of the text, of the raw page
+where there is no text yet, of the raw record where it is quarantined. A quarantined row has no text; its `content` is
+up to 1 KB of the raw record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kernels.text.hashing import document_ids
+from pipeline.readers.source import SourceSpec
+from stages.document import RAW, TIMESTAMP
+
+READ = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64(), nullable=False)])
+
+EXCERPT_BYTES = 1024
+MAX_BATCH_ROWS = 65_536  # bounds what the columns beside the text take
+ROW_BYTES = 256  # what a row takes beside its text, estimated
+
+
+@dataclass(slots=True)
+class Row:
+    path: str
+    """Below the source's root."""
+    record: int
+    """Byte offset in the uncompressed stream, row number, or 0: docs/architecture.md."""
+    text: str | None = None
+    content: bytes | None = None
+    content_type: str | None = None
+    own_id: str | None = None
+    domain: str | None = None
+    category: str | None = None
+    language: str | None = None
+    url: str | None = None
+    timestamp: int | None = None
+    """Microseconds since 1970 in UTC."""
+    metadata: str | None = None
+    quarantined_by: str | None = None
+    raw_bytes: int = 0
+    """Of a quarantined record."""
+
+
+def quarantined(path: str, record: int, reason: str, raw_bytes: int, raw: bytes | None = None, url: str | None = None) -> Row:
+    excerpt = raw[:EXCERPT_BYTES] if raw else None
+    return Row(path, record, content=excerpt, url=url, quarantined_by=reason, raw_bytes=raw_bytes)
+
+
+def metadata_json(*parts: Mapping[str, object]) -> str | None:
+    """One compact JSON object with sorted keys; later parts win; None if there is nothing to say."""
+    merged = {key: value for part in parts for key, value in part.items() if value is not None}
+    if not merged:
+        return None
+    return json.dumps(merged, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def batches(rows: Iterable[Row], spec: SourceSpec, max_document_bytes: int, batch_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Record batches of schema `READ` in row order, each of about `batch_bytes` of text or one row if that is larger."""
+    held: list[Row] = []
+    size = 0
+    for row in rows:
+        row = _within_limits(row, max_document_bytes)
+        weight = ROW_BYTES + len(row.text or "") + len(row.content or b"") + len(row.metadata or "")
+        if held and (size + weight > batch_bytes or len(held) == MAX_BATCH_ROWS):
+            yield _batch(held, spec)
+            held, size = [], 0
+        held.append(row)
+        size += weight
+    if held:
+        yield _batch(held, spec)
+
+
+def _within_limits(row: Row, max_document_bytes: int) -> Row:
+    if row.quarantined_by is not None:
+        return row
+    if row.content is not None and len(row.content) > max_document_bytes:
+        return replace(_refused(row, "read.too_large", len(row.content)), content=row.content[:EXCERPT_BYTES])
+    if row.text is not None and len(row.text) * 4 > max_document_bytes:
+        size = len(row.text.encode("utf-8", "surrogatepass"))
+        if size > max_document_bytes:
+            return replace(_refused(row, "read.too_large", size), content=_excerpt(row.text))
+    return row
+
+
+def _excerpt(text: str) -> bytes:
+    return text[:EXCERPT_BYTES].encode("utf-8", "replace")[:EXCERPT_BYTES]
+
+
+def _refused(row: Row, reason: str, raw_bytes: int) -> Row:
+    return replace(row, text=None, content=None, content_type=None, quarantined_by=reason, raw_bytes=raw_bytes)
+
+
+def _without_surrogates(row: Row) -> Row:
+    """A lone surrogate (`\\ud800` in JSON) is no character: such a text is quarantined, elsewhere it becomes '?'."""
+    if row.text is not None and not _is_encodable(row.text):
+        size = len(row.text.encode("utf-8", "surrogatepass"))
+        row = replace(_refused(row, "read.invalid_utf8", size), content=_excerpt(row.text))
+    names = ("path", "own_id", "language", "url", "category", "metadata", "content_type")
+    values = {name: getattr(row, name) for name in names}
+    fixed = {n: v.encode("utf-8", "replace").decode() for n, v in values.items() if v is not None and not _is_encodable(v)}
+    return replace(row, **fixed) if fixed else row
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _batch(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:
+    try:
+        return _columns(rows, spec)
+    except UnicodeEncodeError:
+        return _columns([_without_surrogates(row) for row in rows], spec)
+
+
+def _columns(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:
+    count = len(rows)
+    text = pa.array([row.text for row in rows], pa.large_string())
+    content = pa.array([row.content for row in rows], pa.large_binary())
+    quarantined_by = pa.array([row.quarantined_by for row in rows], pa.string())
+    raw_bytes = pa.array([row.raw_bytes for row in rows], pa.int64())
+    lengths = pc.fill_null(pc.coalesce(pc.binary_length(text), pc.binary_length(content)), 0).cast(pa.int64())
+    columns = {
+        "id": _ids(rows, spec.name),
+        "text": text,
+        "source": pa.repeat(pa.scalar(spec.name), count),
+        "path": pa.array([row.path for row in rows], pa.string()),
+        "record": pa.array([row.record for row in rows], pa.int64()),
+        "own_id": pa.array([row.own_id for row in rows], pa.string()),
+        "domain": pa.array([row.domain or spec.domain for row in rows], pa.string()),
+        "category": pa.array([spec.category or row.category or "misc" for row in rows], pa.string()),
+        "language": pa.array([row.language for row in rows], pa.string()),
+        "url": pa.array([row.url for row in rows], pa.string()),
+        "timestamp": pa.array([row.timestamp for row in rows], pa.int64()).cast(TIMESTAMP),
+        "priority": pa.repeat(pa.scalar(spec.priority, pa.int32()), count),
+        "metadata": pa.array([row.metadata for row in rows], pa.string()),
+        "content": content,
+        "content_type": pa.array([row.content_type for row in rows], pa.string()),
+        "quarantined_by": quarantined_by,
+        "read_bytes": pc.if_else(pc.is_valid(quarantined_by), raw_bytes, lengths),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in READ.names], schema=READ)
+
+
+def _ids(rows: list[Row], source: str) -> pa.Array:
+    own_ids = pa.array([row.own_id for row in rows], pa.string())
+    if own_ids.null_count == 0:
+        return document_ids(source, own_ids=own_ids)
+    paths = pa.array([row.path for row in rows], pa.string())
+    records = pa.array([row.record for row in rows], pa.int64())
+    by_place = document_ids(source, paths=paths, records=records)
+    if own_ids.null_count == len(rows):
+        return by_place
+    by_own = document_ids(source, own_ids=pc.fill_null(own_ids, ""))
+    # if_else has no kernel for fixed_size_binary
+    chosen = [own if named else place for own, place, named in zip(by_own, by_place, own_ids.is_valid().to_pylist())]
+    return pa.array([value.as_py() for value in chosen], by_place.type)

@@ -1,0 +1,101 @@
+"""What a configuration says about one source, and which reader its files need.
+
+`SourceSpec` is plain data: it is part of the first pass's fingerprint. `format_of` decides by the file's name
+(after .gz, .zst, .bz2, .xz) unless the source says `format:`; a folder must say it, because a repository of source
+files holds .jsonl and .parquet files too.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FORMATS = {
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "parquet": (".parquet", ".pq"),
+    "warc": (".warc",),
+    "wet": (".wet",),
+    "tree": (".tar", ".tgz"),
+    "text": (".txt", ".text", ".md", ".html", ".htm", ".xhtml"),
+    "machine": (),
+}
+"""Format -> extensions that announce it."""
+
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+
+COLUMNS = {
+    "text": "text",
+    "url": "url",
+    "timestamp": "timestamp",
+    "language": "language",
+    "programming_language": "programming_language",
+}
+"""Columns of a JSONL or Parquet source that are used unless it names others; `id`, `category` and `content` (a raw
+HTML page) are used only where it names them. All other columns go to `metadata`."""
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    name: str
+    uri: str
+    """A file, a folder, a pattern, `machine:` or `machine:/other/root`."""
+    format: str | None = None
+    domain: str | None = None
+    """english | multilingual | code: the source holds only this; None: `language` decides."""
+    category: str | None = None
+    """None: web for WARC and WET, legal for licences of packages, misc for the rest."""
+    priority: int = 0
+    """Among duplicates of the same age the lower one stays."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category."""
+    max_bytes: int | None = None
+    """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by hash."""
+    language: str | None = None
+    """What the source says its language is; for a source of code, its programming language."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Constants added to each document's metadata."""
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"sources.{self.name}: unknown format {self.format!r}; use one of {', '.join(FORMATS)}")
+        if self.domain not in (None, "english", "multilingual", "code"):
+            raise ValueError(
+                f"sources.{self.name}: unknown domain {self.domain!r}; use english, multilingual, code or leave it out"
+            )
+        known = {*COLUMNS, "id", "category", "content"}
+        unknown = sorted(set(self.columns) - known)
+        if unknown:
+            raise ValueError(
+                f"sources.{self.name}.columns: unknown column {unknown[0]!r}; use one of {', '.join(sorted(known))}"
+            )
+        if "\0" in self.name or "/" in self.name or not self.name:
+            raise ValueError(f"sources: {self.name!r} cannot be a source's name; use letters, digits, '-' and '_'")
+
+    @property
+    def is_machine(self) -> bool:
+        return self.format == "machine" or self.uri.startswith("machine:")
+
+    def columns_in_use(self) -> dict[str, str]:
+        return {**COLUMNS, **self.columns}
+
+
+def format_by_name(path: str) -> str | None:
+    """The format that a file's name announces, None if it announces none."""
+    name = posixpath.basename(path).lower()
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    for format_name, extensions in FORMATS.items():
+        if name.endswith(extensions) and extensions:
+            return format_name
+    return None
+
+
+def format_of(spec: SourceSpec, path: str) -> str:
+    """The reader for one file of the source. ValueError in one sentence where the name does not tell."""
+    if spec.is_machine:
+        return "machine"
+    decided = spec.format or format_by_name(path)
+    if decided is None:
+        raise ValueError(f"sources.{spec.name}: the name of {path} does not tell its format; add `format:` to the source")
+    return decided

@@ -1,0 +1,101 @@
+"""Runs a corpus stage: its rounds one after the other, with an exchange between them, then its decisions.
+
+A round over documents is one task a partition, over exchanged rows one task an exchange partition. There are as many
+exchange partitions as partitions of documents, so their number follows from planned bytes and a receiver's volume is
+that of a sender. The stage sees tables; where they go and come from is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.chain import library_versions, localise, stage_identity, stage_resources
+from pipeline.commit import Sealed
+from pipeline.engine import Engine, Task
+from pipeline.exchange import merged, partition_of, receive_table, send
+from pipeline.selection import Corpus, PartitionFiles, decide
+from stages.interface import CorpusStage, Round
+
+
+@dataclass(frozen=True)
+class RoundWork:
+    stage: CorpusStage
+    resources: dict[str, tuple[str, bytes]]
+    round: Round
+    partitions: int
+    """Of the exchange that this round sends to."""
+
+
+def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int, max_segments: int) -> Corpus:
+    """Every round of the stage as a step, then the selecting step; returns the corpus with the new selection."""
+    resources = stage_resources([stage])
+    identity = {"stage": stage_identity(stage, resources), "libraries": library_versions()}
+    documents = corpus.payloads()
+    count = max(1, len(documents))
+    previous: Sealed | None = None
+    received: list[list[str]] = []
+    for each in stage.rounds():
+        partitions = {"key": count, "one": 1, "document": count}[each.send]
+        shared = RoundWork(stage, resources, each, partitions)
+        payloads: list[Any]
+        if each.over == "documents":
+            payloads = [(files, received[i] if received else []) for i, files in enumerate(documents)]
+            function = round_over_documents
+        else:
+            payloads, function = list(received), round_over_exchange
+        previous = engine.step(
+            f"{stage.name}.{each.method}",
+            function,
+            payloads,
+            identity={**identity, "round": each.method, "partitions": partitions},
+            upstream=corpus.upstream + ([previous] if previous else []),
+            shared=shared,
+        )
+        received = merged(engine, previous, partitions, max_segments)
+    if previous is None:
+        raise ValueError(f"stage {stage.name} has no rounds; rounds() must return at least one")
+    return decide(engine, corpus, stage, previous, received, seed)
+
+
+def round_over_documents(task: Task) -> None:
+    work: RoundWork = task.shared
+    files: PartitionFiles | None
+    files, paths = task.payload
+    if files is None:
+        return
+    (stage,) = localise([work.stage], work.resources)
+    method = getattr(stage, work.round.method)
+    received = receive_table(task.store, paths, task.index)
+    alive, _ = files.state(task.store)
+    columns = list(dict.fromkeys((*work.round.columns, "handle")))
+    results = []
+    for table, _ in files.batches(task.store, columns, alive, task.index):
+        results.append(method(table.combine_chunks().to_batches()[0], received))
+    send_on(task, work, pa.concat_tables([as_table(result) for result in results]) if results else None)
+
+
+def round_over_exchange(task: Task) -> None:
+    work: RoundWork = task.shared
+    (stage,) = localise([work.stage], work.resources)
+    table = receive_table(task.store, task.payload, task.index)
+    send_on(task, work, as_table(getattr(stage, work.round.method)(table)) if table is not None else None)
+
+
+def as_table(result: pa.Table | pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([result]) if isinstance(result, pa.RecordBatch) else result
+
+
+def send_on(task: Task, work: RoundWork, table: pa.Table | None) -> None:
+    if table is None or table.num_rows == 0:
+        return
+    if work.round.send == "key":
+        partition = partition_of(table.column("route").to_numpy(), work.partitions)
+    elif work.round.send == "document":
+        partition = table.column("handle").to_numpy() >> np.uint64(32)
+    else:
+        partition = np.zeros(table.num_rows, np.uint64)
+    send(task.output, table.combine_chunks(), partition.astype(np.int64))

@@ -1,0 +1,239 @@
+"""Selections: which documents of a partition are still there, without moving their text.
+
+A selection has one row per row of the first pass's `documents`: `alive`, and `cluster`, the id of the survivor where
+the document is in a cluster of duplicates. A *selecting* step applies a document stage that only reads columns
+(rules read `signals`), or the decisions of a corpus stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.chain import count_rules, library_versions, localise, stage_identity, stage_resources, take_out
+from pipeline.commit import File, Manifest, Sealed
+from pipeline.engine import Engine, Task
+from pipeline.exchange import receive_table
+from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
+from pipeline.ledger import Ledger, excerpt_columns
+from pipeline.store import Store
+from stages.document import ID
+from stages.interface import CorpusStage, DocumentStage
+
+ROLE = "selection"
+SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
+ATTRIBUTES = ("id", "source", "path", "record", "domain", "language", "text_bytes")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documents as the steps see them: the first pass and the selection in force (None: all are alive)."""
+
+    read: Sealed
+    selected: Sealed | None = None
+
+    @property
+    def upstream(self) -> list[Sealed]:
+        return [self.read] + ([self.selected] if self.selected else [])
+
+    def payloads(self) -> list[PartitionFiles | None]:
+        return [self.files(index) for index in range(len(self.read.manifests))]
+
+    def files(self, index: int) -> PartitionFiles | None:
+        """None where the partition is missing."""
+        read = self.read.manifests[index]
+        chosen = self.selected.manifests[index] if self.selected else None
+        if read is None or (self.selected is not None and chosen is None):
+            return None
+        return PartitionFiles(file(read, DOCUMENTS), file(read, SIGNALS), chosen.file(ROLE) if chosen else None)
+
+    def last(self) -> Sealed:
+        return self.selected or self.read
+
+
+def file(manifest: Manifest, role: str) -> File:
+    found = manifest.file(role)
+    if found is None:
+        raise OSError(f"task {manifest.index} committed no file {role!r}; delete the step below work/ and run again")
+    return found
+
+
+@dataclass(frozen=True)
+class PartitionFiles:
+    documents: File
+    signals: File
+    selection: File | None
+
+    def state(self, store: Store) -> tuple[np.ndarray, pa.Array]:
+        """(alive, cluster) of all rows."""
+        if self.selection is None:
+            return np.ones(self.documents.rows, bool), pa.nulls(self.documents.rows, ID)
+        with store.open_input(self.selection.path) as handle:
+            table = pq.read_table(handle)
+        return table.column("alive").to_numpy().copy(), table.column("cluster").combine_chunks()
+
+    def batches(
+        self, store: Store, columns: Sequence[str], alive: np.ndarray, partition: int, every: bool = False
+    ) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """Row group by row group: the alive rows' columns, looked up in documents, then in signals, and their rows.
+
+        `handle` may be among the columns. With `every`, also groups without an alive row.
+        """
+        wanted = [name for name in columns if name != "handle"]
+        with store.open_input(self.documents.path) as documents, store.open_input(self.signals.path) as signals:
+            stored, numeric = pq.ParquetFile(documents), pq.ParquetFile(signals)
+            first = [name for name in wanted if name in stored.schema_arrow.names]
+            second = [name for name in wanted if name not in first]
+            row = 0
+            for group in range(stored.num_row_groups):
+                count = stored.metadata.row_group(group).num_rows
+                mask = alive[row : row + count]
+                rows = row + np.flatnonzero(mask)
+                row += count
+                if not (len(rows) or every):
+                    continue
+                table = stored.read_row_group(group, columns=first)
+                if second:
+                    extra = numeric.read_row_group(group, columns=second)
+                    for name in second:
+                        table = table.append_column(extra.schema.field(name), extra.column(name))
+                if not mask.all():
+                    table = table.filter(pa.array(mask))
+                if "handle" in columns:
+                    handles = (np.uint64(partition) << np.uint64(32)) | rows.astype(np.uint64)
+                    table = table.append_column("handle", pa.array(handles))
+                yield table, rows
+
+
+def write(task: Task, alive: np.ndarray, cluster: pa.Array) -> None:
+    task.output.table(ROLE, pa.table([pa.array(alive), cluster.cast(ID)], schema=SELECTION))
+
+
+@dataclass(frozen=True)
+class Selecting:
+    stage: DocumentStage
+    resources: dict[str, tuple[str, bytes]]
+    seed: int
+
+
+def select(engine: Engine, corpus: Corpus, stage: DocumentStage, seed: int) -> Corpus:
+    """A step that applies a document stage which edits nothing to the columns it needs."""
+    resources = stage_resources([stage])
+    identity = {"stage": stage_identity(stage, resources), "seed": seed, "libraries": library_versions()}
+    shared = Selecting(stage, resources, seed)
+    step = engine.step(
+        stage.name, select_partition, corpus.payloads(), identity=identity, upstream=corpus.upstream, shared=shared
+    )
+    return Corpus(corpus.read, step)
+
+
+def select_partition(task: Task) -> dict[str, Any]:
+    if task.payload is None:
+        return {"groups": {}}
+    shared: Selecting = task.shared
+    files: PartitionFiles = task.payload
+    (stage,) = localise([shared.stage], shared.resources)
+    ledger = Ledger(task.output, task.index, shared.seed)
+    alive, cluster = files.state(task.store)
+    counts = task.counts(stage.name)
+    groups: dict[str, list[int]] = {}
+    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals.path), *stage.needs)))
+    for table, rows in files.batches(task.store, columns, alive, task.index):
+        before = table.column("text_bytes").to_numpy()
+        marked = table.drop_columns(["text"]) if "text" in table.column_names else table
+        result = pa.Table.from_batches([stage.apply(as_one(table))])
+        for name in ("dropped_by", "value", "limit", "failed", "quarantined_by"):
+            if name in result.column_names:
+                marked = marked.append_column(result.schema.field(name), result.column(name))
+        marked = marked.append_column("row", pa.array(rows))
+        kept = take_out(stage.name, marked, before, counts, ledger)
+        alive[rows] = False
+        alive[kept.column("row").to_numpy()] = True
+        count_groups(groups, kept)
+    ledger.close()
+    write(task, alive, cluster)
+    return {"groups": groups}
+
+
+def as_one(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    name: str
+    seed: int
+
+
+def decide(engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, paths: list[list[str]], seed: int) -> Corpus:
+    """A step that applies what the rounds of a corpus stage decided."""
+    payloads = [(files, paths[index]) for index, files in enumerate(corpus.payloads())]
+    step = engine.step(
+        stage.name,
+        decide_partition,
+        payloads,
+        identity={"version": 1, "seed": seed},
+        upstream=[*corpus.upstream, decisions],
+        shared=Deciding(stage.name, seed),
+    )
+    return Corpus(corpus.read, step)
+
+
+def decide_partition(task: Task) -> dict[str, Any]:
+    files: PartitionFiles | None
+    files, paths = task.payload
+    if files is None:
+        return {"groups": {}}
+    shared: Deciding = task.shared
+    ledger = Ledger(task.output, task.index, shared.seed)
+    alive, cluster = files.state(task.store)
+    counts = task.counts(shared.name)
+    decided = receive_table(task.store, paths, task.index)
+    leaving = np.zeros(len(alive), bool)
+    quarantine = np.zeros(len(alive), bool)
+    survivor = cluster
+    sizes: dict[int, int] = {}
+    if decided is not None and decided.num_rows:
+        rows = (decided.column("handle").to_numpy() & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        order = np.argsort(rows, kind="stable")
+        rows, decided = rows[order], decided.take(pa.array(order))
+        leaving[rows] = ~decided.column("keep").to_numpy()
+        quarantine[rows] = pc.fill_null(decided.column("quarantine"), False).to_numpy()
+        mask = np.zeros(len(alive), bool)
+        mask[rows] = True
+        survivor = pc.replace_with_mask(cluster.cast(ID), pa.array(mask), decided.column("survivor").combine_chunks())
+        kept = decided.filter(decided.column("keep")).column("size").to_numpy()
+        values, number = np.unique(kept, return_counts=True)
+        sizes = dict(zip(values.tolist(), number.tolist(), strict=True))
+    groups: dict[str, list[int]] = {}
+    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals.path))))
+    for table, rows in files.batches(task.store, columns, alive, task.index):
+        size = table.column("text_bytes").to_numpy()
+        gone = leaving[rows]
+        bad = gone & quarantine[rows]
+        counts.documents_in += len(rows)
+        counts.bytes_in += int(size.sum())
+        counts.kept += int((~gone).sum())
+        counts.bytes_kept += int(size[~gone].sum())
+        for action, chosen, rule in (
+            ("dropped", gone & ~bad, f"{shared.name}.duplicate"),
+            ("quarantined", bad, f"{shared.name}.duplicate_id"),
+        ):
+            left = table.filter(pa.array(chosen))
+            name = pa.repeat(rule, left.num_rows)
+            setattr(counts, action, getattr(counts, action) + left.num_rows)
+            setattr(counts, f"bytes_{action}", getattr(counts, f"bytes_{action}") + int(size[chosen].sum()))
+            count_rules(counts, pa.chunked_array([name]), size[chosen])
+            kept_for = survivor.take(pa.array(rows[chosen]))
+            ledger.add(shared.name, action, left, rule=name, bytes=left.column("text_bytes"), survivor=kept_for)
+        count_groups(groups, table.filter(pa.array(~gone)))
+    alive &= ~leaving
+    ledger.close()
+    write(task, alive, survivor)
+    return {"groups": groups, "cluster_sizes": {str(k): v for k, v in sizes.items()}}

@@ -1,0 +1,146 @@
+"""Finding and opening input files by URI: local paths, s3://, gs://, hdfs:// through pyarrow.fs, http(s):// through fsspec.
+
+`find` turns a path, a folder or a pattern into a sorted list, never in listing order. Patterns know `*` and `?`
+(within one folder), `[...]` and `**` (any folders). A pattern or a folder needs a storage that can list: over
+http(s) a URI names one file. Nothing here writes; `pipeline.store` holds the output.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+
+@dataclass(frozen=True)
+class Found:
+    uri: str
+    path: str
+    """Below the root: the folder, or the part of a pattern before its first wildcard. '/' separators."""
+    size: int
+
+
+def find(uri: str) -> list[Found]:
+    """Files that `uri` names, sorted by path. ValueError in one sentence where there are none."""
+    if _is_http(uri):
+        return [_found_http(uri)]
+    filesystem, path, prefix = filesystem_of(uri)
+    wild = re.search(r"[*?\[]", path)
+    if wild is None:
+        info = filesystem.get_file_info(path)
+        if info.type == pafs.FileType.File:
+            return [Found(prefix + info.path, posixpath.basename(info.path), int(info.size))]
+        if info.type != pafs.FileType.Directory:
+            raise ValueError(f"{uri}: no such file or folder; check the source's uri")
+        root, matches = path.rstrip("/"), re.compile(".*", re.S)
+    else:
+        root = path[: wild.start()].rpartition("/")[0]
+        matches = re.compile(_pattern(path[len(root) :].lstrip("/")), re.S)
+    # below "/" the root is empty
+    listing = filesystem.get_file_info(pafs.FileSelector(root or "/", recursive=True, allow_not_found=True))
+    below = root.rstrip("/") + "/"
+    files = [(info.path.removeprefix(below), info) for info in listing if info.type == pafs.FileType.File]
+    found = [Found(prefix + info.path, rest, int(info.size)) for rest, info in files if matches.fullmatch(rest)]
+    if not found:
+        raise ValueError(f"{uri}: no file matches; check the source's uri")
+    return sorted(found, key=lambda file: file.path)
+
+
+def open_input(uri: str) -> pa.NativeFile:
+    """Opens a file for reading at any position. FileNotFoundError or OSError from the storage where it fails."""
+    filesystem, path, _ = filesystem_of(uri)
+    return filesystem.open_input_file(path)
+
+
+def http_etag(uri: str) -> str | None:
+    """The server's entity tag of an http(s) file, if it sends one."""
+    if not _is_http(uri):
+        return None
+    tag = _http().info(uri).get("ETag")
+    return str(tag) if tag else None
+
+
+def is_local(uri: str) -> bool:
+    return "://" not in uri or uri.startswith("file://")
+
+
+def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str, str]:
+    """(file system, path on it, what to put before a path on it to make a URI again)."""
+    if is_local(uri):
+        return _local(), str(Path(uri.removeprefix("file://")).absolute()), ""
+    if _is_http(uri):
+        return _http_filesystem(), uri, ""
+    scheme, rest = uri.split("://", 1)
+    if scheme == "hdfs":  # hdfs://host:port/path: the host belongs to the file system, not to the path
+        host, _, path = rest.partition("/")
+        return _remote(f"hdfs://{host}/"), "/" + path, f"hdfs://{host}"
+    query = urlsplit(uri).query  # s3://bucket/key?region=...&endpoint_override=...
+    if query and "=" in query:
+        rest = rest.removesuffix("?" + query)
+        return _remote(f"{scheme}://{rest.split('/')[0]}?{query}"), rest, f"{scheme}://"
+    return _remote(f"{scheme}://{quote(rest.split('/')[0])}"), rest, f"{scheme}://"
+
+
+@lru_cache(maxsize=1)
+def _local() -> pafs.FileSystem:
+    return pafs.LocalFileSystem()
+
+
+@lru_cache(maxsize=64)
+def _remote(uri: str) -> pafs.FileSystem:
+    try:
+        return pafs.FileSystem.from_uri(uri)[0]
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise ValueError(f"{uri}: cannot be opened ({error}); use a path, s3://, gs://, hdfs:// or https://") from error
+
+
+def _is_http(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
+
+
+@lru_cache(maxsize=1)
+def _http() -> Any:
+    import fsspec
+
+    return fsspec.filesystem("http")
+
+
+@lru_cache(maxsize=1)
+def _http_filesystem() -> pafs.FileSystem:
+    return pafs.PyFileSystem(pafs.FSSpecHandler(_http()))
+
+
+def _found_http(uri: str) -> Found:
+    try:
+        size = _http().info(uri).get("size")
+    except (FileNotFoundError, OSError) as error:
+        raise ValueError(f"{uri}: cannot be reached ({error}); check the source's uri") from error
+    if size is None:
+        raise ValueError(f"{uri}: the server does not say its size; download the file and name the copy")
+    return Found(uri, posixpath.basename(urlsplit(uri).path) or "index", int(size))
+
+
+def _pattern(glob: str) -> str:
+    """The regular expression of a glob: `*` and `?` stay within a folder, `**` spans folders."""
+    out = []
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.S):
+        if token == "**/":
+            out.append("(?:.*/)?")
+        elif token == "**":
+            out.append(".*")
+        elif token == "*":
+            out.append("[^/]*")
+        elif token == "?":
+            out.append("[^/]")
+        elif len(token) > 2 and token.startswith("["):
+            out.append("[" + ("^" + token[2:-1] if token[1] == "!" else token[1:-1]).replace("\\", "\\\\") + "]")
+        else:
+            out.append(re.escape(token))
+    return "".join(out)
