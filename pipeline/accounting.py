@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 
@@ -78,9 +79,9 @@ def check(stage: str, partition: int, counts: Counts) -> None:
 
 def check_chain(partition: int | str, chain: list[tuple[str, Counts]]) -> None:
     """Each stage must take in, in documents and bytes, what the one before it kept."""
-    for (before, first), (after, second) in zip(chain, chain[1:], strict=False):
+    for (before, first), (after, second) in pairwise(chain):
         if (first.kept, first.bytes_kept) != (second.documents_in, second.bytes_in):
             raise AccountingError(
                 f"partition {partition}: {before} kept {first.kept} documents of {first.bytes_kept} bytes, but {after} "
-                f"took in {second.documents_in} of {second.bytes_in}; the run is stopped, nothing after this step was built"
+                f"took in {second.documents_in} of {second.bytes_in}; the run is stopped"
             )

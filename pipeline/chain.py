@@ -61,8 +61,8 @@ def run_stage(stage: DocumentStage, table: pa.Table, counts: Counts, ledger: Led
     result = pa.Table.from_batches([stage.apply(as_batch(table))])
     if result.num_rows != table.num_rows:
         raise AccountingError(
-            f"{stage.name}: apply returned {result.num_rows} rows for {table.num_rows}; a stage must return all its rows "
-            "and say in `dropped_by` which of them leave"
+            f"{stage.name}: apply returned {result.num_rows} rows for {table.num_rows}; a stage must return all "
+            "its rows and say in `dropped_by` which of them leave"
         )
     return take_out(stage.name, result, before, counts, ledger)
 
@@ -105,7 +105,11 @@ def excerpt(rows: pa.Table) -> pa.Array:
 
 
 def count_rules(counts: Counts, rules: pa.ChunkedArray, size: np.ndarray) -> None:
-    table = pa.table({"rule": rules, "bytes": pa.array(size)}).group_by("rule").aggregate([("bytes", "count"), ("bytes", "sum")])
+    table = (
+        pa.table({"rule": rules, "bytes": pa.array(size)})
+        .group_by("rule")
+        .aggregate([("bytes", "count"), ("bytes", "sum")])
+    )
     for row in table.to_pylist():
         counts.count_rule(row["rule"], row["bytes_count"], row["bytes_sum"])
 
@@ -137,7 +141,7 @@ def stage_resources(stages: Sequence[Stage]) -> dict[str, tuple[str, bytes]]:
 
 def stage_identity(stage: Stage, resources: Mapping[str, tuple[str, bytes]]) -> dict[str, Any]:
     """What enters a fingerprint: name, version, configuration; a file counts by its content, not its name."""
-    fields = asdict(stage) if is_dataclass(stage) and not isinstance(stage, type) else {}
+    fields: dict[str, Any] = asdict(stage) if is_dataclass(stage) and not isinstance(stage, type) else {}
     for name in stage.files:
         if fields.get(name):
             fields[name] = resources[fields[name]][0]

@@ -184,7 +184,7 @@ class StepFolder:
         return [Manifest.from_json(value) for value in table.column("manifest").to_pylist()]
 
     def committed(self) -> dict[int, Manifest]:
-        manifests = [Manifest.from_json(self.store.read(p)) for p in self.store.list(f"{self.folder}/tasks")]
+        manifests = [Manifest.from_json(self.store.read(p)) for p in self.store.files(f"{self.folder}/tasks")]
         return {manifest.index: manifest for manifest in manifests}
 
     def commit(self, manifest: Manifest) -> Manifest:

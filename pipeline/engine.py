@@ -59,8 +59,16 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+TaskFunction = Callable[[Task], Mapping[str, Any] | None]
+
+
 def execute(
-    function: Callable[[Task], Mapping[str, Any] | None], store: Store, folder: str, index: int, payload: Any, shared: Any
+    function: TaskFunction,
+    store: Store,
+    folder: str,
+    index: int,
+    payload: Any,
+    shared: Any,
 ) -> Manifest:
     """Runs one task to its manifest; nothing is committed."""
     output = Output(store, folder, index)
@@ -74,7 +82,13 @@ class Executor(Protocol):
     """Runs the pending tasks and yields (index, manifest or the exception) as they finish."""
 
     def run(
-        self, function: Callable[..., Any], store: Store, folder: str, pending: Mapping[int, Any], shared: Any, name: str
+        self,
+        function: TaskFunction,
+        store: Store,
+        folder: str,
+        pending: Mapping[int, Any],
+        shared: Any,
+        name: str,
     ) -> Iterator[tuple[int, Manifest | Exception]]: ...
 
     def close(self) -> None: ...
@@ -84,7 +98,13 @@ class Inline:
     """One process, one task after the other."""
 
     def run(
-        self, function: Callable[..., Any], store: Store, folder: str, pending: Mapping[int, Any], shared: Any, name: str
+        self,
+        function: TaskFunction,
+        store: Store,
+        folder: str,
+        pending: Mapping[int, Any],
+        shared: Any,
+        name: str,
     ) -> Iterator[tuple[int, Manifest | Exception]]:
         for index, payload in pending.items():
             try:
@@ -109,7 +129,7 @@ class Engine:
     def step(
         self,
         name: str,
-        function: Callable[[Task], Mapping[str, Any] | None],
+        function: TaskFunction,
         payloads: Sequence[Any],
         *,
         identity: Any,
@@ -135,7 +155,7 @@ class Engine:
         self.progress.start(name, len(payloads), reused)
         failures: dict[int, Exception] = {}
         pending = {index: payload for index, payload in enumerate(payloads) if index not in done}
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             failures = {}
             for index, outcome in self.executor.run(function, self.store, step.folder, pending, shared, name):
                 if isinstance(outcome, Exception):
@@ -149,7 +169,7 @@ class Engine:
                 break
         manifests = tuple(done.get(index) for index in range(len(payloads)))
         if failures and not self.allow_missing:
-            raise failed(name, len(payloads), failures, attempt + 1)
+            raise failed(name, len(payloads), failures)
         if not failures:
             step.seal([m for m in manifests if m is not None])
         result = Sealed(name, mark, step.folder, manifests, time.monotonic() - started, reused)
@@ -162,13 +182,13 @@ def missing(sealed: Sealed) -> list[int]:
     return [index for index, manifest in enumerate(sealed.manifests) if manifest is None]
 
 
-def failed(name: str, tasks: int, failures: Mapping[int, Exception], attempts: int) -> Exception:
+def failed(name: str, tasks: int, failures: Mapping[int, Exception]) -> Exception:
     """What is raised for a step with failed tasks; an error that speaks for itself (`final`) is raised as it is."""
     index, first = min(failures.items())
     if getattr(first, "final", False):
         return first
     error = StepFailed(
-        f"{name}: {len(failures)} of {tasks} tasks failed after {attempts} attempts, first task {index}: "
+        f"{name}: {len(failures)} of {tasks} tasks failed after {ATTEMPTS} attempts, first task {index}: "
         f"{type(first).__name__}: {first}; the others are committed, run again to retry or pass --allow-missing"
     )
     error.__cause__ = first

@@ -34,7 +34,9 @@ def send(output: Output, table: pa.Table, partition: np.ndarray) -> None:
     order = np.argsort(partition, kind="stable")
     ordered = partition[order]
     table = table.take(pa.array(order)) if len(order) and np.any(order[1:] < order[:-1]) else table
-    bounds = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.array([], int)
+    bounds = (
+        np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.array([], int)
+    )
     ends = np.append(bounds[1:], len(ordered))
     with output.open(ROLE, ".xch") as file:
         index = []
@@ -115,7 +117,11 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
                 stop = min(start + width, end)
                 tasks += [(start, stop, group[i : i + max_segments]) for i in range(0, len(group), max_segments)]
         upstream = engine.step(
-            f"{step.name}.merge{round_number}", merge, tasks, identity={"max_segments": max_segments}, upstream=[upstream]
+            f"{step.name}.merge{round_number}",
+            merge,
+            tasks,
+            identity={"max_segments": max_segments},
+            upstream=[upstream],
         )
         joined: dict[tuple[int, int], list[str]] = {}
         for index, manifest in upstream.done():

@@ -7,7 +7,7 @@ with it row by row) and the ledger rows of what left on the way. Everything afte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,9 @@ def first_pass(
     identity = {
         "version": VERSION,
         "libraries": library_versions(),
-        "sources": [spec.identity() for spec in sources],
-        "inventory": [entry.identity() for entry in inventory],
-        "partitions": [partition.identity() for partition in partitions],
+        "sources": [asdict(spec) for spec in sources],
+        "inventory": [entry.to_json() for entry in inventory],
+        "partitions": [partition.to_json() for partition in partitions],
         "stages": [stage_identity(stage, resources) for stage in stages],
         "seed": seed,
         "max_document_bytes": max_document_bytes,
@@ -73,18 +73,20 @@ def read_partition(task: Task) -> dict[str, Any]:
     stages = localise(shared.stages, shared.resources)
     ledger = Ledger(task.output, task.index, shared.seed)
     groups: dict[str, list[int]] = {}
+    own_ids = 0
     batches = read(partition, spec, max_document_bytes=shared.max_document_bytes)
     with Writers(task) as writers:
         empty = True
         for batch in batches:
             table = process(task, pa.Table.from_batches([batch]), stages, ledger)
             count_groups(groups, table)
+            own_ids += table.num_rows - table.column("own_id").null_count
             writers.write(table)
             empty = False
         if empty:
             writers.write(process(task, empty_input(), stages, ledger))
     ledger.close()
-    return {"groups": groups}
+    return {"groups": groups, "own_ids": own_ids}
 
 
 def empty_input() -> pa.Table:

@@ -6,8 +6,9 @@ once per step; a task is one partition. Only Rays started here are ended here.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.commit import Manifest
@@ -28,12 +29,12 @@ class RayExecutor:
         if self.owned:
             address = os.environ.get("RAY_ADDRESS")
             if address:
-                ray.init(address=address, logging_level="warning", log_to_driver=False)
+                ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
             else:
                 ray.init(
                     num_cpus=workers,
                     include_dashboard=False,
-                    logging_level="error",
+                    logging_level=logging.ERROR,
                     log_to_driver=False,
                     configure_logging=True,
                 )
@@ -46,7 +47,13 @@ class RayExecutor:
         return sum(1 for node in self.ray.nodes() if node["Alive"])
 
     def run(
-        self, function: Callable[..., Any], store: Store, folder: str, pending: Mapping[int, Any], shared: Any, name: str
+        self,
+        function: TaskFunction,
+        store: Store,
+        folder: str,
+        pending: Mapping[int, Any],
+        shared: Any,
+        name: str,
     ) -> Iterator[tuple[int, Manifest | Exception]]:
         ray = self.ray
         task = self.remote.options(name=name)

@@ -171,7 +171,9 @@ class Deciding:
     seed: int
 
 
-def decide(engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, paths: list[list[str]], seed: int) -> Corpus:
+def decide(
+    engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, paths: list[list[str]], seed: int
+) -> Corpus:
     """A step that applies what the rounds of a corpus stage decided."""
     payloads = [(files, paths[index]) for index, files in enumerate(corpus.payloads())]
     step = engine.step(

@@ -18,6 +18,8 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+WILD = re.compile(r"[*?\[]")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -32,7 +34,7 @@ def find(uri: str) -> list[Found]:
     if _is_http(uri):
         return [_found_http(uri)]
     filesystem, path, prefix = filesystem_of(uri)
-    wild = re.search(r"[*?\[]", path)
+    wild = WILD.search(path)
     if wild is None:
         info = filesystem.get_file_info(path)
         if info.type == pafs.FileType.File:
@@ -57,6 +59,18 @@ def open_input(uri: str) -> pa.NativeFile:
     """Opens a file for reading at any position. FileNotFoundError or OSError from the storage where it fails."""
     filesystem, path, _ = filesystem_of(uri)
     return filesystem.open_input_file(path)
+
+
+def is_folder(uri: str) -> bool:
+    if _is_http(uri):
+        return False
+    filesystem, path, _ = filesystem_of(uri)
+    return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
+
+
+def names_many(uri: str) -> bool:
+    """A folder or a pattern."""
+    return not _is_http(uri) and (WILD.search(filesystem_of(uri)[1]) is not None or is_folder(uri))
 
 
 def http_etag(uri: str) -> str | None:

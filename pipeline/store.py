@@ -43,7 +43,7 @@ class Store:
     def size(self, relative: str) -> int:
         return int(self.filesystem.get_file_info(self.path(relative)).size or 0)
 
-    def list(self, relative: str = "", recursive: bool = True) -> list[str]:
+    def files(self, relative: str = "", recursive: bool = True) -> list[str]:
         """Files below `relative`, sorted, as paths relative to the root; empty if it does not exist."""
         selector = pafs.FileSelector(self.path(relative), recursive=recursive, allow_not_found=True)
         prefix = self.root.rstrip("/") + "/"

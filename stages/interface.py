@@ -17,19 +17,27 @@ them in order and moves the rows between them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 
 @runtime_checkable
 class Stage(Protocol):
-    name: ClassVar[str]
-    version: ClassVar[int]
-    needs: ClassVar[tuple[str, ...]]
-    adds: ClassVar[tuple[str, ...]]
-    edits: ClassVar[bool]
-    files: ClassVar[tuple[str, ...]]
+    """Class attributes or properties: `needs` may depend on the configuration, as that of rules does."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def adds(self) -> tuple[str, ...]: ...
+    @property
+    def edits(self) -> bool: ...
+    @property
+    def files(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable
@@ -51,8 +59,8 @@ class Round:
     over='documents': `method(batch, received)` is called for every batch of the documents still alive, with
         the columns `columns`, `handle` (uint64) and, if an earlier round sent rows to documents, the table
         `received` of those addressed to this partition (else None). Results of the batches are concatenated.
-    over='exchange': `method(table)` is called once with everything routed to one partition, sorted by
-        (route, handle of origin order): partition order of the senders, then their row order.
+    over='exchange': `method(table)` is called once with everything routed to one partition, in the order of the
+        sending partitions, then of their rows. A partition to which nothing was sent is not called.
     send: where the returned rows go next.
         'key'      to the partition that the uint64 column `route` falls in (equal routes meet; spread it evenly)
         'one'      all to a single task

@@ -71,7 +71,9 @@ def plan_sample(
     if budget_bytes <= 0:
         raise ValueError(f"the tokenizer's sample is {budget_bytes} bytes: give a positive number")
     if not 0 <= alpha <= 1:
-        raise ValueError(f"the tokenizer's alpha is {alpha}: give a number from 0 (equal shares) to 1 (as in the corpus)")
+        raise ValueError(
+            f"the tokenizer's alpha is {alpha}: give a number from 0 (equal shares) to 1 (as in the corpus)"
+        )
     negative = [domain for domain, share in shares.items() if share < 0]
     if negative:
         raise ValueError(f"the tokenizer's share of {negative[0]} is {shares[negative[0]]}: give 0 or more")

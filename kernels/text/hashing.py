@@ -21,33 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_128_digest
 
+from kernels.text.utf8 import buffers, decode
+
 _SPACE, _UNSETTLED = 254, 255  # beside canonical combining classes, which end at 240 (Unicode 16, UnicodeData.txt)
-
-
-def text_buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(bytes uint8, offsets int64 of n + 1): text i is bytes[offsets[i]:offsets[i + 1]]; no copy, slices included.
-
-    texts: large_string, large_binary, string or binary. A null is read as the empty text.
-    """
-    if texts.null_count:
-        texts = pc.fill_null(
-            texts, "" if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type) else b""
-        )
-    wide = pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type)
-    if not (wide or pa.types.is_string(texts.type) or pa.types.is_binary(texts.type)):
-        raise ValueError(f"texts are {texts.type}: need large_string")
-    if len(texts) == 0:
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    _, offset_buffer, data_buffer = texts.buffers()
-    dtype = np.dtype("<i8" if wide else "<i4")
-    offsets = np.frombuffer(offset_buffer, dtype, count=len(texts) + 1, offset=texts.offset * dtype.itemsize)
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8)
-    return data, offsets.astype(np.int64, copy=False)
 
 
 def text_hashes(texts: pa.Array) -> np.ndarray:
     """(n, 16) uint8: the text hash of each row. texts: large_string; a null hashes as the empty text."""
-    data, offsets = text_buffers(texts)
+    data, offsets = buffers(pc.fill_null(texts, ""))
     starts, ends, rewrite = _spans(data, offsets, *_normalization_table())
     view = data.data
     digests = [xxh3_128_digest(view[a:b]) for a, b in zip(starts.tolist(), ends.tolist())]
@@ -98,7 +79,7 @@ def _after_source(source: str, *columns: pa.Array) -> pa.Array:
 
 
 def _digests(rows: pa.Array) -> np.ndarray:
-    data, offsets = text_buffers(rows)
+    data, offsets = buffers(rows)
     view, bounds = data.data, offsets.tolist()
     return _digest_rows([xxh3_128_digest(view[a:b]) for a, b in pairwise(bounds)])
 
@@ -136,20 +117,6 @@ def two_levels(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return roots.astype(np.int64).ravel(), np.ascontiguousarray(leaves)
 
 
-@numba.njit(cache=True, inline="always")
-def decode(data, i):
-    """(code point, bytes) of the UTF-8 sequence that starts at i; the text is valid by Arrow's contract."""
-    b = np.int64(data[i])
-    if b < 0x80:
-        return b, 1
-    if b < 0xE0:
-        return (b & 0x1F) << 6 | (data[i + 1] & 0x3F), 2
-    if b < 0xF0:
-        return (b & 0x0F) << 12 | np.int64(data[i + 1] & 0x3F) << 6 | (data[i + 2] & 0x3F), 3
-    low = np.int64(data[i + 2] & 0x3F) << 6 | (data[i + 3] & 0x3F)
-    return (b & 0x07) << 18 | np.int64(data[i + 1] & 0x3F) << 12 | low, 4
-
-
 @numba.njit(cache=True, nogil=True)
 def _spans(data, offsets, roots, leaves):
     n = len(offsets) - 1
@@ -158,7 +125,7 @@ def _spans(data, offsets, roots, leaves):
         start, end = offsets[i], offsets[i + 1]
         rewrite[i] = _suspect(data, start, end) and _needs_rewriting(data, start, end, roots, leaves)
         while start < end:
-            c, width = decode(data, start)
+            c, width = decode(data, start, end)
             if leaves[roots[c >> 8], c & 255] != _SPACE:
                 break
             start += width
@@ -166,7 +133,7 @@ def _spans(data, offsets, roots, leaves):
             last = end - 1
             while data[last] & 0xC0 == 0x80:
                 last -= 1
-            c, _ = decode(data, last)
+            c, _ = decode(data, last, end)
             if leaves[roots[c >> 8], c & 255] != _SPACE:
                 break
             end = last
@@ -196,7 +163,7 @@ def _needs_rewriting(data, start, end, roots, leaves):
             previous_class = 0
             i += 1 + (b >= 0xC0)
             continue
-        c, width = decode(data, i)
+        c, width = decode(data, i, end)
         value = leaves[roots[c >> 8], c & 255]
         if value == _SPACE:
             value = 0

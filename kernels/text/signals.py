@@ -93,8 +93,14 @@ def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     data: (bytes,) uint8, valid UTF-8 (a broken byte counts as U+FFFD). offsets: (rows + 1,) int64, ascending.
     Returns (rows, len(COUNTS)) int64.
     """
+    if len(offsets) < 2:
+        return np.zeros((0, len(COUNTS)), np.int64)
     table = utf8.table()
-    return _count(data, offsets, table.index, *_with_byte_flags(table))
+    most = int(np.diff(offsets).max()) // 2 + 1  # words, lines and paragraphs: each takes two bytes, but for the last
+    # Room for the worst case, of which only the pages that are written become memory.
+    room = [np.empty(most, dtype) for dtype in (np.uint64, np.int64) for _ in range(3)]
+    slots, keys = np.zeros(repetition.table_size(most), np.int64), np.empty(most, np.uint64)
+    return _count(data, offsets, table.index, *_with_byte_flags(table), *room, slots, keys)
 
 
 def _with_byte_flags(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -110,14 +116,14 @@ def _with_byte_flags(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True)
-def _count(data, offsets, index, classes, flags):
+def _count(  # the scratch arrays come from outside: making them longer in the loop would count references per byte
+    data, offsets, index, classes, flags,
+    word_hashes, line_hashes, part_hashes, word_lengths, line_lengths, part_lengths, slots, keys,
+):
     rows = len(offsets) - 1
     out = np.zeros((rows, len(COUNTS)), np.int64)
     seen = np.zeros(len(flags), np.int64)
-    word_hashes, word_lengths = np.empty(1 << 12, np.uint64), np.empty(1 << 12, np.int64)
-    line_hashes, line_lengths = np.empty(1 << 8, np.uint64), np.empty(1 << 8, np.int64)
-    part_hashes, part_lengths = np.empty(1 << 8, np.uint64), np.empty(1 << 8, np.int64)
-    keys, slots, generation = np.empty(1 << 12, np.uint64), np.zeros(1 << 13, np.int64), 1
+    generation = 1
     for row in range(rows):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
@@ -146,8 +152,6 @@ def _count(data, offsets, index, classes, flags):
                 f = flags[k]
 
             if word_length and (f & (utf8.SPACE | utf8.UNSPACED) or (unspaced and f & utf8.ALNUM)):
-                if words == len(word_hashes):
-                    word_hashes, word_lengths = _longer(word_hashes), _longer(word_lengths)
                 word_hashes[words], word_lengths[words] = word_hash, word_length
                 words += 1
                 _end_word(c, word_hash, word_length, i - word_begin, word_flags, word_signs)
@@ -183,16 +187,12 @@ def _count(data, offsets, index, classes, flags):
                     gap_hash = (gap_hash ^ np.uint64(data[b])) * _FNV_PRIME
             else:
                 if line_open:
-                    if lines == len(line_hashes):
-                        line_hashes, line_lengths = _longer(line_hashes), _longer(line_lengths)
                     line_hashes[lines], line_lengths[lines] = line_hash, line_to - line_from
                     lines += 1
                     _end_line(c, data, line_begin, line_end, line_first, line_last, line_to - line_from)
                     part_length += line_to - line_from + (part_length > 0)
                     part_hash = _fold(part_hash, line_hash)
                 if part_length and (i == end or not line_open):
-                    if parts == len(part_hashes):
-                        part_hashes, part_lengths = _longer(part_hashes), _longer(part_lengths)
                     part_hashes[parts], part_lengths[parts] = part_hash, part_length
                     parts += 1
                     c[_PARAGRAPH_CHARACTERS] += part_length
@@ -207,9 +207,6 @@ def _count(data, offsets, index, classes, flags):
             c[_BOILERPLATE] = parts
         _sum_classes(c, seen, flags, end - begin)
         c[_TOTAL_LINES] = c[_LINE_BREAKS] + (data[end - 1] != 10)
-        if len(slots) < repetition.table_size(words):  # there are at least as many words as lines or paragraphs
-            slots, generation = np.zeros(repetition.table_size(words), np.int64), 1
-            keys = np.empty(words, np.uint64)
         repetition.grams(word_hashes, word_lengths, words, slots, generation, keys, c[_GRAMS:])
         generation += 10
         d = repetition.duplicates(line_hashes, line_lengths, lines, slots, generation, keys)
@@ -309,10 +306,3 @@ def _fold(hashed, value):
     mixed = (hashed ^ value) * _GOLDEN
     return mixed ^ (mixed >> _HIGH)
 
-
-@numba.njit(cache=True)
-def _longer(array):
-    """The same array with as much room again."""
-    doubled = np.empty(2 * len(array), array.dtype)
-    doubled[: len(array)] = array
-    return doubled

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.hashing import document_ids
 from pipeline.readers.source import SourceSpec
-from stages.document import RAW, TIMESTAMP
+from stages.document import ID, RAW, TIMESTAMP
 
 READ = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64(), nullable=False)])
 
@@ -67,7 +66,7 @@ def batches(rows: Iterable[Row], spec: SourceSpec, max_document_bytes: int, batc
     size = 0
     for row in rows:
         row = _within_limits(row, max_document_bytes)
-        weight = ROW_BYTES + len(row.text or "") + len(row.content or b"") + len(row.metadata or "")
+        weight = ROW_BYTES + _size(row.text) + len(row.content or b"") + _size(row.metadata)
         if held and (size + weight > batch_bytes or len(held) == MAX_BATCH_ROWS):
             yield _batch(held, spec)
             held, size = [], 0
@@ -75,6 +74,11 @@ def batches(rows: Iterable[Row], spec: SourceSpec, max_document_bytes: int, batc
         size += weight
     if held:
         yield _batch(held, spec)
+
+
+def _size(text: str | None) -> int:
+    """UTF-8 bytes; for text beyond ASCII estimated at two a character, so that it need not be encoded twice."""
+    return 0 if text is None else len(text) if text.isascii() else 2 * len(text)
 
 
 def _within_limits(row: Row, max_document_bytes: int) -> Row:
@@ -153,15 +157,10 @@ def _columns(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:
 
 
 def _ids(rows: list[Row], source: str) -> pa.Array:
+    from kernels.text.hashing import document_ids
+
     own_ids = pa.array([row.own_id for row in rows], pa.string())
-    if own_ids.null_count == 0:
-        return document_ids(source, own_ids=own_ids)
     paths = pa.array([row.path for row in rows], pa.string())
     records = pa.array([row.record for row in rows], pa.int64())
-    by_place = document_ids(source, paths=paths, records=records)
-    if own_ids.null_count == len(rows):
-        return by_place
-    by_own = document_ids(source, own_ids=pc.fill_null(own_ids, ""))
-    # if_else has no kernel for fixed_size_binary
-    chosen = [own if named else place for own, place, named in zip(by_own, by_place, own_ids.is_valid().to_pylist())]
-    return pa.array([value.as_py() for value in chosen], by_place.type)
+    ids = document_ids(source, own_ids, paths=paths, records=records)
+    return pa.FixedSizeBinaryArray.from_buffers(ID, len(rows), [None, pa.py_buffer(ids)])

@@ -69,7 +69,9 @@ def test_offsets_start_each_text_and_eos_ends_it(encoder):
     assert offsets[0] == 0
     assert offsets[-1] == len(values)
     assert (values[offsets[1:] - 1] == encoder.eos_id).all()
-    assert [values[a : b - 1].tolist() for a, b in zip(offsets, offsets[1:])] == [encoder.encode(t).tolist() for t in texts]
+    assert [values[a : b - 1].tolist() for a, b in zip(offsets, offsets[1:])] == [
+        encoder.encode(t).tolist() for t in texts
+    ]
 
 
 def test_empty_batch_has_no_tokens(encoder):
@@ -127,7 +129,9 @@ def test_tokenizer_json_gives_the_same_ids_and_text(encoder, exported, text):
 @given(st.data())
 def test_tokenizer_json_agrees_on_joined_pieces(encoder, exported, data):
     """Texts made of pieces meet merges far more often than random ones."""
-    ids = data.draw(st.lists(st.integers(4, encoder.vocab_size - 1).filter(lambda i: not encoder.is_byte[i]), max_size=30))
+    ids = data.draw(
+        st.lists(st.integers(4, encoder.vocab_size - 1).filter(lambda i: not encoder.is_byte[i]), max_size=30)
+    )
     text = encoder.decode(ids)
     assert exported.encode(text).ids == encoder.encode(text).tolist()
 

@@ -1,0 +1,220 @@
+"""Shingles of a document as 32-bit hashes, streamed in blocks from UTF-8 bytes; no string is ever built.
+
+    characters  overlapping runs of `size` characters, lower-cased, runs of white space folded to one space, none at
+                the ends. (NeMo Curator hashes the text as it is; folding also meets copies re-wrapped or re-cased.)
+    words       overlapping runs of `size` words after FineWeb's normalisation: lower case, diacritics off, every digit
+                to 0, punctuation and symbols to space. A letter of a script written without spaces
+                (`utf8.UNSPACED_BLOCKS`) is a word by itself.
+
+A shingle's hash is a rolling polynomial modulo 2^64 over characters or word hashes, mixed, upper 32 bits. Code points
+map one to one (the first of a lower-case expansion); sets of hashes keep repeated shingles, a minimum does not care.
+A document of fewer than `size` units has no shingle.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numba
+import numpy as np
+import pyarrow as pa
+
+from kernels.text.hashing import two_levels
+from kernels.text.utf8 import UNSPACED_BLOCKS, buffers, decode
+
+Unit = Literal["characters", "words"]
+
+BLOCK = 1024  # shingle hashes per block: 4 kB, a small part of a first-level cache
+STATE = 4  # rolling hash, units seen, place in the ring, unit in progress
+
+_SEPARATOR, _VANISHES, _ALONE = 0, 1, 1 << 24  # values of the word table that are not characters
+_BASE = np.uint64(0xD6E8FEB86659FD93)  # multiplier of the rolling polynomial: odd, high entropy (Pelle Evensen's rrmxmx)
+_FNV_BASIS = np.uint64(0xCBF29CE484222325)  # FNV-1a, 64 bits (Fowler, Noll, Vo)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_SPACE = 32
+
+
+class Shingling(NamedTuple):
+    """What the kernels need to cut shingles; make it with `shingling`."""
+
+    words: bool
+    size: int
+    leaving: np.uint64  # _BASE ** size, takes the oldest unit out of the rolling hash
+    ascii: np.ndarray  # (128,) uint32
+    roots: np.ndarray  # (4352,) int64
+    leaves: np.ndarray  # (k, 256) uint32
+
+
+def shingling(unit: Unit, size: int) -> Shingling:
+    """Tables and constants for shingles of `size` units, size >= 1."""
+    if unit not in ("characters", "words"):
+        raise ValueError(f"shingle unit {unit!r} is unknown: use characters or words")
+    if size < 1:
+        raise ValueError(f"shingle size {size} is too small: use 1 or more")
+    roots, leaves = _word_table() if unit == "words" else _character_table()
+    leaving = np.uint64(pow(int(_BASE), size, 1 << 64))
+    return Shingling(unit == "words", size, leaving, leaves[roots[0], :128].copy(), roots, leaves)
+
+
+def shingle_hashes(texts: pa.Array, shingles: Shingling) -> list[np.ndarray]:
+    """Every shingle's hash in order of its end, per row; for checks of single documents, not for a corpus.
+
+    texts: large_string without nulls. Returns n arrays of uint32; empty where a document has no shingle.
+    """
+    data, offsets = buffers(texts)
+    return [_all(data, offsets[i], offsets[i + 1], shingles) for i in range(len(texts))]
+
+
+@cache
+def _character_table() -> tuple[np.ndarray, np.ndarray]:
+    """Code point -> lower case; all white space -> U+0020."""
+    flat = np.arange(sys.maxunicode + 1, dtype=np.uint32)
+    for c in range(0x20000):  # nothing beyond has case or is white space
+        char = chr(c)
+        flat[c] = _SPACE if char.isspace() else ord(char.lower()[0])
+    return two_levels(flat)
+
+
+@cache
+def _word_table() -> tuple[np.ndarray, np.ndarray]:
+    """Code point -> base letter in lower case, "0", _SEPARATOR, _VANISHES; letters of unspaced scripts | _ALONE.
+
+    Vanishing are the categories Mn, Me (diacritics) and Cf (joiners, soft hyphens); separating P, S, Z and Cc.
+    """
+    flat = np.arange(sys.maxunicode + 1, dtype=np.uint32)
+    for plane in (range(0x3400), range(0xA000, 0xAC00), range(0xD7A4, 0x20000), range(0xE0000, 0xE0200)):
+        for c in plane:  # what is left out is Han and Hangul: letters that stay as they are
+            flat[c] = _word_value(chr(c))
+    for c in range(0x2F800, 0x2FA20):  # compatibility Han
+        flat[c] = _word_value(chr(c))
+    for first, last in UNSPACED_BLOCKS:
+        block = flat[first : last + 1]
+        block[block > _VANISHES] |= _ALONE
+    return two_levels(flat)
+
+
+def _word_value(char: str) -> int:
+    category = unicodedata.category(char)
+    if category in ("Mn", "Me", "Cf"):
+        return _VANISHES
+    if category == "Nd":
+        return ord("0")
+    if category[0] in "PSZ" or category == "Cc":
+        return _SEPARATOR
+    lower = char.lower()
+    base = [c for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) not in ("Mn", "Me", "Cf")]
+    return ord(base[0] if len(base) == 1 else lower[0])
+
+
+@numba.njit(cache=True)
+def start(state, ring):
+    """Readies state (STATE,) and ring (size,), both uint64, for a new document."""
+    state[:] = 0
+    ring[:] = 0
+
+
+@numba.njit(cache=True)
+def fill(data, position, end, shingles, state, ring, block):
+    """Reads on from `position` until `block` (BLOCK,) uint32 is nearly full or the text ends: (position, count).
+
+    The text is done when count is returned with position == end + 1.
+    """
+    if shingles.words:
+        return _fill_words(data, position, end, shingles, state, ring, block)
+    return _fill_characters(data, position, end, shingles, state, ring, block)
+
+
+@numba.njit(cache=True, inline="always")
+def mix(h):
+    """The finaliser of MurmurHash3 (Appleby): a bijection of 64 bits in which every bit reaches every bit."""
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@numba.njit(cache=True, inline="always")
+def _push(unit, shingles, state, ring, block, count):
+    """Rolls one unit in and one out; writes a hash once `size` units were seen."""
+    place = np.int64(state[2])
+    rolled = state[0] * _BASE + unit - ring[place] * shingles.leaving
+    ring[place] = unit
+    state[0] = rolled
+    state[1] += np.uint64(1)
+    place += 1
+    state[2] = np.uint64(0) if place == shingles.size else np.uint64(place)
+    if state[1] >= np.uint64(shingles.size):
+        block[count] = np.uint32(mix(rolled) >> np.uint64(32))
+        count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _fill_characters(data, position, end, shingles, state, ring, block):
+    count = 0
+    room = len(block) - 1  # one character may push a space and itself
+    space_waits = state[3] != 0
+    while position < end and count < room:
+        byte = data[position]
+        if byte < 128:
+            value, width = shingles.ascii[byte], 1
+        else:
+            c, width = decode(data, position, end)
+            value = shingles.leaves[shingles.roots[c >> 8], c & 255]
+        position += width
+        if value == _SPACE:
+            space_waits = state[1] != 0  # none before the first character
+            continue
+        if space_waits:
+            count = _push(np.uint64(_SPACE), shingles, state, ring, block, count)
+            space_waits = False
+        count = _push(np.uint64(value), shingles, state, ring, block, count)
+    state[3] = np.uint64(space_waits)
+    return (position if position < end or count >= room else end + 1), count
+
+
+@numba.njit(cache=True)
+def _fill_words(data, position, end, shingles, state, ring, block):
+    count = 0
+    room = len(block) - 2  # one character may end a word and be one; one more word may end with the text
+    word = state[3]  # 0: none in progress
+    while position < end and count < room:
+        byte = data[position]
+        if byte < 128:
+            value, width = shingles.ascii[byte], 1
+        else:
+            c, width = decode(data, position, end)
+            value = shingles.leaves[shingles.roots[c >> 8], c & 255]
+        position += width
+        if _VANISHES < value < _ALONE:
+            word = ((word if word != 0 else _FNV_BASIS) ^ np.uint64(value)) * _FNV_PRIME
+            continue
+        if value == _VANISHES:
+            continue
+        if word != 0:
+            count = _push(mix(word), shingles, state, ring, block, count)
+            word = np.uint64(0)
+        if value >= _ALONE:
+            alone = (_FNV_BASIS ^ np.uint64(value)) * _FNV_PRIME
+            count = _push(mix(alone), shingles, state, ring, block, count)
+    if position < end or count >= room:
+        state[3] = word
+        return position, count
+    if word != 0:
+        count = _push(mix(word), shingles, state, ring, block, count)
+    return end + 1, count
+
+
+@numba.njit(cache=True)
+def _all(data, position, end, shingles):
+    state, ring, block = np.empty(STATE, np.uint64), np.empty(shingles.size, np.uint64), np.empty(BLOCK, np.uint32)
+    start(state, ring)
+    out = np.empty(end - position + 1, np.uint32)  # a unit is at least a byte
+    filled = 0
+    while position <= end:
+        position, count = fill(data, position, end, shingles, state, ring, block)
+        out[filled : filled + count] = block[:count]
+        filled += count
+    return out[:filled].copy()

@@ -1,0 +1,319 @@
+"""From token counts to shards: which copy of which document goes where, exact to one document, in bounded memory.
+
+    blend.units     one task a token file: documents and tokens of every unit (domain, category, source, language),
+                    holdout apart
+    blend.order     one task a token file: a row per candidate copy, sent by its draw. Whole epochs take every
+                    document; the last, fractional epoch is decided by the order of the draws
+    blend.sums      one task a range of draws: sorts it, sums the fractional candidates' tokens by unit
+    blend.select    knowing the sums of all earlier ranges, takes fractional candidates while the unit's target is not
+                    reached; sums what is taken by domain
+    blend.place     knowing the domains' sums of earlier ranges, turns a copy's place in its domain into a shard
+    shards.scatter  one task a token file: ids of its copies and of its holdout documents, sent by shard
+    shards.write    one task a shard: sorted by an independent draw, written as .bin, .idx, .docs.parquet
+
+So prefix sums over the whole corpus need no sort of the whole corpus in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kernels.text.draw import draw, uniform
+from pipeline.commit import File, Sealed
+from pipeline.engine import Engine, Task
+from pipeline.exchange import merged, partition_of, receive_table, send
+from pipeline.sharding import scatter, write_shard
+from pipeline.store import Store
+from pipeline.tokens import TOKENS, batches
+from stages.blend import Blend, BlendPlan, Unit, plan
+
+VERSION = 1
+UNIT = ("domain", "category", "source", "language")
+COPY = pa.schema(
+    [
+        pa.field("draw", pa.uint64(), nullable=False),
+        pa.field("unit", pa.int32(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("fractional", pa.bool_(), nullable=False),
+        pa.field("handle", pa.uint64(), nullable=False),  # token file << 32 | row
+    ]
+)
+PLACED = pa.schema(
+    [
+        pa.field("handle", pa.uint64(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("shard", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class BlendWork:
+    """One named blend, resolved: targets by unit, number of shards."""
+
+    name: str
+    seed: int
+    holdout: float
+    units: tuple[Unit, ...]
+    plan: BlendPlan
+    shards: int
+    holdout_shards: int
+    domains: tuple[str, ...]
+    ranges: int
+
+    @property
+    def targets(self) -> np.ndarray:
+        return np.array([each.tokens for each in self.plan.units], np.int64)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """Whole epochs of each unit; the rest of its target is the fractional epoch."""
+        return np.array([each.epochs_whole for each in self.plan.units], np.int64)
+
+    @property
+    def remainders(self) -> np.ndarray:
+        return np.array([each.remainder for each in self.plan.units], np.int64)
+
+    def unit_index(self, table: pa.Table) -> np.ndarray:
+        """Index of each row's unit, (rows,) int64."""
+        known = pa.array(["\0".join(unit_key(unit)) for unit in self.units], pa.string())
+        return pc.index_in(row_key(table), known).to_numpy().astype(np.int64)
+
+    def domain_of_unit(self) -> np.ndarray:
+        return np.array([self.domains.index(unit.domain) for unit in self.units], np.int64)
+
+
+def unit_key(unit: Unit) -> tuple[str, ...]:
+    return tuple(getattr(unit, name) or "" for name in UNIT)
+
+
+def row_key(table: pa.Table) -> pa.Array:
+    parts = [pc.fill_null(table.column(name), "").combine_chunks() for name in UNIT]
+    return pc.binary_join_element_wise(*parts, "\0")
+
+
+def held_out(table: pa.Table, seed: int, fraction: float) -> np.ndarray:
+    """(rows,) bool: by a draw of the near-duplicate cluster, so that a cluster is never on both sides."""
+    return uniform(draw(seed, "holdout", table.column("cluster").combine_chunks())) < fraction
+
+
+# -- units -------------------------------------------------------------------------------------------------------------
+
+
+def count_units(engine: Engine, tokenized: Sealed, *, seed: int, holdout: float) -> Sealed:
+    return engine.step(
+        "blend.units",
+        units_of_file,
+        token_files(tokenized),
+        identity={"version": VERSION, "seed": seed, "holdout": holdout},
+        upstream=[tokenized],
+        shared=(seed, holdout),
+    )
+
+
+def token_files(tokenized: Sealed) -> list[File]:
+    return [file for _, manifest in tokenized.done() for file in manifest.roles(TOKENS)]
+
+
+def units_of_file(task: Task) -> dict[str, Any]:
+    seed, holdout = task.shared
+    units: dict[str, list[int]] = {}
+    held = [0, 0]
+    for table in batches(task.store, task.payload.path, ["cluster", *UNIT, "bytes", "tokens"]):
+        out = held_out(table, seed, holdout)
+        held[0] += int(out.sum())
+        held[1] += int(table.column("tokens").to_numpy()[out].sum())
+        rest = table.filter(pa.array(~out))
+        keyed = pa.table({"key": row_key(rest), "tokens": rest.column("tokens"), "bytes": rest.column("bytes")})
+        sums = keyed.group_by("key").aggregate([("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")])
+        for row in sums.sort_by("key").to_pylist():
+            entry = units.setdefault(row["key"], [0, 0, 0])
+            for i, name in enumerate(("tokens_count", "tokens_sum", "bytes_sum")):
+                entry[i] += row[name]
+    return {"units": units, "holdout": held}
+
+
+def resolve(
+    name: str, counted: Sealed, config: Mapping[str, Any], *, seed: int, holdout: float, tokens_per_shard: int
+) -> BlendWork:
+    """The plan of one blend from the counts of all units."""
+    totals: dict[str, list[int]] = {}
+    held = 0
+    for _, manifest in counted.done():
+        held += manifest.stats["holdout"][1]
+        for key, values in manifest.stats["units"].items():
+            entry = totals.setdefault(key, [0, 0, 0])
+            for i, value in enumerate(values):
+                entry[i] += value
+    units = tuple(
+        Unit(**dict(zip(UNIT, key.split("\0"), strict=True)), documents=documents, tokens=tokens)
+        for key, (documents, tokens, _) in sorted(totals.items())
+    )
+    planned = plan(units, Blend(**config), name)
+    total = planned.tokens
+    return BlendWork(
+        name,
+        seed,
+        holdout,
+        units,
+        planned,
+        max(1, round(total / tokens_per_shard)),
+        max(1, round(held / tokens_per_shard)) if held else 0,
+        tuple(sorted({unit.domain for unit in units})),
+        max(1, len(counted.manifests)),
+    )
+
+
+# -- which copies ------------------------------------------------------------------------------------------------------
+
+
+def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, *, max_segments: int) -> Sealed:
+    """All steps of one blend; returns the sealed `shards.write`."""
+    files = token_files(tokenized)
+    identity = {
+        "version": VERSION,
+        "blend": blend.name,
+        "seed": blend.seed,
+        "targets": blend.targets.tolist(),
+        "units": ["\0".join(unit_key(unit)) for unit in blend.units],
+        "shards": blend.shards,
+    }
+    prefix = f"blend/{blend.name}"
+
+    def step(name: str, function: Any, payloads: list[Any], *upstream: Sealed, shared: Any = blend) -> Sealed:
+        return engine.step(
+            f"{prefix}/{name}",
+            function,
+            payloads,
+            identity=identity,
+            upstream=[tokenized, counted, *upstream],
+            shared=shared,
+        )
+
+    order = step("order", order_copies, files)
+    sums = step("sums", sum_fractions, merged(engine, order, blend.ranges, max_segments), order)
+    before = prefix_sums(sums, len(blend.units))
+    taken = step("select", select_copies, [(path(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
+    places = prefix_sums(taken, len(blend.domains))
+    placing = [(path(taken, i), places[i].tolist()) for i in range(blend.ranges)]
+    placed = step("place", place_copies, placing, taken, shared=(blend, places[-1].tolist()))
+    received = merged(engine, placed, len(files), max_segments)
+    scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
+    count = blend.shards + blend.holdout_shards
+    inputs = merged(engine, scattered, count, max_segments)
+    return step("write", write_shard, inputs, scattered)
+
+
+def path(sealed: Sealed, index: int) -> str:
+    manifest = sealed.manifests[index]
+    if manifest is None:
+        raise OSError(f"{sealed.name}: task {index} is missing; run again without --allow-missing")
+    return next(file.path for file in manifest.files if file.role == "copies")
+
+
+def prefix_sums(sealed: Sealed, width: int) -> np.ndarray:
+    """(tasks + 1, width) int64: sums of the statistics `sums` over all earlier tasks; the last row is the total."""
+    rows = np.zeros((len(sealed.manifests) + 1, width), np.int64)
+    for index, manifest in sealed.done():
+        rows[index + 1] = manifest.stats["sums"]
+    return np.cumsum(rows, axis=0)
+
+
+def order_copies(task: Task) -> None:
+    blend: BlendWork = task.shared
+    file: File = task.payload
+    parts = []
+    row = 0
+    epochs, rest = blend.epochs, blend.remainders
+    for table in batches(task.store, file.path, ["id", "cluster", *UNIT, "tokens"]):
+        rows = row + np.arange(table.num_rows)
+        row += table.num_rows
+        inside = ~held_out(table, blend.seed, blend.holdout)
+        table, rows = table.filter(pa.array(inside)), rows[inside]
+        unit = blend.unit_index(table)
+        copies = epochs[unit] + (rest[unit] > 0)
+        repeat = np.repeat(np.arange(len(rows)), copies)
+        epoch = np.arange(len(repeat)) - np.repeat(np.cumsum(copies) - copies, copies)
+        ids = table.column("id").combine_chunks().take(pa.array(repeat))
+        columns = {
+            "draw": draw(blend.seed, f"blend/{blend.name}", ids, epoch.astype(np.uint64)),
+            "unit": unit[repeat].astype(np.int32),
+            "tokens": table.column("tokens").to_numpy()[repeat],
+            "epoch": epoch.astype(np.int32),
+            "fractional": epoch == epochs[unit][repeat],
+            "handle": (np.uint64(task.index) << np.uint64(32)) | rows[repeat].astype(np.uint64),
+        }
+        parts.append(pa.table({name: pa.array(column) for name, column in columns.items()}, schema=COPY))
+    table = pa.concat_tables(parts) if parts else COPY.empty_table()
+    send(task.output, table, partition_of(table.column("draw").to_numpy(), blend.ranges).astype(np.int64))
+
+
+def sum_fractions(task: Task) -> dict[str, Any]:
+    blend: BlendWork = task.shared
+    table = receive_table(task.store, task.payload, task.index)
+    table = COPY.empty_table() if table is None else table
+    table = table.sort_by([("draw", "ascending"), ("handle", "ascending"), ("epoch", "ascending")])
+    task.output.table("copies", table)
+    fractional = table.column("fractional").to_numpy()
+    sums = np.zeros(len(blend.units), np.int64)
+    np.add.at(sums, table.column("unit").to_numpy()[fractional], table.column("tokens").to_numpy()[fractional])
+    return {"sums": sums.tolist()}
+
+
+def read(store: Store, name: str) -> pa.Table:
+    with store.open_input(name) as handle:
+        return pq.read_table(handle)
+
+
+def running(values: np.ndarray, group: np.ndarray, groups: int, start: np.ndarray) -> np.ndarray:
+    """Sum of `values` of the same group before each row, plus the group's `start`; (rows,) int64."""
+    order = np.argsort(group, kind="stable")
+    ordered = values[order]
+    total = np.cumsum(ordered) - ordered
+    first = np.searchsorted(group[order], np.arange(groups))
+    base = np.where(first < len(order), total[np.minimum(first, max(len(order) - 1, 0))] if len(order) else 0, 0)
+    result = np.empty(len(values), np.int64)
+    result[order] = total - base[group[order]] + start[group[order]]
+    return result
+
+
+def select_copies(task: Task) -> dict[str, Any]:
+    """Takes a fractional candidate if the unit's fraction is less off with it than without: to half a document."""
+    blend: BlendWork = task.shared
+    name, before = task.payload
+    table = read(task.store, name)
+    unit = table.column("unit").to_numpy().astype(np.int64)
+    tokens = table.column("tokens").to_numpy()
+    fractional = table.column("fractional").to_numpy()
+    rest = blend.remainders
+    reached = running(np.where(fractional, tokens, 0), unit, len(blend.units), np.array(before, np.int64))
+    taken = ~fractional | (2 * (rest[unit] - reached) > tokens)
+    chosen = table.filter(pa.array(taken))
+    task.output.table("copies", chosen)
+    sums = np.zeros(len(blend.domains), np.int64)
+    np.add.at(sums, blend.domain_of_unit()[unit[taken]], tokens[taken])
+    by_unit = np.zeros(len(blend.units), np.int64)
+    np.add.at(by_unit, unit[taken], tokens[taken])
+    return {"sums": sums.tolist(), "units": by_unit.tolist(), "copies": int(taken.sum())}
+
+
+def place_copies(task: Task) -> None:
+    """A copy's shard is where the middle of its tokens falls in its domain's order, cut into equal parts."""
+    blend, totals = task.shared
+    name, before = task.payload
+    table = read(task.store, name)
+    domain = blend.domain_of_unit()[table.column("unit").to_numpy()]
+    tokens = table.column("tokens").to_numpy()
+    middle = 2 * running(tokens, domain, len(blend.domains), np.array(before, np.int64)) + tokens
+    whole = 2 * np.array(totals, np.int64)[domain]
+    shard = middle * blend.shards // np.maximum(whole, 1)  # below 2^63 up to 4e13 tokens in 100,000 shards
+    placed = pa.table([table.column("handle"), table.column("epoch"), pa.array(shard.astype(np.int32))], schema=PLACED)
+    send(task.output, placed, (table.column("handle").to_numpy() >> np.uint64(32)).astype(np.int64))

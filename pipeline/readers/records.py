@@ -1,0 +1,71 @@
+"""From a record with named values (a JSON object, a Parquet row) to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.readers.rows import Row, metadata_json
+from pipeline.readers.source import SourceSpec
+from pipeline.readers.timestamps import parse_timestamp
+from stages.languages import language_of_path, programming_language
+
+PATH_COLUMNS = ("path", "file_path", "filename")
+
+
+def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec) -> Row | None:
+    """`record` is consumed: what is left of it becomes metadata. None where it holds neither text nor page."""
+    text = record.pop(columns["text"], None)
+    content = record.pop(columns["content"], None) if "content" in columns else None
+    if content is not None:
+        text = None
+        content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+        if not isinstance(content, bytes):
+            return None
+    elif not isinstance(text, str):
+        return None
+    own_id = record.pop(columns["id"], None) if "id" in columns else None
+    url = record.pop(columns["url"], None)
+    language = record.pop(columns["language"], None)
+    category = record.pop(columns["category"], None) if "category" in columns else None
+    moment = record.pop(columns["timestamp"], None)
+    timestamp = parse_timestamp(moment)
+    if moment is not None and timestamp is None:
+        record["timestamp"] = moment
+    domain, language = _domain_and_language(record, columns, spec, _string(language), _string(own_id))
+    return Row(
+        path,
+        at,
+        text,
+        content,
+        "text/html; charset=utf-8" if content is not None else None,
+        own_id=_string(own_id),
+        domain=domain,
+        category=_string(category),
+        language=language,
+        url=_string(url),
+        timestamp=timestamp,
+        metadata=metadata_json(spec.metadata, record) if spec.metadata or record else None,
+    )
+
+
+def _domain_and_language(
+    record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec, language: str | None, own_id: str | None
+) -> tuple[str | None, str | None]:
+    """('code', programming language) where the record names one or the source holds code, else the stated language."""
+    if spec.domain in ("english", "multilingual"):
+        return None, language or spec.language
+    named = record.pop(columns["programming_language"], None)
+    if isinstance(named, str) and named:
+        return "code", programming_language(named)
+    if spec.domain == "code":
+        if language or spec.language:
+            return "code", programming_language(language or spec.language or "")
+        places = [record.get(name) for name in PATH_COLUMNS] + [own_id]
+        found = (language_of_path(place) for place in places if isinstance(place, str))
+        return "code", next((name for name in found if name), "other")
+    return None, language or spec.language
+
+
+def _string(value: Any) -> str | None:
+    return None if value is None else value if isinstance(value, str) else str(value)

@@ -1,0 +1,371 @@
+"""One run: from a configuration to `curated/`, `signals/`, `ledger/`, `tokenizer/`, `shards/` and `run.json`.
+
+The driver: it plans each step from what the ones before it committed, and holds the lease. No document passes through
+it. What a rerun finds sealed or committed it does not compute again.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any
+
+from pipeline.accounting import Counts, check_chain
+from pipeline.blending import BlendWork, build, count_units, resolve
+from pipeline.chain import library_versions
+from pipeline.commit import File, Sealed
+from pipeline.config import Config
+from pipeline.curate import curate
+from pipeline.engine import Engine, Executor, Inline, Progress, Silent
+from pipeline.first_pass import SIGNALS, first_pass
+from pipeline.inventory import inventory
+from pipeline.lease import Lease
+from pipeline.ledger import ROLE as LEDGER
+from pipeline.partition import partitions
+from pipeline.publish import publish
+from pipeline.rounds import run_rounds
+from pipeline.selection import Corpus, select
+from pipeline.store import Store
+from pipeline.tokens import TokenizerFiles, tokenize, tokenizer
+from stages.interface import CorpusStage, DocumentStage, Stage
+
+
+@dataclass(frozen=True)
+class Order:
+    """The configured stages by when they run."""
+
+    first: tuple[DocumentStage, ...]
+    deciding: tuple[Stage, ...]
+    late: tuple[DocumentStage, ...]
+
+
+def order(stages: Sequence[Stage]) -> Order:
+    """First pass until rules or a corpus stage; then decisions; editing stages after the last of those run late."""
+    from stages.signals import Signals
+
+    stages = list(stages)
+    decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
+    begin = decides.index(True) if True in decides else len(stages)
+    end = len(stages) - decides[::-1].index(True) if True in decides else len(stages)
+    while end < len(stages) and not stages[end].edits:
+        end += 1
+    first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage)]
+    if not any(stage.name == "signals" for stage in first):
+        first.append(Signals())
+    late = [stage for stage in stages[end:] if isinstance(stage, DocumentStage)]
+    return Order(tuple(first), tuple(stages[begin:end]), tuple(late))
+
+
+@dataclass
+class Result:
+    """What came out; `summary` is three lines for a person."""
+
+    output: str
+    summary: list[str]
+    report: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def run(
+    config: Config,
+    *,
+    workers: int | None = None,
+    inline: bool = False,
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Runs everything that is not done yet.
+
+    Raises LeaseHeld, StepFailed, AccountingError, ValueError; each with a sentence for the user.
+    """
+    store = Store(config.output)
+    progress = progress or Silent()
+    with Lease(store):
+        files = inventory(config.sources)
+        executor: Executor
+        if inline:
+            executor = Inline()
+        else:
+            from pipeline.ray_executor import RayExecutor
+
+            executor = RayExecutor(workers or config.runtime.workers)
+            if store.local and executor.nodes() > 1:
+                raise ValueError(f"output {store.uri} is on one machine, the cluster has several: give a shared URI")
+        engine = Engine(store, executor, progress, allow_missing)
+        try:
+            return Driver(config, engine, files).run()
+        finally:
+            executor.close()
+
+
+class Driver:
+    """The steps of one run in order, and what it publishes."""
+
+    def __init__(self, config: Config, engine: Engine, files: Sequence[Any]) -> None:
+        self.config = config
+        self.engine = engine
+        self.files = files
+        self.started = time.time()
+        self.funnel: list[tuple[str, Counts]] = []
+        self.notes: list[str] = []
+
+    def run(self) -> Result:
+        config, engine = self.config, self.engine
+        stages = order(config.stages)
+        corpus = self.read(stages.first)
+        for stage in stages.deciding:
+            corpus = self.decide(corpus, stage)
+        curated = curate(
+            engine,
+            corpus,
+            stages.late,
+            seed=config.seed,
+            partition_bytes=config.plan.partition_bytes,
+            max_segments=config.plan.max_segments,
+        )
+        sent = next(sealed for sealed in reversed(engine.sealed) if sealed.name == "curate.send")
+        self.funnel += [*sent.counts().items(), *curated.counts().items()]
+        check_chain("all", self.funnel)
+        self.publish_documents(corpus, curated)
+        model = tokenizer(engine, curated, as_dict(config.tokenizer), seed=config.seed)
+        self.publish_tokenizer(model)
+        tokenized = tokenize(engine, curated, model)
+        self.funnel += tokenized.counts().items()
+        check_chain("all", self.funnel)
+        counted = count_units(engine, tokenized, seed=config.seed, holdout=config.shards.holdout)
+        blends = {name: self.blend(name, tokenized, counted, model) for name in config.blends}
+        return self.finish(curated, model, blends)
+
+    def read(self, stages: Sequence[DocumentStage]) -> Corpus:
+        config = self.config
+        sealed = first_pass(
+            self.engine,
+            config.sources,
+            self.files,
+            partitions(self.files, config.plan.partition_bytes),
+            stages,
+            seed=config.seed,
+            max_document_bytes=config.plan.max_document_bytes,
+        )
+        for index, manifest in sealed.done():
+            check_chain(index, list(manifest.counts.items()))
+        self.funnel += sealed.counts().items()
+        corpus = Corpus(sealed)
+        if any(manifest.stats["own_ids"] for _, manifest in sealed.done()):
+            from stages.identity import Identity
+
+            corpus = self.decide(corpus, Identity())
+        return corpus
+
+    def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
+        if isinstance(stage, CorpusStage):
+            options = {"seed": self.config.seed, "max_segments": self.config.plan.max_segments}
+            following = run_rounds(self.engine, corpus, stage, **options)
+        elif isinstance(stage, DocumentStage):
+            following = select(self.engine, corpus, stage, self.config.seed)
+        else:
+            raise TypeError(f"stage {stage.name} has neither apply nor rounds; see docs/stages.md")
+        for index, manifest in following.last().done():
+            before = corpus.last().manifests[index]
+            if before is not None:
+                check_chain(index, [*list(before.counts.items())[-1:], *manifest.counts.items()])
+        self.funnel += following.last().counts().items()
+        return following
+
+    def blend(self, name: str, tokenized: Sealed, counted: Sealed, model: TokenizerFiles) -> dict[str, Any]:
+        config, engine = self.config, self.engine
+        blend = resolve(
+            name,
+            counted,
+            as_dict(config.blends[name]),
+            seed=config.seed,
+            holdout=config.shards.holdout,
+            tokens_per_shard=config.shards.tokens_per_shard,
+        )
+        self.notes += [f"blend {name}: {note}" for note in blend.plan.notes]
+        written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
+        scattered = next(s for s in reversed(engine.sealed) if s.name == f"blend/{name}/scatter")
+        check_chain("all", [self.funnel[-1], *scattered.counts().items()])
+        return self.publish_shards(blend, written, model) | {"counts": scattered.counts()[f"blend/{name}"].to_dict()}
+
+    # -- what is published ---------------------------------------------------------------------------------------------
+
+    def publish_documents(self, corpus: Corpus, curated: Sealed) -> None:
+        store = self.engine.store
+        publish(
+            store,
+            "curated",
+            [(f.role.removeprefix("curated/"), f) for _, m in curated.done() for f in m.roles("curated/")],
+        )
+        publish(
+            store, "signals", [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.roles(SIGNALS)]
+        )
+        ledger = [
+            (f"{number:02d}-{sealed.name}/part-{i:05d}.parquet", file)
+            for number, sealed in enumerate(s for s in self.engine.sealed if any(m.file(LEDGER) for _, m in s.done()))
+            for i, manifest in sealed.done()
+            if (file := manifest.file(LEDGER)) is not None and file.rows
+        ]
+        publish(store, "ledger", ledger, {"counts.parquet": self.counts_table(), "rules.parquet": self.rules_table()})
+
+    def counts_table(self) -> bytes:
+        """Parquet: the accounting of every step, stage and partition, with what each rule took."""
+        import pyarrow as pa
+
+        rows: list[dict[str, Any]] = []
+        for sealed in self.engine.sealed:
+            for index, manifest in sealed.done():
+                for stage, counts in manifest.counts.items():
+                    values = counts.to_dict()
+                    rules = [
+                        {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in values.pop("rules").items()
+                    ]
+                    rows.append({"step": sealed.name, "stage": stage, "partition": index, **values, "rules": rules})
+        return parquet_bytes(pa.Table.from_pylist(rows))
+
+    def rules_table(self) -> bytes:
+        import pyarrow as pa
+        from stages.rules import Rules, describe
+
+        tables = [describe(stage.rules()) for stage in self.config.stages if isinstance(stage, Rules)]
+        return parquet_bytes(pa.concat_tables(tables) if tables else describe([]))
+
+    def publish_tokenizer(self, model: TokenizerFiles) -> None:
+        store = self.engine.store
+        if model.trained is None:
+            publish(store, "tokenizer", [], {"tokenizer.model": model.model})
+            return
+        files = [file for _, manifest in model.trained.done() for file in manifest.files]
+        publish(store, "tokenizer", [(file.role.removeprefix("tokenizer/"), file) for file in files])
+
+    def publish_shards(self, blend: BlendWork, written: Sealed, model: TokenizerFiles) -> dict[str, Any]:
+        from pipeline.tokens import encoder_facts
+        from tokenizer.manifest import NAME, manifest, to_bytes
+
+        folder = f"shards/{blend.name}"
+        files: list[tuple[str, File]] = []
+        train: list[dict[str, Any]] = []
+        holdout: list[dict[str, Any]] = []
+        for index, task in written.done():
+            files += [(file.role.removeprefix("shards/"), file) for file in task.files]
+            if task.stats["entry"]:
+                (train if index < blend.shards else holdout).append(task.stats["entry"])
+        facts: dict[str, Any] = {
+            "blend": blend.name,
+            "seed": blend.seed,
+            "tokenizer_sha256": model.digest,
+            **encoder_facts(model),
+        }
+        facts |= encoder_facts(model)
+        whole = manifest(train, **facts)
+        extra = {NAME: to_bytes(whole)}
+        if holdout:
+            extra[f"holdout/{NAME}"] = to_bytes(manifest(holdout, **facts))
+        publish(self.engine.store, folder, files, extra)
+        targets: dict[str, int] = {}
+        for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
+            targets[unit.domain] = targets.get(unit.domain, 0) + target
+        units = [
+            {**asdict(unit), "target": target, "epochs": round(target / unit.tokens, 4) if unit.tokens else 0.0}
+            for unit, target in zip(blend.units, blend.targets.tolist(), strict=True)
+        ]
+        return {
+            "tokens": whole["tokens"],
+            "documents": whole["documents"],
+            "shards": len(train),
+            "holdout_tokens": sum(entry["tokens"] for entry in holdout),
+            "target_tokens_by_domain": targets,
+            "tokens_by_domain": whole["tokens_by_domain"],
+            "units": units,
+            "notes": list(blend.plan.notes),
+        }
+
+    def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
+        store = self.engine.store
+        groups: dict[str, dict[str, Any]] = {}
+        for _, manifest in curated.done():
+            for name, group in manifest.stats["groups"].items():
+                entry = groups.setdefault(name, {**group, "documents": 0, "bytes": 0})
+                entry["documents"] += group["documents"]
+                entry["bytes"] += group["bytes"]
+        clusters: dict[str, dict[str, int]] = {}
+        for sealed in self.engine.sealed:
+            for _, manifest in sealed.done():
+                for size, number in manifest.stats.get("cluster_sizes", {}).items():
+                    sizes = clusters.setdefault(sealed.name, {})
+                    sizes[size] = sizes.get(size, 0) + number
+        record = {
+            "started": self.started,
+            "seconds": time.time() - self.started,
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "libraries": library_versions(),
+            "configuration": self.config.to_dict(),
+            "inputs": {"files": len(self.files), "bytes": sum(entry.size for entry in self.files)},
+            "steps": [
+                {
+                    "name": sealed.name,
+                    "fingerprint": sealed.fingerprint,
+                    "tasks": len(sealed.manifests),
+                    "reused": sealed.reused,
+                    "seconds": round(sealed.seconds, 3),
+                    "missing": [i for i, manifest in enumerate(sealed.manifests) if manifest is None],
+                    "bytes_written": sum(f.bytes for _, m in sealed.done() for f in m.files),
+                }
+                for sealed in self.engine.sealed
+            ],
+            "funnel": [{"stage": stage, **counts.to_dict()} for stage, counts in self.funnel],
+            "groups": [groups[name] for name in sorted(groups)],
+            "clusters": clusters,
+            "tokenizer": tokenizer_record(store, model),
+            "blends": dict(blends),
+            "notes": self.notes,
+        }
+        store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
+        return Result(store.uri, summary(self.funnel, groups, blends, self.notes), None, record)
+
+
+def tokenizer_record(store: Store, model: TokenizerFiles) -> dict[str, Any]:
+    report = json.loads(store.read("tokenizer/report.json")) if model.trained else None
+    return {"sha256": model.digest, "report": report}
+
+
+def summary(
+    funnel: Sequence[tuple[str, Counts]], groups: Mapping[str, Any], blends: Mapping[str, Any], notes: Sequence[str]
+) -> list[str]:
+    from pipeline.progress import size_text
+
+    first = funnel[0][1]
+    kept = sum(group["documents"] for group in groups.values())
+    size = sum(group["bytes"] for group in groups.values())
+    lines = [
+        f"{first.documents_in:,} documents ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) curated, "
+        f"in {len({g['language'] for g in groups.values()})} languages"
+    ]
+    for name, blend in blends.items():
+        whole = max(1, sum(blend["tokens_by_domain"].values()))
+        shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
+        lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
+    return lines + list(notes)
+
+
+def parquet_bytes(table: Any) -> bytes:
+    import io
+
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """A part of the configuration as a mapping."""
+    if hasattr(value, "model_dump"):
+        return dict(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return dict(value)

@@ -1,0 +1,120 @@
+"""The last exchange: ids to shards, and the shard files themselves.
+
+`scatter` sends the ids of every placed copy to its shard, and of every holdout document to a holdout shard.
+`write_shard` sorts what came by a draw that is independent of the one that chose the shard, and writes Megatron's
+`.bin` and `.idx` with `.docs.parquet` beside them.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from kernels.text.draw import draw, uniform
+from pipeline.engine import Task
+from pipeline.exchange import receive_table, send
+from pipeline.tokens import batches
+
+if TYPE_CHECKING:
+    from pipeline.blending import BlendWork
+    from pipeline.commit import File
+
+SENT = ("id", "domain", "source", "language", "category", "bytes", "ids")
+
+
+def scatter(task: Task) -> dict[str, Any]:
+    from pipeline.blending import UNIT, held_out
+
+    blend: BlendWork = task.shared
+    file: File
+    file, paths = task.payload
+    placed = receive_table(task.store, paths, task.index)
+    if placed is None:
+        placed = pa.table(
+            {"handle": pa.array([], pa.uint64()), "epoch": pa.array([], pa.int32()), "shard": pa.array([], pa.int32())}
+        )
+    rows = (placed.column("handle").to_numpy() & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    order = np.lexsort((placed.column("epoch").to_numpy(), rows))
+    rows = rows[order]
+    epochs, shards = placed.column("epoch").to_numpy()[order], placed.column("shard").to_numpy()[order]
+    parts, targets = [], []
+    first = 0
+    counts = task.counts(f"blend/{blend.name}")
+    columns = list(dict.fromkeys(("id", "cluster", *UNIT, *SENT)))
+    for table in batches(task.store, file.path, columns):
+        begin, end = np.searchsorted(rows, (first, first + table.num_rows))
+        local = rows[begin:end] - first
+        held = np.flatnonzero(held_out(table, blend.seed, blend.holdout))
+        first += table.num_rows
+        account(counts, table, local, held)
+        for chosen, epoch, shard in (
+            (local, epochs[begin:end], shards[begin:end]),
+            (held, np.zeros(len(held), np.int32), blend.shards + holdout_shard(blend, table, held)),
+        ):
+            part = table.select(SENT).take(pa.array(chosen))
+            place = draw(blend.seed, f"place/{blend.name}", part.column("id").combine_chunks(), epoch.astype(np.uint64))
+            part = part.append_column("epoch", pa.array(epoch, pa.int32())).append_column("place", pa.array(place))
+            parts.append(part)
+            targets.append(shard.astype(np.int64))
+    if parts:
+        send(task.output, pa.concat_tables(parts).combine_chunks(), np.concatenate(targets))
+    return {}
+
+
+def account(counts: Any, table: pa.Table, local: np.ndarray, held: np.ndarray) -> None:
+    """Copies beyond a document's first count as split; documents in no copy and not held out as dropped."""
+    size = table.column("bytes").to_numpy()
+    copies = np.bincount(local, minlength=table.num_rows)
+    copies[held] += 1
+    extra = np.maximum(copies - 1, 0)
+    unused = copies == 0
+    counts.documents_in += table.num_rows
+    counts.bytes_in += int(size.sum())
+    counts.split += int(extra.sum())
+    counts.bytes_added += int((extra * size).sum())
+    counts.kept += int(copies.sum())
+    counts.bytes_kept += int((copies * size).sum())
+    counts.dropped += int(unused.sum())
+    counts.bytes_dropped += int(size[unused].sum())
+    if unused.any():
+        counts.count_rule("blend.not_drawn", int(unused.sum()), int(size[unused].sum()))
+
+
+def holdout_shard(blend: BlendWork, table: pa.Table, rows: np.ndarray) -> np.ndarray:
+    """(held out,) holdout shard of each, by its draw."""
+    ids = table.column("id").combine_chunks().take(pa.array(rows))
+    return (uniform(draw(blend.seed, "holdout shard", ids)) * max(1, blend.holdout_shards)).astype(np.int64)
+
+
+def shard_name(blend: BlendWork, index: int) -> str:
+    """`shard-00000`, or `holdout/holdout-00000`."""
+    if index < blend.shards:
+        return f"shard-{index:05d}"
+    return f"holdout/holdout-{index - blend.shards:05d}"
+
+
+def write_shard(task: Task) -> dict[str, Any]:
+    from tokenizer.shards import ShardWriter
+
+    blend: BlendWork = task.shared
+    table = receive_table(task.store, task.payload, task.index)
+    name = shard_name(blend, task.index)
+    if table is None:
+        return {"entry": None}
+    table = table.sort_by([("place", "ascending"), ("id", "ascending"), ("epoch", "ascending")]).combine_chunks()
+    ids = table.column("ids").combine_chunks()
+    offsets = ids.offsets.to_numpy()
+    values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
+    with ExitStack() as files:
+
+        def open_file(path: str) -> Any:
+            file = files.enter_context(task.output.open(f"shards/{path}", path[path.index(".") :]))
+            file.rows = table.num_rows  # type: ignore[attr-defined]
+            return file
+
+        writer = ShardWriter(name, open_file)
+        writer.append(values, offsets - offsets[0], table.drop_columns(["ids", "place"]))
+        return {"entry": writer.close()}

@@ -1,0 +1,359 @@
+"""How many tokens of each source go into a blend. Pure arithmetic: exact integers, no documents, no files.
+
+    domains   shares of the whole, normalised
+    within    per domain, over the groups of one attribute of its units:
+              unimax     U_i = min(B / (L - i), epochs · n_i), smallest first, B -= U_i   (Chung et al. 2023, Alg. 1)
+              alpha      share ∝ n_i^alpha
+              weights    as given: categories, sources or languages
+    a group   in proportion to tokens over its units
+
+A unit is one (domain, category, source, language) with its count of tokens, holdout already taken off. Its target
+is met by `epochs_whole` copies of all its documents and, of the fractional epoch, the documents in hash order until
+their prefix sum reaches `remainder`. No unit is taken more than max_epochs times. Sums are exact at every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+ATTRIBUTES = {"categories": "category", "sources": "source", "languages": "language"}
+"""Keys of explicit weights, and the attribute of a unit that each is over."""
+
+DEFAULT_OVER = {"code": "language", "multilingual": "language", "english": "category"}
+"""What `unimax` and `alpha` are over where `over` is not given; other domains: source. Where a unit has no
+category its source stands for it."""
+
+TOLERANCE = Fraction(1, 100)
+"""Weights whose sum is further from 1 (or 100) than this are an error, nearer ones are normalised."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is there: one combination of attributes, with its tokens and documents after curation."""
+
+    domain: str
+    category: str | None
+    source: str
+    language: str | None
+    tokens: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class Blend:
+    """One named blend, as configured.
+
+    domains: share of each domain, summing to 1 or 100. within: per domain one of {unimax: {epochs: e}},
+    {alpha: a}, {categories | sources | languages: {name: weight}}, the first two with `over: category | source |
+    language` if wanted; a domain that is not named is taken in proportion to its tokens. tokens: 'max', the
+    largest budget at which every domain keeps its share, or a number. max_epochs: no unit is repeated more often.
+    on_shortage: 'error', or 'renormalize': take what there is, give its share to the others, and say so.
+    """
+
+    domains: Mapping[str, float]
+    within: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tokens: int | Literal["max"] = "max"
+    max_epochs: float = 4
+    on_shortage: Literal["error", "renormalize"] = "error"
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """What is taken of a unit: `epochs_whole` times all, and `remainder` tokens more."""
+
+    unit: Unit
+    tokens: int
+    epochs_whole: int
+    remainder: int
+
+
+@dataclass(frozen=True)
+class BlendPlan:
+    """Targets in tokens; units in the order they were given, those without a target included."""
+
+    tokens: int
+    tokens_by_domain: dict[str, int]
+    units: tuple[UnitPlan, ...]
+    notes: tuple[str, ...]
+
+    def record(self) -> dict:
+        """The plan as JSON values."""
+        return asdict(self)
+
+
+def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
+    """A target for every unit. `name` is the blend's, for errors and notes. Raises ValueError with one sentence."""
+    shares = normalize(blend.domains, f"blends.{name}.domains")
+    max_epochs = _positive(blend.max_epochs, f"blends.{name}.max_epochs")
+    if blend.on_shortage not in ("error", "renormalize"):
+        raise ValueError(f"blends.{name}.on_shortage is {blend.on_shortage!r}: write error or renormalize")
+    for domain in blend.within:
+        if domain not in shares:
+            raise ValueError(f"blends.{name}.within.{domain}: {domain} is not among the blend's domains")
+    renormalize = blend.on_shortage == "renormalize"
+    notes: list[str] = []
+    parts: dict[str, _Domain] = {}
+    for domain, share in shares.items():
+        rows = [i for i, unit in enumerate(units) if unit.domain == domain and unit.tokens > 0]
+        if share == 0:
+            continue
+        if not rows:
+            sentence = f"blend {name}: there is no text of the domain {domain}"
+            if not renormalize:
+                raise ValueError(f"{sentence}; take it out of `domains`, add a source, or set on_shortage: renormalize")
+            notes.append(f"{sentence}: its {float(share):.1%} goes to the others")
+            continue
+        method = dict(blend.within.get(domain, {}))
+        parts[domain] = _Domain.of(domain, method, units, rows, max_epochs, renormalize, name, notes)
+    for domain in sorted({unit.domain for unit in units if unit.tokens} - {d for d, share in shares.items() if share}):
+        left_out = sum(unit.tokens for unit in units if unit.domain == domain)
+        notes.append(f"blend {name}: the domain {domain} has no share, its {left_out:,} tokens are left out")
+    if not parts:
+        raise ValueError(f"blend {name}: none of its domains ({', '.join(shares)}) has text; add sources")
+    given = [shares[domain] for domain in parts]
+    weights = [share / sum(given) for share in given]
+    budgets = _domain_budgets(list(parts.values()), weights, blend.tokens, renormalize, name, notes)
+    targets = [0] * len(units)
+    for part, budget in zip(parts.values(), budgets, strict=True):
+        for row, target in part.spread(budget, units).items():
+            targets[row] = target
+    return BlendPlan(
+        tokens=sum(targets),
+        tokens_by_domain=dict(zip(parts, budgets, strict=True)),
+        units=tuple(_unit_plan(unit, target) for unit, target in zip(units, targets, strict=True)),
+        notes=tuple(notes),
+    )
+
+
+def plans(units: Sequence[Unit], blends: Mapping[str, Blend]) -> dict[str, BlendPlan]:
+    """Every named blend over the same units."""
+    return {name: plan(units, blend, name) for name, blend in blends.items()}
+
+
+def unimax(sizes: Sequence[int], budget: int, epochs: float) -> list[int]:
+    """Tokens of each source: as flat as a budget can be when no source is taken more than `epochs` times.
+
+    Chung et al. 2023, Algorithm 1. Sums to the budget, or to all there is where that is less.
+    """
+    caps = [int(_fraction(epochs) * size) for size in sizes]
+    return fill(min(budget, sum(caps)), [Fraction(1)] * len(sizes), caps)
+
+
+def alpha(sizes: Sequence[int], exponent: float) -> list[Fraction]:
+    """Shares ∝ size^exponent, summing to 1. Above 1 sharpens, below 1 flattens."""
+    largest = max(sizes, default=0)
+    if largest <= 0:
+        raise ValueError("alpha weights need a size above 0")
+    powers = [Fraction((size / largest) ** exponent) if size else Fraction(0) for size in sizes]
+    return [power / sum(powers) for power in powers]
+
+
+def normalize(weights: Mapping[str, float], key: str) -> dict[str, Fraction]:
+    """Weights that sum to 1. `key` is named in the error where their sum is over 1 % off both 1 and 100."""
+    if not weights:
+        raise ValueError(f"{key} is empty: give at least one weight")
+    exact = {name: _fraction(weight) for name, weight in weights.items()}
+    for name, weight in exact.items():
+        if weight < 0:
+            raise ValueError(f"{key}.{name} is {weights[name]}: weights are 0 or more")
+    total = sum(exact.values())
+    if min(abs(total - 1), abs(total / 100 - 1)) > TOLERANCE:
+        raise ValueError(f"{key} sum to {float(total):g}: make them sum to 1 or to 100, within 1 %")
+    return {name: weight / total for name, weight in exact.items()}
+
+
+def fill(budget: int, weights: Sequence[Fraction], caps: Sequence[int]) -> list[int]:
+    """Integers that sum to the budget, in proportion to weights but none above its cap.
+
+    What a capped one cannot take is shared by the others, by weight. Rounded by largest remainder, ties to the
+    first. A weight of 0 gets nothing. Raises ValueError where the caps of the weighted do not hold the budget.
+    """
+    open_rows = [i for i in range(len(weights)) if weights[i] > 0 and caps[i] > 0]
+    if budget > sum(caps[i] for i in open_rows):
+        raise ValueError(f"{budget:,} tokens do not fit into {sum(caps[i] for i in open_rows):,}")
+    exact = [Fraction(0)] * len(weights)
+    left, weight_left = Fraction(budget), sum((weights[i] for i in open_rows), Fraction(0))
+    for i in sorted(open_rows, key=lambda i: (Fraction(caps[i]) / weights[i], i)):  # the first to run full come first
+        exact[i] = min(Fraction(caps[i]), left * weights[i] / weight_left)
+        left -= exact[i]
+        weight_left -= weights[i]
+    whole = [int(value) for value in exact]
+    by_remainder = sorted((i for i in open_rows if whole[i] < caps[i]), key=lambda i: (whole[i] - exact[i], i))
+    for i in by_remainder[: budget - sum(whole)]:
+        whole[i] += 1
+    return whole
+
+
+@dataclass(frozen=True)
+class _Domain:
+    """One domain's groups with their weights and caps, and how much of the domain keeps those weights."""
+
+    domain: str
+    groups: tuple[str, ...]
+    weights: tuple[Fraction, ...]
+    caps: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]  # units of each group
+    unit_caps: dict[int, int]
+    capacity: int  # the most tokens at which the method's weights hold
+    binding: str  # the group that runs out first
+    flattens: bool  # unimax: a full group leaves its part to the others
+
+    @classmethod
+    def of(cls, domain, method, units, rows, max_epochs, renormalize, name, notes) -> _Domain:
+        """Reads `within.<domain>` of a blend."""
+        key = f"blends.{name}.within.{domain}"
+        kind, over = _method(domain, method, key)
+        by_group: dict[str, list[int]] = {}
+        for i in rows:
+            by_group.setdefault(_attribute(units[i], over), []).append(i)
+        explicit = normalize(method[kind], f"{key}.{kind}") if kind in ATTRIBUTES else None
+        if explicit is not None:
+            by_group = _weighted_groups(
+                domain, f"{key}.{kind}", over, explicit, by_group, units, renormalize, name, notes
+            )
+        groups = sorted(by_group)
+        sizes = [sum(units[i].tokens for i in by_group[group]) for group in groups]
+        epochs = max_epochs
+        if kind == "unimax":
+            epochs = min(epochs, _positive(method["unimax"].get("epochs", 1), f"{key}.unimax.epochs"))
+        unit_caps = {i: int(epochs * units[i].tokens) for group in groups for i in by_group[group]}
+        caps = [sum(unit_caps[i] for i in by_group[group]) for group in groups]
+        if kind == "unimax":
+            weights = [Fraction(1)] * len(groups)
+        elif explicit is not None:
+            weights = [explicit[group] for group in groups]
+        else:
+            weights = alpha(sizes, _number(method["alpha"], f"{key}.alpha") if kind == "alpha" else 1)
+        total = sum(weights, Fraction(0))
+        limits = [cap / (weight / total) for cap, weight in zip(caps, weights, strict=True)]
+        capacity = sum(caps) if kind == "unimax" else int(min(limits))
+        return cls(
+            domain=domain,
+            groups=tuple(groups),
+            weights=tuple(weight / total for weight in weights),
+            caps=tuple(caps),
+            rows=tuple(tuple(by_group[group]) for group in groups),
+            unit_caps=unit_caps,
+            capacity=capacity,
+            binding=groups[limits.index(min(limits))],
+            flattens=kind == "unimax",
+        )
+
+    def spread(self, budget: int, units: Sequence[Unit]) -> dict[int, int]:
+        """Target of each unit's row."""
+        targets = {}
+        for rows, tokens in zip(self.rows, fill(budget, self.weights, self.caps), strict=True):
+            inside = fill(tokens, [Fraction(units[i].tokens) for i in rows], [self.unit_caps[i] for i in rows])
+            targets.update(zip(rows, inside, strict=True))
+        return targets
+
+
+def _weighted_groups(domain, key, over, explicit, by_group, units, renormalize, name, notes) -> dict[str, list[int]]:
+    """The groups that have both text and a weight; what lacks one of them is an error or a note."""
+    missing = [group for group, weight in explicit.items() if weight and group not in by_group]
+    if missing:
+        sentence = f"blend {name}: {domain} has no text of the {over} {', '.join(missing)}"
+        if not renormalize:
+            raise ValueError(f"{sentence}; take it out of {key} or set on_shortage: renormalize")
+        notes.append(f"{sentence}: the others take its weight")
+    unweighted = sorted(group for group in by_group if not explicit.get(group))
+    if unweighted:
+        tokens = sum(units[i].tokens for group in unweighted for i in by_group[group])
+        notes.append(
+            f"blend {name}: {domain} gives no weight to the {over} {', '.join(unweighted)}, {tokens:,} tokens are left out"
+        )
+    weighted = {group: rows for group, rows in by_group.items() if explicit.get(group)}
+    if not weighted:
+        raise ValueError(f"blend {name}: {domain} has no text of any {over} that {key} names; name others")
+    return weighted
+
+
+def _domain_budgets(
+    parts: list[_Domain], weights: list[Fraction], tokens: Any, renormalize: bool, name: str, notes: list[str]
+) -> list[int]:
+    """Tokens of each domain; their sum is the blend's size."""
+    limits = [Fraction(part.capacity) / weight for part, weight in zip(parts, weights, strict=True)]
+    most = int(min(limits))
+    first = parts[limits.index(min(limits))]
+    if tokens == "max":
+        notes.append(f"blend {name}: {most:,} tokens, as {_runs_out(first)} first")
+        return fill(most, weights, [part.capacity for part in parts])
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens <= 0:
+        raise ValueError(f"blends.{name}.tokens is {tokens!r}: write max or a whole number above 0")
+    if tokens <= most:
+        return fill(tokens, weights, [part.capacity for part in parts])
+    if not renormalize:
+        raise ValueError(
+            f"blend {name}: {tokens:,} tokens are more than the {most:,} there are, as {_runs_out(first)}; lower "
+            f"tokens, raise max_epochs, or set on_shortage: renormalize"
+        )
+    caps = [sum(part.caps) for part in parts]
+    budget = min(tokens, sum(caps))
+    if not budget:
+        raise ValueError(f"blend {name}: its domains have no tokens under max_epochs; raise it or add sources")
+    budgets = fill(budget, weights, caps)
+    for part, weight, taken in zip(parts, weights, budgets, strict=True):
+        if taken > part.capacity and not part.flattens:
+            notes.append(f"blend {name}: {_runs_out(part)}: the rest of the domain takes what it cannot give")
+        if taken < int(tokens * weight):
+            notes.append(
+                f"blend {name}: {part.domain} has {taken:,} tokens of the {int(tokens * weight):,} wanted, "
+                f"{taken / budget:.1%} of the blend instead of {float(weight):.1%}"
+            )
+    if budget < tokens:
+        notes.append(f"blend {name}: {budget:,} tokens are all there are, {tokens:,} were wanted")
+    return budgets
+
+
+def _runs_out(part: _Domain) -> str:
+    if part.flattens or len(part.groups) == 1:
+        return f"{part.domain} runs out"
+    return f"{part.binding} of {part.domain} runs out"
+
+
+def _method(domain: str, method: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """The kind of `within`, and the attribute it is over."""
+    known = {"unimax", "alpha", *ATTRIBUTES}
+    kinds = [kind for kind in method if kind != "over"]
+    if any(kind not in known for kind in kinds) or len(kinds) > 1:
+        raise ValueError(f"{key} has the keys {', '.join(kinds)}: write one of {', '.join(sorted(known))}")
+    kind = kinds[0] if kinds else "proportional"
+    if kind in ATTRIBUTES:
+        if "over" in method:
+            raise ValueError(f"{key}.over has no meaning beside {kind}: take one of them out")
+        return kind, ATTRIBUTES[kind]
+    over = method.get("over", DEFAULT_OVER.get(domain, "source"))
+    if over not in ATTRIBUTES.values():
+        raise ValueError(f"{key}.over is {over!r}: write category, source or language")
+    if kind == "unimax" and not isinstance(method["unimax"], Mapping):
+        raise ValueError(f"{key}.unimax is {method['unimax']!r}: write {{epochs: 1}}")
+    return kind, over
+
+
+def _attribute(unit: Unit, over: str) -> str:
+    return getattr(unit, over) or unit.source
+
+
+def _unit_plan(unit: Unit, target: int) -> UnitPlan:
+    whole, remainder = divmod(target, unit.tokens) if unit.tokens else (0, 0)
+    return UnitPlan(unit, target, whole, remainder)
+
+
+def _number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} is {value!r}: write a number")
+    return value
+
+
+def _positive(value: Any, key: str) -> Fraction:
+    if _number(value, key) <= 0:
+        raise ValueError(f"{key} is {value!r}: write a number above 0")
+    return _fraction(value)
+
+
+def _fraction(value: float) -> Fraction:
+    """The number as it is written: 0.1 is a tenth."""
+    return value if isinstance(value, Fraction) else Fraction(str(value))
