@@ -18,7 +18,9 @@ from typing import Any
 
 
 class AccountingError(RuntimeError):
-    """Documents or bytes were lost or made up: the run stops."""
+    """Documents or bytes were lost or made up: the run stops, and nobody tries again."""
+
+    final = True
 
 
 @dataclass

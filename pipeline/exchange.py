@@ -37,7 +37,7 @@ def send(output: Output, table: pa.Table, partition: np.ndarray) -> None:
     bounds = (
         np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.array([], int)
     )
-    ends = np.append(bounds[1:], len(ordered))
+    ends = np.append(bounds, len(ordered))[1:]
     with output.open(ROLE, ".xch") as file:
         index = []
         for first, end in zip(bounds.tolist(), ends.tolist(), strict=True):

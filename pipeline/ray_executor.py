@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.commit import Manifest
-from pipeline.engine import execute
+from pipeline.engine import TaskFunction, execute
 from pipeline.store import Store
 
 IN_FLIGHT_PER_CPU = 2

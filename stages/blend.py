@@ -147,7 +147,11 @@ def alpha(sizes: Sequence[int], exponent: float) -> list[Fraction]:
     largest = max(sizes, default=0)
     if largest <= 0:
         raise ValueError("alpha weights need a size above 0")
-    powers = [Fraction((size / largest) ** exponent) if size else Fraction(0) for size in sizes]
+    ratios = [Fraction(size, largest) for size in sizes]
+    if float(exponent).is_integer():
+        powers = [ratio ** int(exponent) if ratio else ratio for ratio in ratios]  # exact: 1 is plain proportion
+    else:
+        powers = [Fraction(float(ratio) ** exponent) if ratio else ratio for ratio in ratios]
     return [power / sum(powers) for power in powers]
 
 
@@ -159,7 +163,7 @@ def normalize(weights: Mapping[str, float], key: str) -> dict[str, Fraction]:
     for name, weight in exact.items():
         if weight < 0:
             raise ValueError(f"{key}.{name} is {weights[name]}: weights are 0 or more")
-    total = sum(exact.values())
+    total = sum(exact.values(), Fraction(0))
     if min(abs(total - 1), abs(total / 100 - 1)) > TOLERANCE:
         raise ValueError(f"{key} sum to {float(total):g}: make them sum to 1 or to 100, within 1 %")
     return {name: weight / total for name, weight in exact.items()}
@@ -244,7 +248,7 @@ class _Domain:
 
     def spread(self, budget: int, units: Sequence[Unit]) -> dict[int, int]:
         """Target of each unit's row."""
-        targets = {}
+        targets: dict[int, int] = {}
         for rows, tokens in zip(self.rows, fill(budget, self.weights, self.caps), strict=True):
             inside = fill(tokens, [Fraction(units[i].tokens) for i in rows], [self.unit_caps[i] for i in rows])
             targets.update(zip(rows, inside, strict=True))
@@ -263,7 +267,8 @@ def _weighted_groups(domain, key, over, explicit, by_group, units, renormalize, 
     if unweighted:
         tokens = sum(units[i].tokens for group in unweighted for i in by_group[group])
         notes.append(
-            f"blend {name}: {domain} gives no weight to the {over} {', '.join(unweighted)}, {tokens:,} tokens are left out"
+            f"blend {name}: {domain} gives no weight to the {over} {', '.join(unweighted)}, "
+            f"{tokens:,} tokens are left out"
         )
     weighted = {group: rows for group, rows in by_group.items() if explicit.get(group)}
     if not weighted:

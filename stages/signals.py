@@ -250,8 +250,10 @@ def own_column(reference: str) -> str:
 
 def with_columns(batch: pa.RecordBatch, columns: dict[str, pa.Array]) -> pa.RecordBatch:
     """The batch with columns replaced in place or added at the end."""
-    arrays = dict(zip(batch.schema.names, batch.columns, strict=True)) | columns
-    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    fields = [pa.field(name, columns[name].type) if name in columns else batch.schema.field(name) for name in batch.schema.names]
+    fields += [pa.field(name, column.type) for name, column in columns.items() if name not in batch.schema.names]
+    arrays = [columns[f.name] if f.name in columns else batch.column(f.name) for f in fields]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, batch.schema.metadata))
 
 
 def _counts(batch: pa.RecordBatch) -> dict[str, np.ndarray]:

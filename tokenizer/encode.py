@@ -37,9 +37,7 @@ class Encoder:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise ValueError(
-                f"{path}: not a SentencePiece model; train one with `gristmill tokenizer train`"
-            ) from error
+            raise ValueError(f"{path}: not a SentencePiece model; train one: `gristmill tokenizer train`") from error
         self._num_threads = num_threads
         self.model_sha256 = hashlib.sha256(model).hexdigest()
         self.vocab_size: int = self._processor.vocab_size()
@@ -98,9 +96,7 @@ class Encoder:
     def decode_bytes(self, values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """UTF-8 bytes of ids: (bytes,) uint8 of all texts end to end, and where each starts: (n + 1,) int64."""
         if len(values) and not 0 <= int(values.min()) <= int(values.max()) < self.vocab_size:
-            raise ValueError(
-                f"token ids run from {values.min()} to {values.max()}: the tokenizer has {self.vocab_size}"
-            )
+            raise ValueError(f"token ids run from {values.min()} to {values.max()}, pieces to {self.vocab_size - 1}")
         lengths = np.diff(self.piece_offsets)[values]
         ends = np.zeros(len(values) + 1, np.int64)
         np.cumsum(lengths, out=ends[1:])

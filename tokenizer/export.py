@@ -25,9 +25,7 @@ def export(model_path: str | Path, out_dir: str | Path) -> None:
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in (("tokenizer.json", tokenizer_json(encoder)), ("tokenizer_config.json", _config(encoder))):
-        (out / name).write_text(
-            json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n"
-        )
+        (out / name).write_bytes((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def tokenizer_json(encoder: Encoder) -> dict:

@@ -139,9 +139,7 @@ def _check_counts(prefix: str, shard: dict, open: Open) -> list[str]:
     ]
     starts = np.concatenate([[0], np.cumsum(tokens, dtype=np.int64)])[:-1]
     if not np.array_equal(tokens, lengths) or not np.array_equal(table["first_token"].to_numpy(), starts):
-        problems.append(
-            f"{prefix}.docs.parquet: its rows do not match the sequences of the .idx; write the shard again"
-        )
+        problems.append(f"{prefix}.docs.parquet: its rows do not match the .idx; write the shard again")
     return problems
 
 

@@ -71,9 +71,7 @@ def plan_sample(
     if budget_bytes <= 0:
         raise ValueError(f"the tokenizer's sample is {budget_bytes} bytes: give a positive number")
     if not 0 <= alpha <= 1:
-        raise ValueError(
-            f"the tokenizer's alpha is {alpha}: give a number from 0 (equal shares) to 1 (as in the corpus)"
-        )
+        raise ValueError(f"the tokenizer's alpha is {alpha}: give 0 (equal shares) to 1 (as in the corpus)")
     negative = [domain for domain, share in shares.items() if share < 0]
     if negative:
         raise ValueError(f"the tokenizer's share of {negative[0]} is {shares[negative[0]]}: give 0 or more")
@@ -96,14 +94,14 @@ def plan_sample(
 
 
 def choose(ids: pa.Array | np.ndarray, fraction: np.ndarray | float, seed: int) -> np.ndarray:
-    """(n,) bool: which of the documents are in the sample. ids as in `kernels.text.draw`; fraction (n,) or one, 0 to 1."""
+    """(n,) bool: which documents are in the sample. ids as in `kernels.text.draw`; fraction (n,) or one, 0 to 1."""
     from kernels.text.draw import draw, uniform
 
     return uniform(draw(seed, PURPOSE, ids)) < fraction  # uniform is below 1: fraction 1 takes all, 0 none
 
 
 def choose_batch(batch: pa.RecordBatch | pa.Table, sample: Sample) -> np.ndarray:
-    """(rows,) bool for a batch with columns id, domain, language; rows of a group the plan does not know are left out."""
+    """(rows,) bool for a batch with columns id, domain, language; rows of a group not in the plan are left out."""
     keys = pc.binary_join_element_wise(
         batch["domain"].cast(pa.string()), batch["language"].cast(pa.string()), "\0", null_handling="replace"
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAGIC = b"MMIDIDX\0\0"
 VERSION = 1
 HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences S, documents D
-DTYPES = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # Megatron-LM's codes for what token shards use
+DTYPES: dict[int, np.dtype] = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # Megatron-LM's codes for what token shards use
 DTYPE_CODE = 4  # written always: a vocabulary of 256,000 needs more than 16 bits
 LONGEST = 2**31 - 1  # lengths are int32
 SUFFIXES = (".bin", ".idx", ".docs.parquet")
@@ -146,9 +146,7 @@ class ShardReader:
         self.tokens = map_tokens(payload, self.dtype)
         total = int(self.lengths.sum(dtype=np.int64))
         if len(self.tokens) != total:
-            raise ValueError(
-                f"{payload}: {len(self.tokens):,} tokens where the .idx has {total:,}; copy the shard again"
-            )
+            raise ValueError(f"{payload}: {len(self.tokens):,} tokens, the .idx has {total:,}; copy the shard again")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -178,9 +176,7 @@ def parse_index(data: np.ndarray, path: str) -> tuple[np.dtype, np.ndarray, np.n
     if version != VERSION:
         raise ValueError(f"{path}: index version {version} where {VERSION} is read; write the shard again")
     if code not in DTYPES:
-        raise ValueError(
-            f"{path}: dtype code {code} is none of {sorted(DTYPES)} (int32, uint16); write the shard again"
-        )
+        raise ValueError(f"{path}: dtype code {code} is not 4 (int32) or 8 (uint16); write the shard again")
     expected = HEADER.size + 12 * sequences + 8 * documents
     if len(data) != expected:
         raise ValueError(

@@ -14,6 +14,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 VOCAB_SIZE = 256_000  # Parmar et al. 2024, section 2
 UNK, PAD, BOS, EOS = 0, 1, 2, 3  # as in the published Nemotron-4 tokenizer; pad is ours
@@ -38,7 +39,7 @@ _DIGIT_ZEROS = (
 )  # fmt: skip
 DIGITS = tuple(chr(zero + i) for zero in _DIGIT_ZEROS for i in range(10))
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model_type": "bpe",
     "byte_fallback": True,
     "split_digits": True,

@@ -67,9 +67,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, _):
         dx, dw = ctx.saved_tensors
-        dx = dx.mul_(gradient.to(dx.dtype))
+        dx = dx * gradient.to(dx.dtype)
         if dw is not None:
-            dw = dw.mul_(gradient).to(ctx.weight_dtype)
+            dw = (dw * gradient).to(ctx.weight_dtype)
         return dx, dw, None, None, None, None, None, None
 
 

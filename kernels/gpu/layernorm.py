@@ -50,6 +50,8 @@ class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy, dh):
         h, mean, rstd, weight = ctx.saved_tensors
+        if dy is None:  # only h was used
+            return dh, dh if ctx.has_residual else None, None, None, None, None, None
         weight_grad, bias_grad = ctx.grads
         wide = h.to(_statistics_dtype(h))
         normed = (wide - mean) * rstd  # [T, H]

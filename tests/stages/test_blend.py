@@ -11,20 +11,22 @@ from hypothesis import strategies as st
 from stages.blend import Blend, Unit, alpha, fill, normalize, plan, plans, unimax
 
 # Parmar et al. 2024 ("Data, Data Everywhere", arXiv 2407.06380), tables of sources: billions of tokens
-MULTILINGUAL = dict(
-    RU=94.52, JA=70.52, DE=48.98, ES=46.50, FR=44.30, ZH=43.41, IT=26.40, NL=15.64, VI=15.16, PL=14.50, PT=11.99, ID=10.90,
-    CS=7.23, FA=6.59, RO=6.58, TR=6.46, EL=6.43, SV=6.39, HU=5.89, AR=5.74, NO=5.61, FI=4.11, DA=3.79, UK=3.63, BG=3.37,
-    KO=3.05, HI=2.60, SK=2.58, HR=2.45, CA=2.12, LT=1.69, HE=1.47, SL=1.33, SR=1.24, ET=1.24, BN=0.90, LV=0.84, TA=0.82,
-    SQ=0.49, IS=0.38, UR=0.37, AZ=0.37, MR=0.33, KA=0.32, MK=0.32, NE=0.31, KK=0.30, HY=0.29, GL=0.29, ML=0.25, TE=0.24,
-    KN=0.18, parallel=56.0,
-)  # fmt: skip
-CODE = dict(
-    JavaScript=21.12, Markdown=20.27, Java=19.84, Python=19.49, PHP=18.87, C=18.26, Cpp=15.79, CSharp=12.05, Go=9.03,
-    HTML=8.97, TypeScript=8.16, SQL=5.31, CSS=4.96, XML=2.97, Rust=2.81, Jupyter=2.58, Ruby=2.29, Swift=2.02, JSON=1.78,
-    TeX=1.76, Scala=1.29, YAML=1.28, Shell=1.18, Dart=1.08, Lua=1.00, RST=0.96, Perl=0.83, Haskell=0.72, Pascal=0.68,
-    Assembly=0.67, Fortran=0.65, Makefile=0.54, Julia=0.52, Mathematica=0.51, VisualBasic=0.42, VHDL=0.42, CommonLisp=0.24,
-    CUDA=0.21, SystemVerilog=0.16, Dockerfile=0.16,
-)  # fmt: skip
+MULTILINGUAL = {
+    "RU": 94.52, "JA": 70.52, "DE": 48.98, "ES": 46.50, "FR": 44.30, "ZH": 43.41, "IT": 26.40, "NL": 15.64,
+    "VI": 15.16, "PL": 14.50, "PT": 11.99, "ID": 10.90, "CS": 7.23, "FA": 6.59, "RO": 6.58, "TR": 6.46, "EL": 6.43,
+    "SV": 6.39, "HU": 5.89, "AR": 5.74, "NO": 5.61, "FI": 4.11, "DA": 3.79, "UK": 3.63, "BG": 3.37, "KO": 3.05,
+    "HI": 2.60, "SK": 2.58, "HR": 2.45, "CA": 2.12, "LT": 1.69, "HE": 1.47, "SL": 1.33, "SR": 1.24, "ET": 1.24,
+    "BN": 0.90, "LV": 0.84, "TA": 0.82, "SQ": 0.49, "IS": 0.38, "UR": 0.37, "AZ": 0.37, "MR": 0.33, "KA": 0.32,
+    "MK": 0.32, "NE": 0.31, "KK": 0.30, "HY": 0.29, "GL": 0.29, "ML": 0.25, "TE": 0.24, "KN": 0.18, "parallel": 56.0,
+}  # fmt: skip
+CODE = {
+    "JavaScript": 21.12, "Markdown": 20.27, "Java": 19.84, "Python": 19.49, "PHP": 18.87, "C": 18.26, "Cpp": 15.79,
+    "CSharp": 12.05, "Go": 9.03, "HTML": 8.97, "TypeScript": 8.16, "SQL": 5.31, "CSS": 4.96, "XML": 2.97, "Rust": 2.81,
+    "Jupyter": 2.58, "Ruby": 2.29, "Swift": 2.02, "JSON": 1.78, "TeX": 1.76, "Scala": 1.29, "YAML": 1.28,
+    "Shell": 1.18, "Dart": 1.08, "Lua": 1.00, "RST": 0.96, "Perl": 0.83, "Haskell": 0.72, "Pascal": 0.68,
+    "Assembly": 0.67, "Fortran": 0.65, "Makefile": 0.54, "Julia": 0.52, "Mathematica": 0.51, "VisualBasic": 0.42,
+    "VHDL": 0.42, "CommonLisp": 0.24, "CUDA": 0.21, "SystemVerilog": 0.16, "Dockerfile": 0.16,
+}  # fmt: skip
 BILLION = 10**9
 
 
@@ -141,7 +143,7 @@ def test_max_is_the_largest_budget_at_which_shares_hold():
     blend = Blend(SHARES, max_epochs=2)
     result = plan(UNITS, blend)
     assert result.tokens_by_domain == {"english": 2200, "multilingual": 471, "code": 471}
-    with pytest.raises(ValueError, match="english runs out|books of english runs out|web of english runs out"):
+    with pytest.raises(ValueError, match="of english runs out"):
         plan(UNITS, Blend(SHARES, max_epochs=2, tokens=result.tokens + 2))
 
 
@@ -290,7 +292,7 @@ def test_plans_sum_up_and_never_pass_max_epochs(units, english, multilingual, co
     if tokens == "max":
         present = sum(SHARES[domain] for domain in result.tokens_by_domain)
         for domain, tokens_of in result.tokens_by_domain.items():
-            assert abs(tokens_of - result.tokens * SHARES[domain] / present) <= 1 + 1e-6 * result.tokens
+            assert abs(tokens_of - result.tokens * SHARES[domain] / present) <= 1 + 1e-9 * result.tokens
     else:
         assert result.tokens <= tokens
 

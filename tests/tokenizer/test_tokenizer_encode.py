@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ def test_decoding_gives_back_every_text(encoder, texts):
     values, offsets = encoder.encode_batch(texts + FIXED, eos=True)
     assert values.dtype == np.int32
     assert encoder.decode_batch(values, offsets).to_pylist() == texts + FIXED
-    assert [encoder.decode(values[a:b]) for a, b in zip(offsets, offsets[1:])] == texts + FIXED
+    assert [encoder.decode(values[a:b]) for a, b in pairwise(offsets)] == texts + FIXED
 
 
 def test_every_code_point_comes_back(encoder):
@@ -69,9 +70,7 @@ def test_offsets_start_each_text_and_eos_ends_it(encoder):
     assert offsets[0] == 0
     assert offsets[-1] == len(values)
     assert (values[offsets[1:] - 1] == encoder.eos_id).all()
-    assert [values[a : b - 1].tolist() for a, b in zip(offsets, offsets[1:])] == [
-        encoder.encode(t).tolist() for t in texts
-    ]
+    assert [values[a : b - 1].tolist() for a, b in pairwise(offsets)] == [encoder.encode(t).tolist() for t in texts]
 
 
 def test_empty_batch_has_no_tokens(encoder):
