@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -34,9 +35,7 @@ def accounting_problems(store: Store) -> list[str]:
         return [f"{store.path(path)}: cannot be read; run again to restore it"]
     result = []
     for row in rows:
-        counts = Counts(
-            **{name: value for name, value in row.items() if name not in ("step", "stage", "partition", "rules")}
-        )
+        counts = Counts(**{f.name: row[f.name] for f in fields(Counts) if f.name != "rules"})
         try:
             check(f"{row['step']}, {row['stage']}", row["partition"], counts)
         except AccountingError as error:

@@ -40,6 +40,7 @@ _SHARE_OF_CHARACTERS = "share of characters"
 _SHARE_OF_WORDS = "share of words"
 _SHARE_OF_LINES = "share of lines"
 _SHARE_OF_PARAGRAPHS = "share of paragraphs"
+_LETTERS = "in scripts written without spaces a word is two letters (Chinese, Japanese) or four (Thai, Khmer, others)"
 
 _ROWS = (
     Signal("bytes", "bytes", "UTF-8 bytes of the text", "bytes"),
@@ -56,7 +57,7 @@ _ROWS = (
         "characters per word",
         "mean length of the words of scripts that limits in letters of English fit; null where they are fewer than "
         "half of the words, as in Chinese, Japanese, Korean, Thai, Khmer, Lao, Burmese and Malayalam",
-        "measured_characters",
+        "measured_word_characters",
         "measured_words",
     ),
     Signal("max_word_length", "characters", "length of the longest word", "longest_word"),
@@ -112,7 +113,13 @@ _ROWS = (
     ),
     Signal("numbers", _SHARE_OF_CHARACTERS, "decimal digits of any script", "digits", "characters"),
     Signal("urls", _SHARE_OF_CHARACTERS, "characters in http and https URLs", "url_characters", "characters"),
-    Signal("whitespace", _SHARE_OF_CHARACTERS, "white space, at both ends too", "spaces", "characters"),
+    Signal(
+        "whitespace",
+        _SHARE_OF_CHARACTERS,
+        "white space, at both ends too; null where mean_word_length is, since short words have more spaces between",
+        "measured_spaces",
+        "measured_characters",
+    ),
     Signal("parentheses", _SHARE_OF_CHARACTERS, "characters that are one of ( ) [ ] { } ⟨ ⟩", "brackets", "characters"),
     Signal(
         "boilerplate_paragraphs",
@@ -153,7 +160,7 @@ _ROWS = (
         Signal(
             f"top_{n}_gram",
             "share of the characters in words",
-            f"characters in occurrences of the most frequent sequence of {n} words, if it occurs twice",
+            f"characters in occurrences of the most frequent sequence of {n} words, if it occurs twice; {_LETTERS}",
             f"top_{n}_gram_characters",
             "word_characters",
         )
@@ -163,7 +170,7 @@ _ROWS = (
         Signal(
             f"duplicate_{n}_grams",
             "share of the characters in words",
-            f"characters in sequences of {n} words that occurred before, overlaps counted once",
+            f"characters in sequences of {n} words that occurred before, overlaps counted once; {_LETTERS}",
             f"duplicate_{n}_gram_characters",
             "word_characters",
         )

@@ -72,9 +72,9 @@ def band_hashes(
 def _signatures(data, offsets, shingles, functions, out):
     n = len(offsets) - 1
     has = np.zeros(n, np.bool_)
-    state, ring, block = np.empty(STATE, np.uint64), np.empty(shingles.size, np.uint64), np.empty(BLOCK, np.uint32)
+    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
     for i in range(n):
-        has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, ring, block, out[i])
+        has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, units, block, out[i])
     return has
 
 
@@ -85,9 +85,9 @@ def _band_hashes(data, offsets, shingles, functions, bands, scopes):
     route, check = np.zeros((n, bands), np.uint64), np.zeros((n, bands), np.uint32)
     has = np.zeros(n, np.bool_)
     signature = np.empty(bands * rows, np.uint32)
-    state, ring, block = np.empty(STATE, np.uint64), np.empty(shingles.size, np.uint64), np.empty(BLOCK, np.uint32)
+    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
     for i in range(n):
-        has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, ring, block, signature)
+        has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, units, block, signature)
         if not has[i]:
             continue
         for band in range(bands):
@@ -102,13 +102,13 @@ def _band_hashes(data, offsets, shingles, functions, bands, scopes):
 
 
 @numba.njit(cache=True)
-def _sign(data, position, end, shingles, functions, state, ring, block, signature):
+def _sign(data, position, end, shingles, functions, state, units, block, signature):
     """Fills `signature`; False where the document has no shingle."""
     signature[:] = np.uint32(0xFFFFFFFF)
-    start(state, ring)
+    start(state, units)
     any_shingle = False
     while position <= end:
-        position, count = fill(data, position, end, shingles, state, ring, block)
+        position, count = fill(data, position, end, shingles, state, units, block)
         if count:
             any_shingle = True
             padded = min((count + _LANES - 1) // _LANES * _LANES, len(block))

@@ -9,7 +9,8 @@ occurrence on, and no character twice:
     duplicate n-grams   n = 5 to 10: characters in occurrences of n-grams that occurred before
 
 An n-gram is interned level by level: its key is (number of its first n - 1 words, number of its last word), exact
-once words are numbered. Only where both (n - 1)-grams inside it occur twice can it occur twice, so the levels above 2
+once words are numbered. Where words are single letters (`utf8`), n "words" are n x step of them, so that a limit
+means the same in every script. Only where both (n - 1)-grams inside it occur twice can it occur twice, so the levels above 2
 cost little on prose. The hash tables are open and never cleared: a slot carries the generation that wrote it.
 """
 
@@ -71,11 +72,11 @@ def duplicates(hashes, lengths, n, slots, generation, keys):
 
 
 @numba.njit(cache=True)
-def grams(hashes, lengths, n, slots, generation, keys, out):
+def grams(hashes, lengths, n, step, slots, generation, keys, out):
     """Fills out, (9,) int64: characters in the top 2-, 3-, 4-gram, then in duplicate 5- to 10-grams.
 
-    hashes: (>= n,) uint64 of the words, lengths: (>= n,) int64 in characters. slots, keys: as in `duplicates`; uses
-    the ten generations from `generation` on.
+    hashes: (>= n,) uint64 of the words, lengths: (>= n,) int64 in characters. step: what a word of the n-gram is in
+    such words. slots, keys: as in `duplicates`; uses the 10 x step generations from `generation` on.
     """
     out[:] = 0
     if n < 2:
@@ -95,7 +96,7 @@ def grams(hashes, lengths, n, slots, generation, keys, out):
     left = _repeated(np.arange(n), n, gram, counts, alive)
     last = np.empty(left, np.int64)
     covered = np.empty(left, np.int64)
-    for size in range(2, 11):
+    for size in range(2, 10 * step + 1):
         distinct = marked = duplicate = 0
         kept = 0
         for a in range(left):
@@ -119,14 +120,17 @@ def grams(hashes, lengths, n, slots, generation, keys, out):
             gram[i] = number
             alive[kept] = i
             kept += 1
-        if size <= 4:
+        column = size // step - 2
+        if size % step or column < 0:
+            pass
+        elif column < len(TOP_GRAMS):
             most = 1
             for number in range(distinct):
-                if counts[number] > most or (counts[number] == most > 1 and covered[number] > out[size - 2]):
+                if counts[number] > most or (counts[number] == most > 1 and covered[number] > out[column]):
                     most = counts[number]
-                    out[size - 2] = covered[number]
+                    out[column] = covered[number]
         else:
-            out[size - 2] = duplicate
+            out[column] = duplicate
         left = _repeated(alive, kept, gram, counts, alive)
         if left == 0:
             return

@@ -28,7 +28,7 @@ from kernels.text.utf8 import UNSPACED_BLOCKS, buffers, decode
 Unit = Literal["characters", "words"]
 
 BLOCK = 1024  # shingle hashes per block: 4 kB, a small part of a first-level cache
-STATE = 4  # rolling hash, units seen, place in the ring, unit in progress
+STATE = 3  # rolling hash, units seen, unit in progress
 
 _SEPARATOR, _VANISHES, _ALONE = 0, 1, 1 << 24  # values of the word table that are not characters
 _BASE = np.uint64(0xD6E8FEB86659FD93)  # multiplier of the rolling polynomial: odd, high entropy (Pelle Evensen's rrmxmx)
@@ -110,21 +110,39 @@ def _word_value(char: str) -> int:
 
 
 @numba.njit(cache=True)
-def start(state, ring):
-    """Readies state (STATE,) and ring (size,), both uint64, for a new document."""
+def start(state, units):
+    """Readies state (STATE,) and units (size + BLOCK,), both uint64, for a new document."""
     state[:] = 0
-    ring[:] = 0
+    units[:] = 0
 
 
 @numba.njit(cache=True)
-def fill(data, position, end, shingles, state, ring, block):
+def fill(data, position, end, shingles, state, units, block):
     """Reads on from `position` until `block` (BLOCK,) uint32 is nearly full or the text ends: (position, count).
 
-    The text is done when count is returned with position == end + 1.
+    The text is done when the position returned is end + 1. `units` holds the last `size` units, then the new ones.
     """
+    size, leaving = shingles.size, shingles.leaving
+    new = units[size:]
     if shingles.words:
-        return _fill_words(data, position, end, shingles, state, ring, block)
-    return _fill_characters(data, position, end, shingles, state, ring, block)
+        position, count, state[2] = _words(
+            data, position, end, shingles.ascii, shingles.roots, shingles.leaves, new, state[2]
+        )
+    else:
+        position, count, state[2] = _characters(
+            data, position, end, shingles.ascii, shingles.roots, shingles.leaves, new, state[2]
+        )
+    rolling, seen = state[0], np.int64(state[1])
+    early = min(count, max(0, size - 1 - seen))  # units that end no shingle yet
+    for i in range(early):
+        rolling = rolling * _BASE + new[i]
+    for i in range(early, count):
+        rolling = rolling * _BASE + (new[i] - units[i] * leaving)
+        block[i - early] = np.uint32(mix(rolling) >> np.uint64(32))
+    for i in range(size):
+        units[i] = units[i + count]
+    state[0], state[1] = rolling, np.uint64(seen + count)
+    return position, count - early
 
 
 @numba.njit(cache=True, inline="always")
@@ -135,86 +153,74 @@ def mix(h):
     return h ^ (h >> np.uint64(33))
 
 
-@numba.njit(cache=True, inline="always")
-def _push(unit, shingles, state, ring, block, count):
-    """Rolls one unit in and one out; writes a hash once `size` units were seen."""
-    place = np.int64(state[2])
-    rolled = state[0] * _BASE + unit - ring[place] * shingles.leaving
-    ring[place] = unit
-    state[0] = rolled
-    state[1] += np.uint64(1)
-    place += 1
-    state[2] = np.uint64(0) if place == shingles.size else np.uint64(place)
-    if state[1] >= np.uint64(shingles.size):
-        block[count] = np.uint32(mix(rolled) >> np.uint64(32))
-        count += 1
-    return count
-
-
 @numba.njit(cache=True)
-def _fill_characters(data, position, end, shingles, state, ring, block):
+def _characters(data, position, end, ascii_values, roots, leaves, units, progress):
+    """Folded characters: (position, count, progress); progress: 0 no character yet, 1 in text, 2 a space waits."""
     count = 0
-    room = len(block) - 1  # one character may push a space and itself
-    space_waits = state[3] != 0
+    room = len(units) - 1  # one character may bring a space and itself
     while position < end and count < room:
         byte = data[position]
         if byte < 128:
-            value, width = shingles.ascii[byte], 1
+            value = ascii_values[byte]
+            position += 1
         else:
             c, width = decode(data, position, end)
-            value = shingles.leaves[shingles.roots[c >> 8], c & 255]
-        position += width
+            value = leaves[roots[c >> 8], c & 255]
+            position += width
         if value == _SPACE:
-            space_waits = state[1] != 0  # none before the first character
+            progress = np.uint64(2) if progress != 0 else progress
             continue
-        if space_waits:
-            count = _push(np.uint64(_SPACE), shingles, state, ring, block, count)
-            space_waits = False
-        count = _push(np.uint64(value), shingles, state, ring, block, count)
-    state[3] = np.uint64(space_waits)
-    return (position if position < end or count >= room else end + 1), count
+        if progress == 2:
+            units[count] = _SPACE
+            count += 1
+        progress = np.uint64(1)
+        units[count] = value
+        count += 1
+    return (position if position < end or count >= room else end + 1), count, progress
 
 
 @numba.njit(cache=True)
-def _fill_words(data, position, end, shingles, state, ring, block):
+def _words(data, position, end, ascii_values, roots, leaves, units, word):
+    """Hashes of words: (position, count, word); word: hash of the word that the block's end cuts, or 0."""
     count = 0
-    room = len(block) - 2  # one character may end a word and be one; one more word may end with the text
-    word = state[3]  # 0: none in progress
+    room = len(units) - 2  # one character may end a word and be one, and the text's end may end another
     while position < end and count < room:
         byte = data[position]
         if byte < 128:
-            value, width = shingles.ascii[byte], 1
+            value = ascii_values[byte]
+            position += 1
         else:
             c, width = decode(data, position, end)
-            value = shingles.leaves[shingles.roots[c >> 8], c & 255]
-        position += width
+            value = leaves[roots[c >> 8], c & 255]
+            position += width
         if _VANISHES < value < _ALONE:
             word = ((word if word != 0 else _FNV_BASIS) ^ np.uint64(value)) * _FNV_PRIME
             continue
         if value == _VANISHES:
             continue
         if word != 0:
-            count = _push(mix(word), shingles, state, ring, block, count)
+            units[count] = mix(word)
+            count += 1
             word = np.uint64(0)
         if value >= _ALONE:
-            alone = (_FNV_BASIS ^ np.uint64(value)) * _FNV_PRIME
-            count = _push(mix(alone), shingles, state, ring, block, count)
+            units[count] = mix((_FNV_BASIS ^ np.uint64(value)) * _FNV_PRIME)
+            count += 1
     if position < end or count >= room:
-        state[3] = word
-        return position, count
+        return position, count, word
     if word != 0:
-        count = _push(mix(word), shingles, state, ring, block, count)
-    return end + 1, count
+        units[count] = mix(word)
+        count += 1
+    return end + 1, count, np.uint64(0)
 
 
 @numba.njit(cache=True)
 def _all(data, position, end, shingles):
-    state, ring, block = np.empty(STATE, np.uint64), np.empty(shingles.size, np.uint64), np.empty(BLOCK, np.uint32)
-    start(state, ring)
+    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
+    start(state, units)
     out = np.empty(end - position + 1, np.uint32)  # a unit is at least a byte
     filled = 0
     while position <= end:
-        position, count = fill(data, position, end, shingles, state, ring, block)
+        position, count = fill(data, position, end, shingles, state, units, block)
         out[filled : filled + count] = block[:count]
         filled += count
     return out[:filled].copy()

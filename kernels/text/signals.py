@@ -23,7 +23,7 @@ from kernels.text import phrases, repetition, utf8
 COUNTS = (
     *("bytes", "characters", "letters", "digits", "spaces", "brackets", "plain", "hashes", "ellipses"),
     *("url_characters", "pornographic_urls", "words", "word_characters", "longest_word", "measured_words"),
-    *("measured_characters", "alpha_words", "symbol_words", "stop_words", "stop_word_occurrences", "total_lines"),
+    *("measured_word_characters", "measured_characters", "measured_spaces", "alpha_words", "symbol_words", "stop_words", "stop_word_occurrences", "total_lines"),
     *("line_breaks", "lines", "line_characters", "short_lines", "bullet_lines", "bullet_or_dash_lines"),
     *("ellipsis_lines", "stopped_lines", "unended_lines", "paragraphs", "paragraph_characters"),
     *("boilerplate_paragraphs", "duplicate_lines", "duplicate_line_characters", "duplicate_paragraphs"),
@@ -36,14 +36,18 @@ COUNTS = (
 plain                   ASCII letters and digits, new lines, ? ! , .
 hashes, ellipses        "#"; "..." (runs cut into threes) and U+2026
 url_characters          in matches of https?:// and one or more of ! $ to _ a to z; `pornographic_urls`: those with "porn"
-measured_words          words of scripts that limits in letters of English fit (`utf8.UNMEASURED_BLOCKS` tells the
-measured_characters     others) and their characters; both 0 where these are fewer than half of the words
+measured_words          words of scripts that limits in letters of English fit (`utf8.UNMEASURED_BLOCKS` has the others);
+                        with it go `measured_word_characters`, those words' characters, `measured_characters` and
+                        `measured_spaces`, all of the text's; all four are 0 where those words are fewer than half
 symbol_words            words that are an ellipsis (`phrases.ELLIPSES`) or more than half "#"
 stop_words              how many of `STOP_WORDS` occur; `stop_word_occurrences`: words that are one of them
 total_lines             lines as an editor counts them, blank ones too; `line_breaks`: U+000A
 short_lines             lines of at most 30 characters
 stopped_lines           lines, or 0 where over half of the letters are of scripts without a full stop
-unended_lines           of those, the ones that end in none of `utf8.END_MARKS`
+unended_lines           of those, the ones that end in none of `utf8.END_MARKS`; ":" after an Armenian and ";" after a
+                        Greek letter are such marks too
+top_..., duplicate_...  see `repetition`; where most words are single letters, a word of an n-gram is two or four
+                        (`utf8.LETTERS_PER_WORD`)
 boilerplate_paragraphs  with one of `phrases.PHRASES`; all of them if "lorem ipsum" occurs
 """
 
@@ -74,7 +78,7 @@ _MORE = _COLON | _DOT | _PHRASE
 # Columns as constants that Numba can see.
 _ELLIPSES, _URL_CHARACTERS, _PORN = (COUNTS.index(name) for name in ("ellipses", "url_characters", "pornographic_urls"))
 _WORDS, _LONGEST, _MEASURED = (COUNTS.index(name) for name in ("words", "longest_word", "measured_words"))
-_MEASURED_CHARACTERS, _ALPHA = (COUNTS.index(name) for name in ("measured_characters", "alpha_words"))
+_MEASURED_CHARACTERS, _ALPHA = (COUNTS.index(name) for name in ("measured_word_characters", "alpha_words"))
 _SYMBOLS, _STOPS, _STOP_OCCURRENCES = (
     COUNTS.index(name) for name in ("symbol_words", "stop_words", "stop_word_occurrences")
 )
@@ -205,10 +209,10 @@ def _count(  # the scratch arrays come from outside: making them longer in the l
         c[_WORDS], c[_LINES], c[_PARAGRAPHS] = words, lines, parts
         if lorem:
             c[_BOILERPLATE] = parts
-        _sum_classes(c, seen, flags, end - begin)
+        step = _sum_classes(c, seen, flags, end - begin)
         c[_TOTAL_LINES] = c[_LINE_BREAKS] + (data[end - 1] != 10)
-        repetition.grams(word_hashes, word_lengths, words, slots, generation, keys, c[_GRAMS:])
-        generation += 10
+        repetition.grams(word_hashes, word_lengths, words, step, slots, generation, keys, c[_GRAMS:])
+        generation += 10 * step
         d = repetition.duplicates(line_hashes, line_lengths, lines, slots, generation, keys)
         c[_DUPLICATE_LINES], c[_DUPLICATE_LINES + 1] = d
         d = repetition.duplicates(part_hashes, part_lengths, parts, slots, generation + 1, keys)
@@ -246,7 +250,11 @@ def _end_line(c, data, begin, end, first, last, length):
     c[_SHORT] += length <= SHORT_LINE
     c[_BULLETS] += first & utf8.BULLET != 0
     c[_LISTS] += first & (utf8.BULLET | utf8.DASH) != 0
-    c[_UNENDED] += last & utf8.END == 0
+    if not last & utf8.END:
+        before = data[end - 3] if end - begin > 2 else 0  # lead byte of a letter of two bytes: Armenian or Greek
+        armenian = data[end - 1] == 58 and 0xD4 <= before <= 0xD6
+        greek = data[end - 1] == 59 and 0xCD <= before <= 0xCF
+        c[_UNENDED] += not (armenian or greek)
     c[_BROKEN] += phrases.ends_with_ellipsis(data, begin, end)
 
 
@@ -273,9 +281,12 @@ def _end_of_url(data, colon, begin, end, c):
 
 @numba.njit(cache=True)
 def _sum_classes(c, seen, flags, size):
-    """The counts that are sums over classes of characters, and those that are void where a script makes them so."""
+    """The counts that are sums over classes of characters, and those that are void where a script makes them so.
+
+    Returns how many of the document's words make a word of an n-gram.
+    """
     c[0] = size
-    no_stop = 0
+    no_stop = unspaced = east_asian = 0
     for k in range(len(flags)):
         f, n = flags[k], seen[k]
         c[1] += n
@@ -288,16 +299,23 @@ def _sum_classes(c, seen, flags, size):
         c[8] += n * (f & utf8.ELLIPSIS != 0)
         c[_LINE_BREAKS] += n * (f & utf8.NEWLINE != 0)
         no_stop += n * (f & utf8.UNSTOPPED != 0)
+        unspaced += n * (f & utf8.UNSPACED != 0)
+        east_asian += n * (f & utf8.EAST_ASIAN != 0)
     c[_WORDS + 1] = c[1] - c[4]
     c[_STOPPED] = c[_LINES]
     if no_stop * 2 > c[2]:
         c[_STOPPED], c[_UNENDED] = 0, 0
     if c[_MEASURED] * 2 < c[_WORDS]:
         c[_MEASURED], c[_MEASURED_CHARACTERS] = 0, 0
+    else:
+        c[_MEASURED + 2], c[_MEASURED + 3] = c[1], c[4]
     bits, c[_STOPS] = c[_STOPS], 0
     while bits:
         bits &= bits - 1
         c[_STOPS] += 1
+    if unspaced * 2 <= c[_WORDS]:
+        return 1
+    return utf8.LETTERS_PER_WORD[0] if east_asian * 2 >= unspaced else utf8.LETTERS_PER_WORD[1]
 
 
 @numba.njit(cache=True)

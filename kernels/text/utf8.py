@@ -36,14 +36,22 @@ BULLET = 1 << 11
 DASH = 1 << 12  # - and *, list marks of plain text
 HASH = 1 << 13
 ELLIPSIS = 1 << 14  # U+2026 alone
+EAST_ASIAN = 1 << 15  # UNSPACED, and a word has about two letters of it; of the others it has four
 
-# Letters of these ranges are words of their own: Thai, Lao, Tibetan, Myanmar, Khmer, Tai Le, New Tai Lue, Tai Tham,
-# Balinese, CJK radicals to Yi (kana, Bopomofo, Han; Hangul compatibility letters U+3130-318F and enclosed letters
-# aside), Javanese, Myanmar extended, Tai Viet, compatibility Han, halfwidth kana, Tangut, Khitan, Nushu, Han supplements.
+LETTERS_PER_WORD = (2, 4)
+"""Letters of an average word in the East Asian and in the other scripts written without spaces."""
+
+# Letters of these ranges are words of their own. CJK radicals to Yi (kana, Bopomofo, Han; without Hangul and enclosed
+# letters), compatibility Han, halfwidth kana, Tangut, Khitan, Nushu, Han supplements:
+EAST_ASIAN_BLOCKS = (
+    *((0x2E80, 0x312F), (0x3190, 0x31FF), (0x3400, 0xA4CF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F)),
+    *((0x16FE0, 0x1B2FF), (0x20000, 0x3FFFF)),
+)
+# Thai, Lao, Tibetan, Myanmar, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, Javanese, Myanmar extended, Tai Viet:
 UNSPACED_BLOCKS = (
-    *((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19FF), (0x1A20, 0x1AAF), (0x1B00, 0x1B7F)),
-    *((0x2E80, 0x312F), (0x3190, 0x31FF), (0x3400, 0xA4CF), (0xA980, 0xA9FF), (0xAA60, 0xAADF)),
-    *((0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x16FE0, 0x1B2FF), (0x20000, 0x3FFFF)),
+    *EAST_ASIAN_BLOCKS,
+    *((0x0E00, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19FF), (0x1A20, 0x1AAF), (0x1B00, 0x1B7F)),
+    *((0xA980, 0xA9FF), (0xAA60, 0xAADF)),
 )
 # Rae's 3 to 10 characters a word is a statement about letters of alphabets. A Hangul syllable is two or three letters
 # (Korean means are 3.3 and up, too close to 3); in Malayalam, vowel signs and viramas make 12 % of honest documents
@@ -85,6 +93,7 @@ def flags_of(character: str) -> int:
     value |= LETTER * letter | ALNUM * (category[0] in "LN") | DIGIT * (category == "Nd")
     if letter:
         value |= UNSPACED * _within(code, UNSPACED_BLOCKS) | UNMEASURED * _within(code, UNMEASURED_BLOCKS)
+        value |= EAST_ASIAN * _within(code, EAST_ASIAN_BLOCKS)
         value |= UNSTOPPED * _within(code, UNSTOPPED_BLOCKS)
     value |= BRACKET * (character in BRACKETS) | END * (character in END_MARKS) | BULLET * (character in BULLETS)
     value |= PLAIN * (character in PLAIN_MARKS or (code < 128 and character.isalnum()))
