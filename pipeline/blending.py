@@ -202,9 +202,9 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
     sums = step("sums", sum_fractions, merged(engine, order, blend.ranges, max_segments), order)
     before = prefix_sums(sums, len(blend.units))
     taken = step("select", select_copies, [(path(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
-    places = prefix_sums(taken, len(blend.domains))
+    turned, places = turned_edges(blend, taken)
     placing = [(path(taken, i), places[i].tolist()) for i in range(blend.ranges)]
-    placed = step("place", place_copies, placing, taken, shared=(blend, places[-1].tolist()))
+    placed = step("place", place_copies, placing, taken, shared=(blend, turned, places[-1].tolist()))
     received = merged(engine, placed, len(files), max_segments)
     scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
     count = blend.shards + blend.holdout_shards
@@ -286,7 +286,11 @@ def running(values: np.ndarray, group: np.ndarray, groups: int, start: np.ndarra
 
 
 def select_copies(task: Task) -> dict[str, Any]:
-    """Takes a fractional candidate if the unit's fraction is less off with it than without: to half a document."""
+    """Takes a fractional candidate if the unit's fraction is less off with it than without.
+
+    Every unit has one candidate in which its target falls, the *edge*: it is marked, as the plan may still turn its
+    decision around so that the domain meets its share, not only each unit nearly its own.
+    """
     blend: BlendWork = task.shared
     name, before = task.payload
     table = read(task.store, name)
@@ -296,20 +300,45 @@ def select_copies(task: Task) -> dict[str, Any]:
     rest = blend.remainders
     reached = running(np.where(fractional, tokens, 0), unit, len(blend.units), np.array(before, np.int64))
     taken = ~fractional | (2 * (rest[unit] - reached) > tokens)
-    chosen = table.filter(pa.array(taken))
-    task.output.table("copies", chosen)
-    sums = np.zeros(len(blend.domains), np.int64)
-    np.add.at(sums, blend.domain_of_unit()[unit[taken]], tokens[taken])
-    by_unit = np.zeros(len(blend.units), np.int64)
-    np.add.at(by_unit, unit[taken], tokens[taken])
-    return {"sums": sums.tolist(), "units": by_unit.tolist(), "copies": int(taken.sum())}
+    edge = fractional & (reached < rest[unit]) & (rest[unit] <= reached + tokens)
+    marked = table.append_column("taken", pa.array(taken)).append_column("edge", pa.array(edge))
+    task.output.table("copies", marked.filter(pa.array(taken | edge)))
+    sums = np.zeros(len(blend.units), np.int64)
+    np.add.at(sums, unit[taken], tokens[taken])
+    rows = np.flatnonzero(edge)
+    return {"sums": sums.tolist(), "edges": np.stack([unit[rows], tokens[rows], taken[rows]], 1).tolist()}
+
+
+def turned_edges(blend: BlendWork, taken: Sealed) -> tuple[list[int], np.ndarray]:
+    """Units whose edge is decided the other way, and the domains' tokens before every range, (ranges + 1, domains).
+
+    Largest edges first, each turned if that brings the domain nearer to its target: so many units that are each half a
+    document off do not add up.
+    """
+    domain = blend.domain_of_unit()
+    by_range = np.diff(prefix_sums(taken, len(blend.units)), axis=0)
+    edges = [(tokens, unit, index, bool(was)) for index, m in taken.done() for unit, tokens, was in m.stats["edges"]]
+    error = [int(by_range[:, domain == d].sum() - blend.targets[domain == d].sum()) for d in range(len(blend.domains))]
+    turned = []
+    for tokens, unit, index, was in sorted(edges, reverse=True):
+        change = -tokens if was else tokens
+        if abs(error[domain[unit]] + change) < abs(error[domain[unit]]):
+            error[domain[unit]] += change
+            by_range[index, unit] += change
+            turned.append(unit)
+    sums = np.zeros((len(by_range) + 1, len(blend.domains)), np.int64)
+    for d in range(len(blend.domains)):
+        sums[1:, d] = np.cumsum(by_range[:, domain == d].sum(axis=1))
+    return sorted(turned), sums
 
 
 def place_copies(task: Task) -> None:
     """A copy's shard is where the middle of its tokens falls in its domain's order, cut into equal parts."""
-    blend, totals = task.shared
+    blend, turned, totals = task.shared
     name, before = task.payload
     table = read(task.store, name)
+    turn = table.column("edge").to_numpy() & np.isin(table.column("unit").to_numpy(), turned)
+    table = table.filter(pa.array(table.column("taken").to_numpy() ^ turn))
     domain = blend.domain_of_unit()[table.column("unit").to_numpy()]
     tokens = table.column("tokens").to_numpy()
     middle = 2 * running(tokens, domain, len(blend.domains), np.array(before, np.int64)) + tokens

@@ -173,7 +173,6 @@ def row_groups(size: np.ndarray, group_bytes: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(size)], strict=True))
 
 
-def curated_files(curated: Sealed) -> list[File]:
-    """All files of `curated/` in sorted order."""
-    files = [file for _, manifest in curated.done() for file in manifest.roles("curated/")]
-    return sorted(files, key=lambda file: file.role)
+def curated_files(curated: Sealed) -> list[list[File]]:
+    """The files of `curated/` in order, as the tasks wrote them: about `partition_bytes` of text each."""
+    return [manifest.roles("curated/") for _, manifest in curated.done()]

@@ -185,7 +185,7 @@ class Driver:
             holdout=config.shards.holdout,
             tokens_per_shard=config.shards.tokens_per_shard,
         )
-        self.notes += [f"blend {name}: {note}" for note in blend.plan.notes]
+        self.notes += list(blend.plan.notes)
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
         scattered = next(s for s in reversed(engine.sealed) if s.name == f"blend/{name}/scatter")
         check_chain("all", [self.funnel[-1], *scattered.counts().items()])

@@ -1,8 +1,8 @@
 """After curation: the tokenizer's sample, its training, and the ids of every curated document.
 
-    tokenizer.sample    one task a curated file: rows of the sample, chosen by draw
+    tokenizer.sample    one task some curated files: rows of the sample, chosen by draw
     tokenizer.train     one task: `tokenizer.model`, `tokenizer.json`, `report.json`
-    tokenize            one task a curated file: `tokens` (ids, eos at the end) with the columns a blend decides by
+    tokenize            one task some curated files: `tokens` (ids, eos at the end) with the columns a blend decides by
 
 Every curated document is tokenized once, whatever the blends are.
 """
@@ -57,6 +57,13 @@ def batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.Tabl
             yield parquet.read_row_group(group, columns=list(columns))
 
 
+def all_batches(task: Task, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The files of a task's payload, one after the other."""
+    files: list[File] = task.payload
+    for file in files:
+        yield from batches(task.store, file.path, columns)
+
+
 @dataclass(frozen=True)
 class TokenizerFiles:
     """A tokenizer for the workers: content of tokenizer.model and its SHA-256."""
@@ -109,9 +116,8 @@ def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, see
 def sample_file(task: Task) -> None:
     from tokenizer.sample import choose_batch
 
-    file: File = task.payload
     with task.output.parquet("sample", SAMPLED) as writer:
-        for table in batches(task.store, file.path, ["id", "text", "domain", "language"]):
+        for table in all_batches(task, ["id", "text", "domain", "language"]):
             writer.write(table.filter(pa.array(choose_batch(table, task.shared))))
 
 
@@ -149,7 +155,7 @@ def first_rows(tables: Iterator[pa.Table], per_table: int) -> Iterator[pa.Record
 
 
 def tokenize(engine: Engine, curated: Sealed, model: TokenizerFiles) -> Sealed:
-    """One task a curated file; its file has role `tokens`, its statistics documents and tokens."""
+    """One task a task of `curate`; its file has role `tokens`, its statistics documents and tokens."""
     return engine.step(
         "tokenize",
         tokenize_file,
@@ -165,12 +171,11 @@ def tokenize_file(task: Task) -> dict[str, Any]:
 
     digest, content = task.shared
     encoder = Encoder(local_copy(f"memory://{fingerprint(digest)[:8]}/tokenizer.model", digest, content))
-    file: File = task.payload
     counts = task.counts("tokenize")
     total = 0
     columns = ["id", "cluster", "domain", "source", "language", "category", "text"]
     with task.output.parquet(TOKENS, TOKENIZED) as writer:
-        for table in batches(task.store, file.path, columns):
+        for table in all_batches(task, columns):
             text = table.column("text").combine_chunks()
             values, offsets = encoder.encode_batch(text, eos=True)
             size = np.diff(text_offsets(text))

@@ -56,8 +56,8 @@ class Rules:
     """
 
     presets: tuple[str, ...] = ("gopher_quality", "gopher_repetition", "nemotron", "code")
-    set: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    add: tuple[Mapping[str, Any], ...] = ()
+    set: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict, hash=False)
+    add: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     name: ClassVar[str] = "rules"
     version: ClassVar[int] = 1
@@ -70,7 +70,7 @@ class Rules:
         object.__setattr__(self, "add", tuple(_listed("rules.add", self.add)))
         if any(rule.signal == "characters_per_token" for rule in self.rules()):
             warnings.warn(
-                "rules: characters_per_token is not applied, because signals are measured before a tokenizer is trained",
+                "rules: characters_per_token is not applied, since signals are measured before a tokenizer is trained",
                 stacklevel=3,
             )
 
@@ -101,13 +101,14 @@ class Rules:
         scope = _Scope(batch)
         for k, rule in enumerate(rows):
             signal = _as_float(batch.column(rule.signal))  # null is NaN, which is neither below nor above a limit
-            below = signal < (-np.inf if rule.minimum is None else rule.minimum)
-            above = signal > (np.inf if rule.maximum is None else rule.maximum)
+            low = -np.inf if rule.minimum is None else rule.minimum
+            high = np.inf if rule.maximum is None else rule.maximum
+            below, above = signal < low, signal > high
             failed[:, k] = (below | above) & scope.holds(rule)
             decides = failed[:, k] & (first < 0)
             first[decides] = k
             value[decides] = signal[decides]
-            limit[decides] = np.where(below, rule.minimum, rule.maximum)[decides] if decides.any() else 0
+            limit[decides] = np.where(below, low, high)[decides]
         stays = first < 0
         names = pa.array([rule.name for rule in rows], pa.string())
         masks = np.packbits(failed, axis=1, bitorder="little")
@@ -175,14 +176,21 @@ def _binary(rows: np.ndarray, missing: np.ndarray) -> pa.Array:
 def _with_limits(rows: Sequence[Rule], key: str, limits: Mapping[str, float | None]) -> list[Rule]:
     names = [rule.name for rule in rows] + [rule.signal for rule in rows]
     _known("rules.set", "rule or signal of the presets", key, names)
-    if not isinstance(limits, Mapping) or not limits:
-        raise ValueError(f"rules.set.{key}: give min, max or both, as in {{{key}: {{max: 8}}}}")
-    for side in limits:
-        _known(f"rules.set.{key}", "limit", side, ("min", "max"))
     where = f"rules.set.{key}"
-    changed = {{"min": "minimum", "max": "maximum"}[side]: _number(where, limits[side]) for side in limits}
+    if not isinstance(limits, Mapping) or not limits:
+        raise ValueError(f"{where}: give min, max or both, as in {{{key}: {{max: 8}}}}")
+    for side in limits:
+        _known(where, "limit", side, ("min", "max"))
     return [
-        _checked(where, dataclasses.replace(rule, source=f"{rule.source}; changed by the configuration", **changed))
+        _checked(
+            where,
+            dataclasses.replace(
+                rule,
+                minimum=_number(where, limits["min"]) if "min" in limits else rule.minimum,
+                maximum=_number(where, limits["max"]) if "max" in limits else rule.maximum,
+                source=f"{rule.source}; changed by the configuration",
+            ),
+        )
         if key in (rule.name, rule.signal)
         else rule
         for rule in rows

@@ -23,7 +23,7 @@ from kernels.text.repetition import DUPLICATE_GRAMS, TOP_GRAMS
 
 @dataclass(frozen=True)
 class Signal:
-    """numerator, denominator: columns of `kernels.text.signals.count`, or of `_code_counts`; no denominator: a count."""
+    """A count, or the ratio of two: columns of `kernels.text.signals.count` or of `_counts`."""
 
     name: str
     unit: str
@@ -72,7 +72,10 @@ _ROWS = (
     Signal("hashes_per_word", "per word", 'occurrences of "#" per word', "hashes", "words"),
     Signal("ellipses_per_word", "per word", 'occurrences of "..." or "…" per word', "ellipses", "words"),
     Signal(
-        "stop_words", "words", "how many of the, be, to, of, and, that, have, with occur as lower-case words", "stop_words"
+        "stop_words",
+        "words",
+        "how many of the, be, to, of, and, that, have, with occur as lower-case words",
+        "stop_words",
     ),
     Signal(
         "stop_word_occurrences",
@@ -85,7 +88,9 @@ _ROWS = (
     Signal("paragraphs", "paragraphs", "runs of lines without a blank line between", "paragraphs"),
     Signal("line_breaks_per_word", "per word", "line breaks (U+000A) per word", "line_breaks", "words"),
     Signal("short_lines", _SHARE_OF_LINES, "lines of at most 30 characters", "short_lines", "lines"),
-    Signal("bullet_lines", _SHARE_OF_LINES, "lines that start with one of • ‣ ⁃ ⁌ ⁍ ∙ ○ ● ◘ ◦ ⦾ ⦿", "bullet_lines", "lines"),
+    Signal(
+        "bullet_lines", _SHARE_OF_LINES, "lines that start with one of • ‣ ⁃ ⁌ ⁍ ∙ ○ ● ◘ ◦ ⦾ ⦿", "bullet_lines", "lines"
+    ),
     Signal(
         "bullet_or_dash_lines",
         _SHARE_OF_LINES,
@@ -257,10 +262,10 @@ def own_column(reference: str) -> str:
 
 def with_columns(batch: pa.RecordBatch, columns: dict[str, pa.Array]) -> pa.RecordBatch:
     """The batch with columns replaced in place or added at the end."""
-    fields = [pa.field(name, columns[name].type) if name in columns else batch.schema.field(name) for name in batch.schema.names]
-    fields += [pa.field(name, column.type) for name, column in columns.items() if name not in batch.schema.names]
-    arrays = [columns[f.name] if f.name in columns else batch.column(f.name) for f in fields]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, batch.schema.metadata))
+    fields = {field.name: field for field in batch.schema}
+    fields |= {name: pa.field(name, column.type) for name, column in columns.items()}
+    arrays = [columns[name] if name in columns else batch.column(name) for name in fields]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(list(fields.values()), batch.schema.metadata))
 
 
 def _counts(batch: pa.RecordBatch) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ Decoding is a gather of piece bytes and needs no SentencePiece.
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SPACE_MARK = "\u2581"
+
+SEGMENT_BYTES = 4096
+"""Measured on 14 MB of mixed text with 256,000 pieces: 4.1 MB/s with whole documents, 5.4 with segments of 4 kB."""
+
+_CHANGED_BY_NORMALIZERS = " a  \tb\u00a0\ufb01 \n "
 
 
 class Encoder:
@@ -51,6 +57,10 @@ class Encoder:
         self.piece_bytes = np.frombuffer(b"".join(pieces), np.uint8)
         self.piece_offsets = np.zeros(self.vocab_size + 1, np.int64)
         np.cumsum([len(piece) for piece in pieces], out=self.piece_offsets[1:])
+        normal = self._processor.normalize(_CHANGED_BY_NORMALIZERS)
+        self._space_starts_piece = normal == _CHANGED_BY_NORMALIZERS.replace(" ", SPACE_MARK) and not any(
+            SPACE_MARK in piece.lstrip(SPACE_MARK) for piece in map(self.piece, ids)
+        )
         self._mark_ids = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
         if not all(self.is_byte[i] for i in self._mark_ids):
             raise ValueError(f"{path}: the model has no byte pieces; train one with byte_fallback")
@@ -65,16 +75,20 @@ class Encoder:
         column = texts if isinstance(texts, pa.Array | pa.ChunkedArray) else pa.array(texts, pa.large_string())
         if column.null_count:
             raise ValueError(f"{column.null_count} of {len(column)} texts are null: drop them before encoding")
-        offsets = np.zeros(len(column) + 1, np.int64)
-        if not len(column):
-            return np.empty(0, np.int32), offsets
-        encoded = self._processor.encode(
-            column.to_pylist(), return_type="numpy", add_eos=eos, num_threads=self._num_threads
-        )
-        for i in np.flatnonzero(pc.match_substring(column, SPACE_MARK).to_numpy(zero_copy_only=False)):
-            encoded[i] = self._encode_marked(column[int(i)].as_py(), eos)
-        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
-        return np.concatenate(encoded), offsets
+        column = column.cast(pa.large_string())
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        segments, first = self._segments(column)
+        encoded = self._processor.encode(segments.to_pylist(), return_type="numpy", num_threads=self._num_threads)
+        for i in np.flatnonzero(pc.match_substring(segments, SPACE_MARK).to_numpy(zero_copy_only=False)):
+            encoded[i] = self._encode_marked(segments[int(i)].as_py())
+        ends = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=ends[1:])
+        values, offsets = np.concatenate([np.empty(0, np.int32), *encoded]), ends[first]
+        if eos:
+            values = np.insert(values, offsets[1:], self.eos_id)
+            offsets += np.arange(len(offsets))
+        return values, offsets
 
     def encode(self, text: str, *, eos: bool = False) -> np.ndarray:
         """Ids of one text, (tokens,) int32."""
@@ -82,11 +96,13 @@ class Encoder:
 
     def decode_batch(self, values: np.ndarray, offsets: np.ndarray) -> pa.LargeStringArray:
         """The texts of ids as `encode_batch` gives them. Ids cut inside a character are an error."""
+        return self.decode_binary(values, offsets).cast(pa.large_string())
+
+    def decode_binary(self, values: np.ndarray, offsets: np.ndarray) -> pa.LargeBinaryArray:
+        """The UTF-8 bytes of texts, of any ids."""
         data, ends = self.decode_bytes(values, offsets)
-        column = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(data)]
-        )
-        return column.cast(pa.large_string())
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends) - 1, buffers)
 
     def decode(self, ids: np.ndarray | list[int]) -> str:
         """The text of some ids; bytes that are not UTF-8, as at the edge of a window, become U+FFFD."""
@@ -120,11 +136,39 @@ class Encoder:
             return bytes([int(self.piece(token)[1:-1], 16)])
         return b"" if self.is_control(token) else self.piece(token).replace(SPACE_MARK, " ").encode()
 
-    def _encode_marked(self, text: str, eos: bool) -> np.ndarray:
+    def _segments(self, column: pa.LargeStringArray) -> tuple[pa.LargeStringArray, np.ndarray]:
+        """Texts cut to about SEGMENT_BYTES, and where each text's segments start: (n + 1,) int64.
+
+        Cut before a space that follows another character, where no piece reaches across: ids stay the same, and
+        SentencePiece's memory and time, which grow faster than the text, are those of a segment.
+        """
+        _, buffer, data = column.buffers()
+        size = len(column) + 1
+        starts = (
+            np.frombuffer(buffer, np.int64)[column.offset : column.offset + size] if buffer else np.zeros(size, int)
+        )
+        if not self._space_starts_piece or not (np.diff(starts) > SEGMENT_BYTES).any():
+            return column, np.arange(len(column) + 1)
+        text = np.frombuffer(data, np.uint8)[: starts[-1]]
+        allowed = np.flatnonzero((text[1:] == ord(" ")) & (text[:-1] != ord(" "))) + 1
+        grid = np.concatenate([np.arange(a + SEGMENT_BYTES, b, SEGMENT_BYTES) for a, b in pairwise(starts.tolist())])
+        places = np.searchsorted(allowed, grid)
+        cuts = allowed[places[places < len(allowed)]]  # may fall into a later text, where it is as harmless
+        bounds = np.sort(np.concatenate([starts, np.setdiff1d(cuts, starts)]))  # empty texts repeat a start
+        segments = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), data)
+        first = np.searchsorted(bounds, starts, "left") + _repeats(starts)
+        return segments, first
+
+    def _encode_marked(self, text: str) -> np.ndarray:
         """A text that holds U+2581. No merge reaches across a byte piece, so what is between is encoded alone."""
         between = self._processor.encode(text.split(SPACE_MARK), return_type="numpy", num_threads=self._num_threads)
         mark = np.array(self._mark_ids, np.int32)
         parts = [between[0]]
         for segment in between[1:]:
             parts += [mark, segment]
-        return np.concatenate([*parts, np.array([self.eos_id] if eos else [], np.int32)])
+        return np.concatenate(parts)
+
+
+def _repeats(starts: np.ndarray) -> np.ndarray:
+    """(n,) int64: how many equal starts come directly before each, of sorted starts."""
+    return np.arange(len(starts)) - np.searchsorted(starts, starts, "left")

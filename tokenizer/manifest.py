@@ -144,6 +144,7 @@ def _check_counts(prefix: str, shard: dict, open: Open) -> list[str]:
 
 
 def to_bytes(content: dict) -> bytes:
+    """The content of manifest.json, byte for byte."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -48,6 +48,7 @@ class Sample:
     alpha: float
     shares: dict[str, float]
     seed: int
+    purpose: str
 
     def record(self) -> dict:
         """The sample as JSON values."""
@@ -61,12 +62,14 @@ def plan_sample(
     seed: int,
     shares: Mapping[str, float] = DOMAIN_SHARES,
     alpha: float = ALPHA,
+    purpose: str = PURPOSE,
 ) -> Sample:
     """The fraction of each group's documents to take.
 
     corpus_bytes: UTF-8 bytes of text per (domain, language). shares: weight of each domain; a domain that is not
-    named, or that the corpus does not hold, has weight 0 and the others are renormalised. Raises ValueError where
-    nothing is left to sample, or a figure is out of its range.
+    named, or that the corpus does not hold, has weight 0 and the others are renormalised. purpose: of the draw;
+    another one is an independent sample. Raises ValueError where nothing is left to sample, or a figure is out of
+    its range.
     """
     if budget_bytes <= 0:
         raise ValueError(f"the tokenizer's sample is {budget_bytes} bytes: give a positive number")
@@ -90,14 +93,14 @@ def plan_sample(
         Group(*key, int(size), min(int(size), round(float(target))), min(1.0, float(target / size)))
         for key, size, target in zip(keys, sizes, targets, strict=True)
     )
-    return Sample(groups, budget_bytes, alpha, dict(shares), seed)
+    return Sample(groups, budget_bytes, alpha, dict(shares), seed, purpose)
 
 
-def choose(ids: pa.Array | np.ndarray, fraction: np.ndarray | float, seed: int) -> np.ndarray:
+def choose(ids: pa.Array | np.ndarray, fraction: np.ndarray | float, seed: int, purpose: str = PURPOSE) -> np.ndarray:
     """(n,) bool: which documents are in the sample. ids as in `kernels.text.draw`; fraction (n,) or one, 0 to 1."""
     from kernels.text.draw import draw, uniform
 
-    return uniform(draw(seed, PURPOSE, ids)) < fraction  # uniform is below 1: fraction 1 takes all, 0 none
+    return uniform(draw(seed, purpose, ids)) < fraction  # uniform is below 1: fraction 1 takes all, 0 none
 
 
 def choose_batch(batch: pa.RecordBatch | pa.Table, sample: Sample) -> np.ndarray:
@@ -108,7 +111,7 @@ def choose_batch(batch: pa.RecordBatch | pa.Table, sample: Sample) -> np.ndarray
     known = pa.array([f"{g.domain}\0{g.language}" for g in sample.groups], pa.string())
     fractions = pa.array([g.fraction for g in sample.groups], pa.float64())
     fraction = pc.fill_null(fractions.take(pc.index_in(keys, known)), 0.0).to_numpy(zero_copy_only=False)
-    return choose(batch["id"], fraction, sample.seed)
+    return choose(batch["id"], fraction, sample.seed, sample.purpose)
 
 
 def count_bytes(batch: pa.RecordBatch | pa.Table) -> dict[tuple[str, str], int]:

@@ -12,6 +12,7 @@ The model knows nothing of flat buffers, optimizer or files, and builds on the m
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ class Nemotron(nn.Module):
         positions = positions.reshape(-1)  # (T,)
         x = ops.embedding(tokens.reshape(-1), self.embedding, _grad(self.embedding))  # (T, h)
         residual = None
-        for layer in self.layers:
+        for layer in cast("list[Layer]", self.layers):
             x, residual = self._norm(layer.attention_norm, x, residual)
             qkv = ops.linear(x, layer.qkv, _grad(layer.qkv))  # (T, (heads + 2 kv) d)
             qkv = qkv.view(-1, shape.heads + 2 * shape.kv_heads, shape.head_dim)

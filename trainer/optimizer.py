@@ -8,24 +8,12 @@ The clip factor stays on the device as a 0-d tensor and is folded into AdamW's p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from kernels.gpu.registry import Ops
+from trainer.optimizer_settings import AdamW
 from trainer.state import FlatState
-
-
-@dataclass(frozen=True)
-class AdamW:
-    """`optimizer:` of the configuration. Betas, decay and clip as published for the 15B's predecessors by NVIDIA."""
-
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    clip: float = 1.0  # global gradient norm; 0: no clipping
 
 
 def gradient_norm(state: FlatState) -> Tensor:

@@ -37,9 +37,7 @@ class FlatGroup:
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """Parameter name -> view of `buffer`, any of this group's."""
-        return {
-            name: buffer[start : start + shape.numel()].view(shape) for name, (start, shape) in self.places.items()
-        }
+        return {name: buffer[start : start + shape.numel()].view(shape) for name, (start, shape) in self.places.items()}
 
 
 class FlatState:
@@ -75,7 +73,8 @@ class FlatState:
 
     def bytes(self) -> int:
         """Bytes of all buffers."""
-        distinct = {b.data_ptr(): b for g in self.groups for b in (g.param, g.main_grad, g.main, g.exp_avg, g.exp_avg_sq)}
+        buffers = (b for g in self.groups for b in (g.param, g.main_grad, g.main, g.exp_avg, g.exp_avg_sq))
+        distinct = {b.data_ptr(): b for b in buffers}  # fp32 training has main and param in one
         return sum(b.numel() * b.element_size() for b in distinct.values())
 
 

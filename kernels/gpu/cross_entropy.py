@@ -56,7 +56,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, x.shape[0], rows):
             part = slice(start, start + rows)
             dz = _chunk(x[part], weight, labels[part], losses[part], scale, ignore_index, training)
-            if training:
+            if dx is not None and dz is not None:
                 torch.mm(dz, weight, out=dx[part])
                 accumulate(dw, dz, x[part])
         ctx.save_for_backward(dx, dw if weight_grad is None else None)

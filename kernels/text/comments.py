@@ -97,13 +97,32 @@ SYNTAXES: dict[str, tuple[Token, ...]] = {
 """Comment syntax by programming language, in lower case."""
 
 ALIASES = {
-    **{"c++": "cpp", "c#": "c-sharp", "csharp": "c-sharp", "f#": "f-sharp", "fsharp": "f-sharp", "golang": "go"},
-    **{"objectivec": "objective-c", "objective-c++": "objective-c", "bash": "shell", "sh": "shell", "zsh": "shell"},
-    **{"js": "javascript", "jsx": "javascript", "ts": "typescript", "tsx": "typescript", "py": "python"},
-    **{"rb": "ruby", "rs": "rust", "latex": "tex", "commonlisp": "common-lisp", "common lisp": "common-lisp"},
-    **{"lisp": "common-lisp", "visual basic": "visual-basic", "visual basic .net": "visual-basic"},
-    **{"vb": "visual-basic", "asm": "assembly", "yml": "yaml", "docker": "dockerfile", "make": "makefile"},
-    **{"wolfram": "mathematica", "delphi": "pascal", "htm": "html", "plsql": "sql"},
+    other: name
+    for name, others in {
+        "assembly": ("asm",),
+        "c-sharp": ("c#", "csharp"),
+        "common-lisp": ("commonlisp", "common lisp", "lisp"),
+        "cpp": ("c++",),
+        "dockerfile": ("docker",),
+        "f-sharp": ("f#", "fsharp"),
+        "go": ("golang",),
+        "html": ("htm",),
+        "javascript": ("js", "jsx"),
+        "makefile": ("make",),
+        "mathematica": ("wolfram",),
+        "objective-c": ("objectivec", "objective-c++"),
+        "pascal": ("delphi",),
+        "python": ("py",),
+        "ruby": ("rb",),
+        "rust": ("rs",),
+        "shell": ("bash", "sh", "zsh"),
+        "sql": ("plsql",),
+        "tex": ("latex",),
+        "typescript": ("ts", "tsx"),
+        "visual-basic": ("visual basic", "visual basic .net", "vb"),
+        "yaml": ("yml",),
+    }.items()
+    for other in others
 }
 """Other names of the same languages."""
 

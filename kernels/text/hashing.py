@@ -94,19 +94,17 @@ def _normalization_table() -> tuple[np.ndarray, np.ndarray]:
     class; _SPACE: str.isspace; _UNSETTLED: NFC_Quick_Check is not Yes (Unicode Standard Annex 15, section 9).
     """
     flat = np.zeros(sys.maxunicode + 1, np.uint8)
-    for c in range(sys.maxunicode + 1):
-        char = chr(c)
-        if char.isspace():
-            flat[c] = _SPACE
-        if flat[c] == 0 and (combining := unicodedata.combining(char)):
-            flat[c] = combining
-        decomposition = unicodedata.decomposition(char)
-        if decomposition and not decomposition.startswith("<"):
-            if unicodedata.normalize("NFC", char) != char:
-                flat[c] = _UNSETTLED  # quick check No
-            parts = decomposition.split()
-            if len(parts) == 2:
-                flat[int(parts[1], 16)] = _UNSETTLED  # may compose with what stands before it: quick check Maybe
+    for plane in (range(0x20000), range(0x2F800, 0x2FA20)):  # no mark, space or decomposition elsewhere
+        for c in plane:
+            char = chr(c)
+            flat[c] = _SPACE if char.isspace() else max(flat[c], unicodedata.combining(char))
+            decomposition = unicodedata.decomposition(char)
+            if decomposition and not decomposition.startswith("<"):
+                if unicodedata.normalize("NFC", char) != char:
+                    flat[c] = _UNSETTLED  # quick check No
+                parts = decomposition.split()
+                if len(parts) == 2:
+                    flat[int(parts[1], 16)] = _UNSETTLED  # may compose with what stands before it: quick check Maybe
     flat[0x1161:0x1176] = flat[0x11A8:0x11C3] = _UNSETTLED  # Hangul vowels and finals compose by rule (Unicode 3.12)
     return two_levels(flat)
 

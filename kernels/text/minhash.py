@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from kernels.text.draw import draw
-from kernels.text.shingle import BLOCK, STATE, Shingling, fill, mix, start
+from kernels.text.shingle import Shingling, fill, mix, scratch, start
 from kernels.text.utf8 import buffers
 
 _LANES = 64  # a block is padded to a multiple with its last hash, so that the vector loop leaves no remainder
@@ -72,7 +72,7 @@ def band_hashes(
 def _signatures(data, offsets, shingles, functions, out):
     n = len(offsets) - 1
     has = np.zeros(n, np.bool_)
-    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
+    state, units, block = scratch(shingles)
     for i in range(n):
         has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, units, block, out[i])
     return has
@@ -85,7 +85,7 @@ def _band_hashes(data, offsets, shingles, functions, bands, scopes):
     route, check = np.zeros((n, bands), np.uint64), np.zeros((n, bands), np.uint32)
     has = np.zeros(n, np.bool_)
     signature = np.empty(bands * rows, np.uint32)
-    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
+    state, units, block = scratch(shingles)
     for i in range(n):
         has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, units, block, signature)
         if not has[i]:
@@ -111,7 +111,7 @@ def _sign(data, position, end, shingles, functions, state, units, block, signatu
         position, count = fill(data, position, end, shingles, state, units, block)
         if count:
             any_shingle = True
-            padded = min((count + _LANES - 1) // _LANES * _LANES, len(block))
+            padded = min((count + _LANES - 1) // _LANES * _LANES, len(block))  # the last hash again changes no minimum
             block[count:padded] = block[count - 1]
             _lower(signature, functions.multipliers, functions.increments, block, padded)
     return any_shingle

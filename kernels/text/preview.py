@@ -20,7 +20,7 @@ def preview(text: pa.Array, limit: int) -> pa.Array:
     folded = np.empty(int(sizes.sum()), np.uint8)
     ends = np.zeros(len(text) + 1, np.int32)
     table = utf8.table()
-    _fold(data, offsets, limit, table.index, table.classes, table.flags, folded, ends)
+    _fold(data, offsets, limit, table.blocks, table.classes, table.flags, folded, ends)
     valid = None if text.null_count == 0 else text.is_valid()
     validity = None if valid is None else pa.py_buffer(np.packbits(valid.to_numpy(False), bitorder="little"))
     buffers = [validity, pa.py_buffer(ends), pa.py_buffer(folded[: ends[-1]])]
@@ -28,7 +28,7 @@ def preview(text: pa.Array, limit: int) -> pa.Array:
 
 
 @numba.njit(cache=True)
-def _fold(data, offsets, limit, index, classes, flags, folded, ends):
+def _fold(data, offsets, limit, blocks, classes, flags, folded, ends):
     at = 0
     for row in range(len(offsets) - 1):
         i, end = offsets[row], offsets[row + 1]
@@ -37,7 +37,7 @@ def _fold(data, offsets, limit, index, classes, flags, folded, ends):
         while i < end and read < 4 * limit and written < limit:
             code, width = utf8.decode(data, i, end)
             read += 1
-            if flags[classes[index[code >> 8], code & 255]] & utf8.SPACE:
+            if flags[classes[blocks[code >> 8], code & 255]] & utf8.SPACE:
                 gap = written > 0
             else:
                 if gap:

@@ -10,8 +10,8 @@ occurrence on, and no character twice:
 
 An n-gram is interned level by level: its key is (number of its first n - 1 words, number of its last word), exact
 once words are numbered. Where words are single letters (`utf8`), n "words" are n x step of them, so that a limit
-means the same in every script. Only where both (n - 1)-grams inside it occur twice can it occur twice, so the levels above 2
-cost little on prose. The hash tables are open and never cleared: a slot carries the generation that wrote it.
+means the same in every script. Only where both (n - 1)-grams inside it occur twice can it occur twice, so the levels
+above 2 cost little on prose. The hash tables are open and never cleared: a slot carries the generation that wrote it.
 """
 
 from __future__ import annotations

@@ -28,10 +28,9 @@ from kernels.text.utf8 import UNSPACED_BLOCKS, buffers, decode
 Unit = Literal["characters", "words"]
 
 BLOCK = 1024  # shingle hashes per block: 4 kB, a small part of a first-level cache
-STATE = 3  # rolling hash, units seen, unit in progress
 
 _SEPARATOR, _VANISHES, _ALONE = 0, 1, 1 << 24  # values of the word table that are not characters
-_BASE = np.uint64(0xD6E8FEB86659FD93)  # multiplier of the rolling polynomial: odd, high entropy (Pelle Evensen's rrmxmx)
+_BASE = np.uint64(0xD6E8FEB86659FD93)  # odd multiplier of the rolling polynomial (the golden ratio's would do)
 _FNV_BASIS = np.uint64(0xCBF29CE484222325)  # FNV-1a, 64 bits (Fowler, Noll, Vo)
 _FNV_PRIME = np.uint64(0x100000001B3)
 _SPACE = 32
@@ -45,7 +44,7 @@ class Shingling(NamedTuple):
     leaving: np.uint64  # _BASE ** size, takes the oldest unit out of the rolling hash
     ascii: np.ndarray  # (128,) uint32
     roots: np.ndarray  # (4352,) int64
-    leaves: np.ndarray  # (k, 256) uint32
+    leaves: np.ndarray  # (k, 256) uint32: value XOR code point, so that pages without exceptions are one
 
 
 def shingling(unit: Unit, size: int) -> Shingling:
@@ -56,7 +55,8 @@ def shingling(unit: Unit, size: int) -> Shingling:
         raise ValueError(f"shingle size {size} is too small: use 1 or more")
     roots, leaves = _word_table() if unit == "words" else _character_table()
     leaving = np.uint64(pow(int(_BASE), size, 1 << 64))
-    return Shingling(unit == "words", size, leaving, leaves[roots[0], :128].copy(), roots, leaves)
+    ascii_values = leaves[roots[0], :128] ^ np.arange(128, dtype=np.uint32)
+    return Shingling(unit == "words", size, leaving, ascii_values, roots, leaves)
 
 
 def shingle_hashes(texts: pa.Array, shingles: Shingling) -> list[np.ndarray]:
@@ -75,7 +75,7 @@ def _character_table() -> tuple[np.ndarray, np.ndarray]:
     for c in range(0x20000):  # nothing beyond has case or is white space
         char = chr(c)
         flat[c] = _SPACE if char.isspace() else ord(char.lower()[0])
-    return two_levels(flat)
+    return two_levels(flat ^ np.arange(len(flat), dtype=np.uint32))
 
 
 @cache
@@ -85,15 +85,13 @@ def _word_table() -> tuple[np.ndarray, np.ndarray]:
     Vanishing are the categories Mn, Me (diacritics) and Cf (joiners, soft hyphens); separating P, S, Z and Cc.
     """
     flat = np.arange(sys.maxunicode + 1, dtype=np.uint32)
-    for plane in (range(0x3400), range(0xA000, 0xAC00), range(0xD7A4, 0x20000), range(0xE0000, 0xE0200)):
-        for c in plane:  # what is left out is Han and Hangul: letters that stay as they are
+    for plane in (range(0x20000), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200)):  # the rest is Han or nothing
+        for c in plane:
             flat[c] = _word_value(chr(c))
-    for c in range(0x2F800, 0x2FA20):  # compatibility Han
-        flat[c] = _word_value(chr(c))
     for first, last in UNSPACED_BLOCKS:
         block = flat[first : last + 1]
         block[block > _VANISHES] |= _ALONE
-    return two_levels(flat)
+    return two_levels(flat ^ np.arange(len(flat), dtype=np.uint32))
 
 
 def _word_value(char: str) -> int:
@@ -110,9 +108,15 @@ def _word_value(char: str) -> int:
 
 
 @numba.njit(cache=True)
+def scratch(shingles):
+    """(state, units, block): what `fill` works in, good for any number of documents one after the other."""
+    return np.empty(3, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
+
+
+@numba.njit(cache=True)
 def start(state, units):
-    """Readies state (STATE,) and units (size + BLOCK,), both uint64, for a new document."""
-    state[:] = 0
+    """Readies the scratch arrays for a new document."""
+    state[:] = 0  # rolling hash, units seen, unit in progress
     units[:] = 0
 
 
@@ -165,7 +169,7 @@ def _characters(data, position, end, ascii_values, roots, leaves, units, progres
             position += 1
         else:
             c, width = decode(data, position, end)
-            value = leaves[roots[c >> 8], c & 255]
+            value = leaves[roots[c >> 8], c & 255] ^ np.uint32(c)
             position += width
         if value == _SPACE:
             progress = np.uint64(2) if progress != 0 else progress
@@ -191,7 +195,7 @@ def _words(data, position, end, ascii_values, roots, leaves, units, word):
             position += 1
         else:
             c, width = decode(data, position, end)
-            value = leaves[roots[c >> 8], c & 255]
+            value = leaves[roots[c >> 8], c & 255] ^ np.uint32(c)
             position += width
         if _VANISHES < value < _ALONE:
             word = ((word if word != 0 else _FNV_BASIS) ^ np.uint64(value)) * _FNV_PRIME
@@ -215,7 +219,7 @@ def _words(data, position, end, ascii_values, roots, leaves, units, word):
 
 @numba.njit(cache=True)
 def _all(data, position, end, shingles):
-    state, units, block = np.empty(STATE, np.uint64), np.empty(shingles.size + BLOCK, np.uint64), np.empty(BLOCK, np.uint32)
+    state, units, block = scratch(shingles)
     start(state, units)
     out = np.empty(end - position + 1, np.uint32)  # a unit is at least a byte
     filled = 0

@@ -15,6 +15,9 @@ A signal is a ratio of two counts: that is `stages.signals`. Lines are compared 
 
 from __future__ import annotations
 
+from collections import namedtuple
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -23,11 +26,11 @@ from kernels.text import phrases, repetition, utf8
 COUNTS = (
     *("bytes", "characters", "letters", "digits", "spaces", "brackets", "plain", "hashes", "ellipses"),
     *("url_characters", "pornographic_urls", "words", "word_characters", "longest_word", "measured_words"),
-    *("measured_word_characters", "measured_characters", "measured_spaces", "alpha_words", "symbol_words", "stop_words", "stop_word_occurrences", "total_lines"),
-    *("line_breaks", "lines", "line_characters", "short_lines", "bullet_lines", "bullet_or_dash_lines"),
-    *("ellipsis_lines", "stopped_lines", "unended_lines", "paragraphs", "paragraph_characters"),
-    *("boilerplate_paragraphs", "duplicate_lines", "duplicate_line_characters", "duplicate_paragraphs"),
-    "duplicate_paragraph_characters",
+    *("measured_word_characters", "measured_characters", "measured_spaces", "alpha_words", "symbol_words"),
+    *("stop_words", "stop_word_occurrences", "total_lines", "line_breaks", "lines", "line_characters", "short_lines"),
+    *("bullet_lines", "bullet_or_dash_lines", "ellipsis_lines", "stopped_lines", "unended_lines"),
+    *("paragraphs", "paragraph_characters", "boilerplate_paragraphs", "duplicate_lines", "duplicate_line_characters"),
+    *("duplicate_paragraphs", "duplicate_paragraph_characters"),
     *(f"top_{n}_gram_characters" for n in repetition.TOP_GRAMS),
     *(f"duplicate_{n}_gram_characters" for n in repetition.DUPLICATE_GRAMS),
 )
@@ -35,8 +38,9 @@ COUNTS = (
 
 plain                   ASCII letters and digits, new lines, ? ! , .
 hashes, ellipses        "#"; "..." (runs cut into threes) and U+2026
-url_characters          in matches of https?:// and one or more of ! $ to _ a to z; `pornographic_urls`: those with "porn"
-measured_words          words of scripts that limits in letters of English fit (`utf8.UNMEASURED_BLOCKS` has the others);
+url_characters          in matches of https?:// and one or more of ! $ to _ a to z
+pornographic_urls       of those URLs, the ones with "porn" in any case
+measured_words          words of scripts that limits in letters of English fit, without `utf8.UNMEASURED_BLOCKS`;
                         with it go `measured_word_characters`, those words' characters, `measured_characters` and
                         `measured_spaces`, all of the text's; all four are 0 where those words are fewer than half
 symbol_words            words that are an ellipsis (`phrases.ELLIPSES`) or more than half "#"
@@ -75,20 +79,8 @@ _ELLIPSIS_HASHES = np.array([_fnv(word) for word in phrases.ELLIPSES], np.uint64
 _COLON, _DOT, _PHRASE = 1 << 16, 1 << 17, 1 << 18  # bytes that may start more than a word, beside utf8's flags
 _MORE = _COLON | _DOT | _PHRASE
 
-# Columns as constants that Numba can see.
-_ELLIPSES, _URL_CHARACTERS, _PORN = (COUNTS.index(name) for name in ("ellipses", "url_characters", "pornographic_urls"))
-_WORDS, _LONGEST, _MEASURED = (COUNTS.index(name) for name in ("words", "longest_word", "measured_words"))
-_MEASURED_CHARACTERS, _ALPHA = (COUNTS.index(name) for name in ("measured_word_characters", "alpha_words"))
-_SYMBOLS, _STOPS, _STOP_OCCURRENCES = (
-    COUNTS.index(name) for name in ("symbol_words", "stop_words", "stop_word_occurrences")
-)
-_LINES, _LINE_CHARACTERS, _SHORT = (COUNTS.index(name) for name in ("lines", "line_characters", "short_lines"))
-_BULLETS, _LISTS = (COUNTS.index(name) for name in ("bullet_lines", "bullet_or_dash_lines"))
-_BROKEN, _STOPPED, _UNENDED = (COUNTS.index(name) for name in ("ellipsis_lines", "stopped_lines", "unended_lines"))
-_PARAGRAPHS, _PARAGRAPH_CHARACTERS = (COUNTS.index(name) for name in ("paragraphs", "paragraph_characters"))
-_BOILERPLATE, _DUPLICATE_LINES = (COUNTS.index(name) for name in ("boilerplate_paragraphs", "duplicate_lines"))
-_DUPLICATE_PARAGRAPHS, _GRAMS = (COUNTS.index(name) for name in ("duplicate_paragraphs", "top_2_gram_characters"))
-_TOTAL_LINES, _LINE_BREAKS = (COUNTS.index(name) for name in ("total_lines", "line_breaks"))
+AT: Any = namedtuple("AT", COUNTS)(*range(len(COUNTS)))
+"""Column of each count."""
 
 
 def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -102,9 +94,10 @@ def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     table = utf8.table()
     most = int(np.diff(offsets).max()) // 2 + 1  # words, lines and paragraphs: each takes two bytes, but for the last
     # Room for the worst case, of which only the pages that are written become memory.
-    room = [np.empty(most, dtype) for dtype in (np.uint64, np.int64) for _ in range(3)]
+    hashes = np.empty(most, np.uint64), np.empty(most, np.uint64), np.empty(most, np.uint64)
+    lengths = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     slots, keys = np.zeros(repetition.table_size(most), np.int64), np.empty(most, np.uint64)
-    return _count(data, offsets, table.index, *_with_byte_flags(table), *room, slots, keys)
+    return _count(data, offsets, table.blocks, *_with_byte_flags(table), hashes, lengths, slots, keys)
 
 
 def _with_byte_flags(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -120,10 +113,10 @@ def _with_byte_flags(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True)
-def _count(  # the scratch arrays come from outside: making them longer in the loop would count references per byte
-    data, offsets, index, classes, flags,
-    word_hashes, line_hashes, part_hashes, word_lengths, line_lengths, part_lengths, slots, keys,
-):
+def _count(data, offsets, blocks, classes, flags, hashes, lengths, slots, keys):
+    # Scratch comes from outside: arrays that are replaced in the loop would be reference-counted at every byte.
+    word_hashes, line_hashes, part_hashes = hashes
+    word_lengths, line_lengths, part_lengths = lengths
     rows = len(offsets) - 1
     out = np.zeros((rows, len(COUNTS)), np.int64)
     seen = np.zeros(len(flags), np.int64)
@@ -151,7 +144,7 @@ def _count(  # the scratch arrays come from outside: making them longer in the l
                     k = classes[0, code]
                 else:
                     code, width = utf8.decode(data, i, end)
-                    k = classes[index[code >> 8], code & 255]
+                    k = classes[blocks[code >> 8], code & 255]
                 seen[k] += 1
                 f = flags[k]
 
@@ -180,7 +173,7 @@ def _count(  # the scratch arrays come from outside: making them longer in the l
                     if f & _COLON and i >= url_end:
                         url_end = _end_of_url(data, i, begin, end, c)
                     elif f & _DOT and i >= dots_end and i + 2 < end and data[i + 1] == 46 and data[i + 2] == 46:
-                        c[_ELLIPSES] += 1
+                        c[AT.ellipses] += 1
                         dots_end = i + 3
                     elif f & _PHRASE:
                         phrase = phrases.phrase_at(data, i, begin, end)
@@ -199,24 +192,24 @@ def _count(  # the scratch arrays come from outside: making them longer in the l
                 if part_length and (i == end or not line_open):
                     part_hashes[parts], part_lengths[parts] = part_hash, part_length
                     parts += 1
-                    c[_PARAGRAPH_CHARACTERS] += part_length
-                    c[_BOILERPLATE] += boilerplate
+                    c[AT.paragraph_characters] += part_length
+                    c[AT.boilerplate_paragraphs] += boilerplate
                     part_length, part_hash, boilerplate = 0, _FNV_BASIS, False
                 line_open = False
             characters += 1
             i += width
 
-        c[_WORDS], c[_LINES], c[_PARAGRAPHS] = words, lines, parts
+        c[AT.words], c[AT.lines], c[AT.paragraphs] = words, lines, parts
         if lorem:
-            c[_BOILERPLATE] = parts
+            c[AT.boilerplate_paragraphs] = parts
         step = _sum_classes(c, seen, flags, end - begin)
-        c[_TOTAL_LINES] = c[_LINE_BREAKS] + (data[end - 1] != 10)
-        repetition.grams(word_hashes, word_lengths, words, step, slots, generation, keys, c[_GRAMS:])
+        c[AT.total_lines] = c[AT.line_breaks] + (data[end - 1] != 10)
+        repetition.grams(word_hashes, word_lengths, words, step, slots, generation, keys, c[AT.top_2_gram_characters :])
         generation += 10 * step
         d = repetition.duplicates(line_hashes, line_lengths, lines, slots, generation, keys)
-        c[_DUPLICATE_LINES], c[_DUPLICATE_LINES + 1] = d
+        c[AT.duplicate_lines], c[AT.duplicate_line_characters] = d
         d = repetition.duplicates(part_hashes, part_lengths, parts, slots, generation + 1, keys)
-        c[_DUPLICATE_PARAGRAPHS], c[_DUPLICATE_PARAGRAPHS + 1] = d
+        c[AT.duplicate_paragraphs], c[AT.duplicate_paragraph_characters] = d
         generation += 2
     return out
 
@@ -224,38 +217,38 @@ def _count(  # the scratch arrays come from outside: making them longer in the l
 @numba.njit(cache=True)
 def _end_word(c, word_hash, length, size, flags, signs):
     """length in characters, size in bytes, flags: of its characters, or-ed; signs: how many are #."""
-    c[_LONGEST] = max(c[_LONGEST], length)
+    c[AT.longest_word] = max(c[AT.longest_word], length)
     if not flags & utf8.UNMEASURED:
-        c[_MEASURED] += 1
-        c[_MEASURED_CHARACTERS] += length
+        c[AT.measured_words] += 1
+        c[AT.measured_word_characters] += length
     if flags & utf8.LETTER:
-        c[_ALPHA] += 1
+        c[AT.alpha_words] += 1
         if 2 <= size <= 4:
             for s in range(len(_STOP_HASHES)):
                 if word_hash == _STOP_HASHES[s]:
-                    c[_STOP_OCCURRENCES] += 1
-                    c[_STOPS] |= 1 << s
+                    c[AT.stop_word_occurrences] += 1
+                    c[AT.stop_words] |= 1 << s
     if signs * 2 > length:
-        c[_SYMBOLS] += 1
+        c[AT.symbol_words] += 1
     elif length <= 5 and not flags & utf8.LETTER:
         for s in range(len(_ELLIPSIS_HASHES)):
             if word_hash == _ELLIPSIS_HASHES[s]:
-                c[_SYMBOLS] += 1
+                c[AT.symbol_words] += 1
 
 
 @numba.njit(cache=True)
 def _end_line(c, data, begin, end, first, last, length):
     """first, last: flags of its first and last character; length in characters."""
-    c[_LINE_CHARACTERS] += length
-    c[_SHORT] += length <= SHORT_LINE
-    c[_BULLETS] += first & utf8.BULLET != 0
-    c[_LISTS] += first & (utf8.BULLET | utf8.DASH) != 0
+    c[AT.line_characters] += length
+    c[AT.short_lines] += length <= SHORT_LINE
+    c[AT.bullet_lines] += first & utf8.BULLET != 0
+    c[AT.bullet_or_dash_lines] += first & (utf8.BULLET | utf8.DASH) != 0
     if not last & utf8.END:
-        before = data[end - 3] if end - begin > 2 else 0  # lead byte of a letter of two bytes: Armenian or Greek
-        armenian = data[end - 1] == 58 and 0xD4 <= before <= 0xD6
-        greek = data[end - 1] == 59 and 0xCD <= before <= 0xCF
-        c[_UNENDED] += not (armenian or greek)
-    c[_BROKEN] += phrases.ends_with_ellipsis(data, begin, end)
+        before = np.int64(data[end - 3]) << 8 | np.int64(data[end - 2]) if end - begin > 2 else 0
+        armenian = data[end - 1] == 58 and 0xD4B0 <= before <= 0xD68F  # U+0530 to U+058F in UTF-8
+        greek = data[end - 1] == 59 and 0xCDB0 <= before <= 0xCFBF  # U+0370 to U+03FF
+        c[AT.unended_lines] += not (armenian or greek)
+    c[AT.ellipsis_lines] += phrases.ends_with_ellipsis(data, begin, end)
 
 
 @numba.njit(cache=True)
@@ -274,8 +267,8 @@ def _end_of_url(data, colon, begin, end, c):
             porn |= data[i - 2] | 32 == 114 and data[i - 3] | 32 == 111 and data[i - 4] | 32 == 112
     if i == colon + 3:
         return colon
-    c[_URL_CHARACTERS] += i - start
-    c[_PORN] += porn
+    c[AT.url_characters] += i - start
+    c[AT.pornographic_urls] += porn
     return i
 
 
@@ -285,35 +278,35 @@ def _sum_classes(c, seen, flags, size):
 
     Returns how many of the document's words make a word of an n-gram.
     """
-    c[0] = size
+    c[AT.bytes] = size
     no_stop = unspaced = east_asian = 0
     for k in range(len(flags)):
         f, n = flags[k], seen[k]
-        c[1] += n
-        c[2] += n * (f & utf8.LETTER != 0)
-        c[3] += n * (f & utf8.DIGIT != 0)
-        c[4] += n * (f & utf8.SPACE != 0)
-        c[5] += n * (f & utf8.BRACKET != 0)
-        c[6] += n * (f & utf8.PLAIN != 0)
-        c[7] += n * (f & utf8.HASH != 0)
-        c[8] += n * (f & utf8.ELLIPSIS != 0)
-        c[_LINE_BREAKS] += n * (f & utf8.NEWLINE != 0)
+        c[AT.characters] += n
+        c[AT.letters] += n * (f & utf8.LETTER != 0)
+        c[AT.digits] += n * (f & utf8.DIGIT != 0)
+        c[AT.spaces] += n * (f & utf8.SPACE != 0)
+        c[AT.brackets] += n * (f & utf8.BRACKET != 0)
+        c[AT.plain] += n * (f & utf8.PLAIN != 0)
+        c[AT.hashes] += n * (f & utf8.HASH != 0)
+        c[AT.ellipses] += n * (f & utf8.ELLIPSIS != 0)
+        c[AT.line_breaks] += n * (f & utf8.NEWLINE != 0)
         no_stop += n * (f & utf8.UNSTOPPED != 0)
         unspaced += n * (f & utf8.UNSPACED != 0)
         east_asian += n * (f & utf8.EAST_ASIAN != 0)
-    c[_WORDS + 1] = c[1] - c[4]
-    c[_STOPPED] = c[_LINES]
-    if no_stop * 2 > c[2]:
-        c[_STOPPED], c[_UNENDED] = 0, 0
-    if c[_MEASURED] * 2 < c[_WORDS]:
-        c[_MEASURED], c[_MEASURED_CHARACTERS] = 0, 0
+    c[AT.word_characters] = c[AT.characters] - c[AT.spaces]
+    c[AT.stopped_lines] = c[AT.lines]
+    if no_stop * 2 > c[AT.letters]:
+        c[AT.stopped_lines], c[AT.unended_lines] = 0, 0
+    if c[AT.measured_words] * 2 < c[AT.words]:
+        c[AT.measured_words], c[AT.measured_word_characters] = 0, 0
     else:
-        c[_MEASURED + 2], c[_MEASURED + 3] = c[1], c[4]
-    bits, c[_STOPS] = c[_STOPS], 0
+        c[AT.measured_characters], c[AT.measured_spaces] = c[AT.characters], c[AT.spaces]
+    bits, c[AT.stop_words] = c[AT.stop_words], 0
     while bits:
         bits &= bits - 1
-        c[_STOPS] += 1
-    if unspaced * 2 <= c[_WORDS]:
+        c[AT.stop_words] += 1
+    if unspaced * 2 <= c[AT.words]:
         return 1
     return utf8.LETTERS_PER_WORD[0] if east_asian * 2 >= unspaced else utf8.LETTERS_PER_WORD[1]
 
@@ -323,4 +316,3 @@ def _fold(hashed, value):
     """A hash of a sequence of hashes, one at a time."""
     mixed = (hashed ^ value) * _GOLDEN
     return mixed ^ (mixed >> _HIGH)
-

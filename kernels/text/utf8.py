@@ -1,8 +1,8 @@
 """Code points and what they are, for kernels that read UTF-8 bytes.
 
-Every code point has one class, every class a set of flags: class = CLASSES[INDEX[cp >> 8], cp & 255],
-flags = FLAGS[class]. The two-level table is built from `unicodedata` on first use (0.4 s, 42 kB), so
-its content is that of the interpreter's Unicode version. Bytes below 128 index CLASSES[0] at once.
+Every code point has one class, every class a set of flags: class = classes[blocks[cp >> 8], cp & 255],
+its flags flags[class]. The two-level table is built from `unicodedata` on first use (0.4 s, 42 kB), so
+its content is that of the interpreter's Unicode version. Bytes below 128 index classes[0] at once.
 
 The **word unit**: a word is a run of characters without white space, except in the scripts that are written without
 spaces between words (`UNSPACED_BLOCKS`): there each letter is a word, together with the marks and punctuation that
@@ -79,7 +79,7 @@ _PLANES = (range(0x40000), range(0xE0000, 0xE1000))  # nothing is assigned elsew
 
 
 class Table(NamedTuple):
-    index: np.ndarray  # (0x1100,) uint16: block of 256 code points -> row of `classes`
+    blocks: np.ndarray  # (0x1100,) uint16: block of 256 code points -> row of `classes`
     classes: np.ndarray  # (blocks, 256) uint8; row 0 is U+0000 to U+00FF
     flags: np.ndarray  # (classes,) int64
 
@@ -105,15 +105,15 @@ def table() -> Table:
     """The table of all code points, the same arrays at every call."""
     classes: dict[int, int] = {0: 0}
     rows: dict[bytes, int] = {}
-    index = np.zeros(0x1100, np.uint16)
+    blocks = np.zeros(0x1100, np.uint16)
     for block in range(0x1100):
         if any(block << 8 in plane for plane in _PLANES):
             row = bytes(classes.setdefault(flags_of(chr(block << 8 | low)), len(classes)) for low in range(256))
         else:
             row = bytes(256)
-        index[block] = rows.setdefault(row, len(rows))
+        blocks[block] = rows.setdefault(row, len(rows))
     return Table(
-        index, np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 256), np.fromiter(classes, np.int64, len(classes))
+        blocks, np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 256), np.fromiter(classes, np.int64, len(classes))
     )
 
 

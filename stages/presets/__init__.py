@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.presets import code, gopher_quality, gopher_repetition, nemotron
+from stages.presets import code, fineweb, gopher_quality, gopher_repetition, nemotron
 from stages.presets.rule import Rule
 
 PRESETS: dict[str, tuple[Rule, ...]] = {
@@ -10,5 +10,6 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     "gopher_repetition": gopher_repetition.RULES,
     "nemotron": nemotron.RULES,
     "code": code.RULES,
+    "fineweb": fineweb.RULES,
 }
 """Rules of each preset, in the order in which they are tried."""

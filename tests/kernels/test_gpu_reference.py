@@ -63,9 +63,7 @@ def test_references_satisfy_gradcheck_in_fp64():
     positions = torch.tensor([0, 1, 2, 6, 3])
     torch.autograd.gradcheck(lambda z: rope(z, 3, cos, sin, positions), (leaf(5, 4, 8),))
     labels = torch.tensor([1, -1, 0, 8, 4])
-    torch.autograd.gradcheck(
-        lambda x, w: linear_cross_entropy(x, w, labels, 0.3, None, 200)[0], (x, leaf(9, 8))
-    )
+    torch.autograd.gradcheck(lambda x, w: linear_cross_entropy(x, w, labels, 0.3, None, 200)[0], (x, leaf(9, 8)))
 
 
 def test_layernorm_adds_one_to_gamma_in_fp32():

@@ -24,7 +24,7 @@ def hash_by_definition(text: str) -> bytes:
     return xxhash.xxh3_128_digest(unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip().encode())
 
 
-def hashes(texts: list[str | None]) -> list[bytes]:
+def hashes(texts: list[str]) -> list[bytes]:
     return [row.tobytes() for row in text_hashes(pa.array(texts, pa.large_string()))]
 
 

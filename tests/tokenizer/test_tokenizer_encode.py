@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.encode import SPACE_MARK, Encoder
+from tokenizer.encode import SEGMENT_BYTES, SPACE_MARK, Encoder
 from tokenizer.export import export, tokenizer_json
 
 # all of Unicode but surrogates, which no UTF-8 text holds; short alphabets make runs
@@ -172,3 +172,34 @@ def documents(path, count):
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
         for _, line in zip(range(count), lines):
             yield json.loads(line)["text"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(white_text, st.integers(0, 400)), max_size=6), st.booleans(), st.integers(0, 3))
+def test_cutting_long_texts_changes_no_id(encoder, processor, drawn, eos, skipped):
+    texts = [text.replace(SPACE_MARK, "") * repeat for text, repeat in drawn]
+    column = pa.array(["x"] * skipped + texts, pa.large_string()).slice(skipped)
+    values, offsets = encoder.encode_batch(column, eos=eos)
+    assert [values[a:b].tolist() for a, b in pairwise(offsets)] == processor.encode(texts, add_eos=eos)
+
+
+def test_real_documents_are_cut_without_changing_an_id(encoder, processor, texts):
+    assert max(map(len, texts)) > 10 * SEGMENT_BYTES
+    marked = [texts[0], "", "", texts[1] + SPACE_MARK + texts[2], ""]
+    values, offsets = encoder.encode_batch(texts[:10] + marked)
+    plain, mark = processor.encode([*texts[:3]]), encoder.encode(SPACE_MARK).tolist()
+    assert [values[a:b].tolist() for a, b in pairwise(offsets)] == [
+        *processor.encode(texts[:10]), plain[0], [], [], plain[1] + mark + plain[2], []
+    ]  # fmt: skip
+
+
+def test_a_model_that_normalises_is_not_cut(tmp_path, texts):
+    import sentencepiece
+
+    with open(tmp_path / "m.model", "wb") as model:  # SentencePiece's defaults: NFKC, dummy prefix, spaces collapsed
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts[:2]), model_writer=model, vocab_size=1000, byte_fallback=True,
+            model_type="bpe", minloglevel=2, max_sentence_length=1 << 20,
+        )  # fmt: skip
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
+    assert Encoder(tmp_path / "m.model").encode(texts[2]).tolist() == theirs.encode(texts[2])

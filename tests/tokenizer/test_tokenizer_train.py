@@ -115,4 +115,5 @@ def test_cutting_prefers_line_then_word_starts():
 
 
 def test_cost_is_known_beforehand():
-    assert 0.9e9 < cost(150_000_000)["memory_bytes"] < 1.5e9
+    assert 3.3e9 < cost(267_000_000)["memory_bytes"] < 4e9
+    assert 46 < cost(267_000_000)["cpu_s"] < 60

@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 ROUNDS = 6
-"""Four rounds are a strong pseudorandom permutation for random round functions (Luby and Rackoff 1988); six for margin."""
+"""Four are a strong pseudorandom permutation if the rounds are random (Luby and Rackoff 1988); six for margin."""
 
 
 def key64(seed: int, purpose: str, identity: bytes = b"", epoch: int = 0) -> int:

@@ -1,0 +1,122 @@
+"""The list under `stages:`: from YAML to stages in order, and whether the list makes sense.
+
+A stage needs columns that a reader or an earlier stage gives; signals count as given to `rules`, because the engine
+measures them at the end of the first pass. A stage that edits text stands before the first stage that decides (`rules`
+or one that needs the whole corpus) or after the last, because between them text does not move. Files that a stage names exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from pipeline.config_errors import message, validated
+from pipeline.config_yaml import Located, Path
+from stages.document import RAW
+from stages.interface import CorpusStage, Stage
+from stages.registry import STAGES, load
+
+GIVEN = (*RAW.names, "text_bytes", "handle")
+"""Columns that every document has: a reader's, and two of the engine's."""
+
+FETCHED = "lid.176.ftz"
+"""The one model that `make model` fetches."""
+
+
+def build_stages(
+    located: Located, default: Sequence[Mapping[str, Any]], languages: Sequence[str] | None, problems: list[str]
+) -> tuple[Stage, ...]:
+    """The stages in order; what is wrong is appended to `problems`, and the tuple is then incomplete.
+
+    `languages` goes to the stages that have a field of that name and are given none.
+    """
+    given = located.data.get("stages")
+    items = list(default) if given is None else given
+    if not isinstance(items, list):
+        problems.append(f"{located.where(('stages',))}: stages should be a list, as in - near_dedup: {{preset: nemo}}")
+        return ()
+    built: list[tuple[Path, Stage]] = []
+    for i, item in enumerate(items):
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, Mapping) or len(item) != 1:
+            place = located.where(("stages", i))
+            problems.append(
+                f"{place}: stages.{i} should be one name with its fields, as in - near_dedup: {{preset: nemo}}"
+            )
+            continue
+        [(name, values)] = item.items()
+        path: Path = ("stages", i, name)
+        stage = _stage(name, {} if values is None else values, located, path, languages, problems)
+        if stage is not None:
+            built.append((path, stage))
+    if len(built) == len(items):
+        _check_columns(built, located, problems)
+        _check_editing(built, located, problems)
+    _check_files(built, located, problems)
+    return tuple(stage for _, stage in built)
+
+
+def _stage(
+    name: str, values: Any, located: Located, path: Path, languages: Sequence[str] | None, problems: list[str]
+) -> Stage | None:
+    try:
+        cls = load(name)
+    except ValueError as error:
+        problems.append(f"{located.where(path)}: stages: {error}")
+        return None
+    takes_languages = any(entry.name == "languages" for entry in fields(cls))
+    if languages is not None and takes_languages and isinstance(values, Mapping) and "languages" not in values:
+        values = {**values, "languages": list(languages)}
+    stage: Stage | None = validated(cls, values, located, path, problems)
+    return stage
+
+
+def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
+    available = set(GIVEN)
+    for i, (path, stage) in enumerate(built):
+        if stage.name == "rules":
+            available |= set(load("signals")().adds)
+        lacking = [column for column in stage.needs if column not in available]
+        if lacking:
+            later = [other.name for _, other in built[i + 1 :] if lacking[0] in other.adds]
+            known = [name for name in STAGES if name != stage.name and _adds(name, lacking[0])]
+            remedy = (
+                f"move {later[0]} before it" if later else f"put {known[0]} before it" if known else "add one that does"
+            )
+            problems.append(
+                f"{located.where(path)}: {located.key(path)} needs the column {lacking[0]}, which no stage before it "
+                f"adds; {remedy}"
+            )
+        available |= set(stage.adds)
+
+
+def _adds(name: str, column: str) -> bool:
+    try:
+        return column in load(name).adds  # type: ignore[attr-defined]
+    except (ValueError, TypeError):  # not installed, or `adds` depends on the stage's fields
+        return False
+
+
+def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
+    deciding = [i for i, (_, stage) in enumerate(built) if stage.name == "rules" or isinstance(stage, CorpusStage)]
+    for i, (path, stage) in enumerate(built):
+        if stage.edits and deciding and deciding[0] < i < deciding[-1]:
+            first, last = built[deciding[0]][1].name, built[deciding[-1]][1].name
+            problems.append(
+                f"{located.where(path)}: {located.key(path)} edits text, which it cannot between {first} and {last}; "
+                f"put it before {first} or after {last}"
+            )
+
+
+def _check_files(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
+    from pipeline.config import missing
+
+    for path, stage in built:
+        for name in stage.files:
+            value = getattr(stage, name)
+            for uri in [value] if isinstance(value, str) else value or ():
+                if missing(str(uri)):
+                    remedy = "run `make model`, which fetches it" if str(uri).endswith(FETCHED) else "check the path"
+                    problems.append(message(f"{uri!r} does not exist; {remedy}", located, (*path, name)))

@@ -1,0 +1,124 @@
+"""`gristmill tokenizer train | encode | report`, also `python -m tokenizer`. Errors are one sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train a tokenizer on a curated corpus, encode text with it, measure how it fits.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+TABLE_ROWS = 40
+
+Model = Annotated[Path, typer.Option(help="A trained tokenizer.model.")]
+
+
+@app.command()
+def train(
+    curated: Annotated[str, typer.Argument(help="The folder `curated` of a run, or its URI.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the tokenizer into.")] = Path("tokenizer"),
+    vocab_size: Annotated[int, typer.Option(help="Pieces, those given included.")] = 256_000,
+    sample_bytes: Annotated[int, typer.Option(help="Text to train on, in bytes.")] = 500_000_000,
+    alpha: Annotated[float, typer.Option(help="Languages in proportion to bytes^alpha; 1: as in the corpus.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Chooses the documents of the sample.")] = 1,
+    shrink: Annotated[bool, typer.Option(help="Take fewer pieces where the text has no more.")] = True,
+) -> None:
+    """Sample the corpus, train SentencePiece BPE, export and measure it."""
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    from tokenizer.build import Recipe, build, count, curated_batches
+    from tokenizer.train import cost
+
+    recipe = Recipe(vocab_size=vocab_size, sample_bytes=sample_bytes, alpha=alpha, seed=seed, shrink=shrink)
+    batches = curated_batches(curated)
+    with Progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn(), transient=True) as progress:
+        step = progress.add_task("counting the corpus", total=None)
+        corpus = count(batches)
+        size = min(sample_bytes, sum(corpus.values()))
+        expected = cost(size)
+        typer.echo(
+            f"training on {size:,} bytes of {sum(corpus.values()):,}: at most about "
+            f"{expected['memory_bytes'] / 1e9:.1f} GB of memory and {expected['cpu_s']:.0f} s"
+        )
+        progress.update(step, description="training")
+        content = build(batches, corpus, output, recipe)
+    trained = content["training"]
+    if trained["vocab_size"] < vocab_size:
+        typer.echo(f"the text has no more than {trained['vocab_size']:,} pieces; {vocab_size:,} were asked for")
+    _print_table(content)
+    typer.echo(
+        f"{output / 'tokenizer.model'}: {trained['vocab_size']:,} pieces, sha256 {trained['model_sha256'][:16]}…"
+    )
+
+
+@app.command()
+def encode(
+    file: Annotated[Path, typer.Argument(help="A UTF-8 text file, or - for standard input.")],
+    model: Model = Path("tokenizer/tokenizer.model"),
+    pieces: Annotated[bool, typer.Option("--pieces", help="Print pieces instead of ids.")] = False,
+) -> None:
+    """Print a text's token ids, one text one line."""
+    from tokenizer.encode import Encoder
+
+    encoder = Encoder(model)
+    if str(file) != "-" and not file.is_file():
+        raise ValueError(f"{file}: no such file; give a UTF-8 text file, or - for standard input")
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        ids = encoder.encode(data.decode()).tolist()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
+    typer.echo(" ".join(map(repr, map(encoder.piece, ids)) if pieces else map(str, ids)))
+
+
+@app.command()
+def report(
+    curated: Annotated[str, typer.Argument(help="The folder `curated` of a run, or its URI.")],
+    model: Model = Path("tokenizer/tokenizer.model"),
+    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,
+) -> None:
+    """Measure a tokenizer on all documents of a curated corpus."""
+    import json
+
+    from tokenizer.build import curated_batches
+    from tokenizer.encode import Encoder
+    from tokenizer.report import report as figures
+
+    encoder = Encoder(model)
+    content = figures(encoder, curated_batches(curated)())
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _print_table(content)
+
+
+def main() -> None:
+    """Runs a command; an error is a sentence on standard error and exit code 2."""
+    try:
+        app(prog_name="python -m tokenizer")
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from None
+
+
+def _print_table(content: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("domain", "language", "MB", "bytes/token", "tokens/word", "coverage")
+    rows = [{"domain": "all", "language": "", **content["all"]}, *content["languages"]]
+    for row in rows[: TABLE_ROWS + 1]:
+        ratios = (("bytes_per_token", "{:.2f}"), ("fertility", "{:.2f}"), ("coverage", "{:.3%}"))
+        shown = ["" if row[name] is None else form.format(row[name]) for name, form in ratios]
+        table.add_row(row["domain"], row["language"], f"{row['bytes'] / 1e6:.2f}", *shown)
+    Console().print(table)
+    if len(rows) > TABLE_ROWS + 1:
+        typer.echo(f"and {len(rows) - TABLE_ROWS - 1} smaller languages, in the JSON report")
+    failures = content["all"]["round_trip_failures"]
+    typer.echo(f"round trip: {'exact' if not failures else f'{failures:,} documents came back changed'}")
