@@ -84,7 +84,7 @@ def plan(
         console = Console(width=110, highlight=False)
         for label, value in model_rows(shape):
             console.print(f"{label:40} {value}")
-        layouts = LAYOUTS
+        layouts: tuple[tuple[int, int], ...] = LAYOUTS
         if config and (config.parallel.tensor, config.parallel.data) not in LAYOUTS:
             layouts = ((config.parallel.tensor, config.parallel.data), *LAYOUTS)
         _print(
@@ -201,7 +201,7 @@ def _mention_other_kernels() -> None:
     except PackageNotFoundError:
         return
     typer.echo(
-        f"Hugging Face's package kernels {version} is installed too; here `kernels` is Gristmill's: if an import fails, "
+        f"Hugging Face's package kernels {version} is installed too, here `kernels` is Gristmill's: if an import fails, "
         "run from the checkout or `pip uninstall kernels`",
         err=True,
     )

@@ -22,6 +22,12 @@ from trainer.shape import PRESETS, Shape
 FROM_SHARDS = "from shards"
 
 
+def _positive(part: Any, *names: str) -> None:
+    for name in names:
+        if getattr(part, name) <= 0:
+            raise ValueError(f"{name} is {getattr(part, name)}: it must be above 0")
+
+
 @dataclass(frozen=True)
 class ShapeOverrides:
     """Any field of `Shape`; `vocab_size: from shards` takes it from the shards' manifest."""
@@ -188,6 +194,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _positive(self, "micro_batch_size")
+        if self.sequence_length is not None:
+            _positive(self, "sequence_length")
         if not self.phases:
             raise ValueError("phases is empty: give at least one")
         if self.phases[0].learning_rate is None:
@@ -203,7 +211,7 @@ class Config:
 def read_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """The configuration at `path`, or the shipped one of that name (`debug`, `nemotron4_15b`, ...)."""
     shipped = Path(__file__).parent / "configs" / f"{path}.yaml"
-    chosen = shipped if not Path(path).exists() and shipped.is_file() else Path(path)
+    chosen = shipped if not Path(path).is_file() and shipped.is_file() else Path(path)
     config = load_config(chosen, Config, overrides)
     try:
         shape = config.model.shape()
@@ -215,9 +223,3 @@ def read_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
             "or raise model.overrides.context"
         )
     return config
-
-
-def _positive(part: Any, *names: str) -> None:
-    for name in names:
-        if getattr(part, name) <= 0:
-            raise ValueError(f"{name} is {getattr(part, name)}: it must be above 0")

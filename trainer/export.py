@@ -41,7 +41,7 @@ _CONFIG = {
 def export_hf(
     source: str | Path, folder: str | Path, dtype: torch.dtype, tokenizer: str | Path | None = None
 ) -> list[Path]:
-    """Writes the newest good checkpoint of `source` (or that checkpoint) as a Hugging Face directory; gives its files."""
+    """Writes `source`, a checkpoint or a folder of them (the newest good one), as a Hugging Face directory."""
     path = find_checkpoint(source)
     shape = checkpoint.shape_of(path)
     return write_hf(folder, checkpoint.read_weights(path, shape, dtype), shape, dtype, tokenizer)

@@ -13,7 +13,7 @@ from trainer.shape import Shape, flops_per_token, parameters
 
 GIB = 1 << 30
 LAYOUTS = ((8, 1), (8, 96), (8, 288), (4, 8), (2, 8), (1, 8), (1, 1))
-"""(tensor, data) parallel sizes shown for a preset; 8 x 96 and 8 x 288 are the paper's (Parmar et al. 2024, Table 2)."""
+"""(tensor, data) parallel sizes shown; 8 x 96 and 8 x 288 are the paper's (Parmar et al. 2024, Table 2)."""
 
 
 def model_rows(shape: Shape) -> list[tuple[str, str]]:
@@ -35,7 +35,7 @@ def memory_rows(shape: Shape, layouts: tuple[tuple[int, int], ...], fp32: bool =
 
     Layouts that do not split the heads evenly are left out. fp32: parameters are fp32 and their own main copy.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for tensor, data in layouts:
         if shape.heads % tensor or shape.kv_heads % tensor:
             continue
@@ -67,7 +67,7 @@ def schedule_rows(config: Config, points: int = 8) -> list[tuple[str, ...]]:
             marks.add(start + phase.learning_rate.warmup_tokens)
         start += phase.tokens
     marks |= {stretch.start for stretch in schedule.stretches}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for tokens in sorted(marks):
         step = schedule.at(-(-tokens // schedule.sequence))
         rate = f"{schedule.learning_rate(tokens):.3e}"
