@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
@@ -30,7 +31,7 @@ LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttex
 
 
 def library_versions() -> dict[str, str]:
-    found = {}
+    found = {"unicode": unicodedata.unidata_version}  # of the interpreter: the signals' character classes
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -2,11 +2,13 @@
 
 A stage needs columns that a reader or an earlier stage gives; signals count as given to `rules`, because the engine
 measures them at the end of the first pass. A stage that edits text stands before the first stage that decides (`rules`
-or one that needs the whole corpus) or after the last, because between them text does not move. Files that a stage names exist.
+or one that needs the whole corpus) or after the last, because between them text does not move.
 """
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,24 +19,33 @@ from stages.document import RAW
 from stages.interface import CorpusStage, Stage
 from stages.registry import STAGES, load
 
+RECIPE: tuple[Mapping[str, Any], ...] = (
+    {"extract": {}},
+    {"language": {}},
+    {"rules": {"presets": ["gopher_quality", "gopher_repetition", "nemotron", "code"]}},
+    {"exact_dedup": {}},
+    {"near_dedup": {}},
+)
+"""The stages of a configuration that lists none."""
+
 GIVEN = (*RAW.names, "text_bytes", "handle")
 """Columns that every document has: a reader's, and two of the engine's."""
+
+EXAMPLE = "- near_dedup: {preset: nemo}"
 
 FETCHED = "lid.176.ftz"
 """The one model that `make model` fetches."""
 
 
-def build_stages(
-    located: Located, default: Sequence[Mapping[str, Any]], languages: Sequence[str] | None, problems: list[str]
-) -> tuple[Stage, ...]:
+def build_stages(located: Located, languages: Sequence[str] | None, problems: list[str]) -> tuple[Stage, ...]:
     """The stages in order; what is wrong is appended to `problems`, and the tuple is then incomplete.
 
     `languages` goes to the stages that have a field of that name and are given none.
     """
     given = located.data.get("stages")
-    items = list(default) if given is None else given
+    items = list(RECIPE) if given is None else given
     if not isinstance(items, list):
-        problems.append(f"{located.where(('stages',))}: stages should be a list, as in - near_dedup: {{preset: nemo}}")
+        problems.append(f"{located.where(('stages',))}: stages should be a list, as in {EXAMPLE}")
         return ()
     built: list[tuple[Path, Stage]] = []
     for i, item in enumerate(items):
@@ -42,9 +53,7 @@ def build_stages(
             item = {item: {}}
         if not isinstance(item, Mapping) or len(item) != 1:
             place = located.where(("stages", i))
-            problems.append(
-                f"{place}: stages.{i} should be one name with its fields, as in - near_dedup: {{preset: nemo}}"
-            )
+            problems.append(f"{place}: stages.{i} should be one name with its fields, as in {EXAMPLE}")
             continue
         [(name, values)] = item.items()
         path: Path = ("stages", i, name)
@@ -82,12 +91,10 @@ def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, proble
         if lacking:
             later = [other.name for _, other in built[i + 1 :] if lacking[0] in other.adds]
             known = [name for name in STAGES if name != stage.name and _adds(name, lacking[0])]
-            remedy = (
-                f"move {later[0]} before it" if later else f"put {known[0]} before it" if known else "add one that does"
-            )
+            first = f"move {later[0]}" if later else f"put {known[0]}" if known else "put a stage that does"
             problems.append(
                 f"{located.where(path)}: {located.key(path)} needs the column {lacking[0]}, which no stage before it "
-                f"adds; {remedy}"
+                f"adds; {first} before it"
             )
         available |= set(stage.adds)
 
@@ -111,8 +118,6 @@ def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, proble
 
 
 def _check_files(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
-    from pipeline.config import missing
-
     for path, stage in built:
         for name in stage.files:
             value = getattr(stage, name)
@@ -120,3 +125,11 @@ def _check_files(built: Sequence[tuple[Path, Stage]], located: Located, problems
                 if missing(str(uri)):
                     remedy = "run `make model`, which fetches it" if str(uri).endswith(FETCHED) else "check the path"
                     problems.append(message(f"{uri!r} does not exist; {remedy}", located, (*path, name)))
+
+
+def missing(uri: str) -> bool:
+    """True if `uri` is a path on this machine, or a pattern of paths, and nothing is there. The plan asks elsewhere."""
+    path = uri.removeprefix("machine:") or "/" if uri.startswith("machine:") else uri.removeprefix("file://")
+    if "://" in path or os.path.exists(path):
+        return False
+    return not (glob.has_magic(path) and any(True for _ in glob.iglob(path, recursive=True)))

@@ -1,8 +1,8 @@
 """YAML with a memory: the plain data of a file, and for every key where it came from.
 
-`read` gives a `Located`: data and a table path -> 'pipeline.yaml:12'; `override` sets one `a.b=c` of the command line and
-puts '--set a.b=c' into the table. A path is a tuple of keys and list indices. Scalars follow YAML 1.2 (`no` is
-Norwegian, not false; 1e9 is a number; dates stay text), with 200_000_000 allowed. It knows nothing of what the keys mean.
+`read` gives a `Located`: data and a table path -> 'pipeline.yaml:12'; `override` sets one `a.b=c` of the command line
+and puts '--set a.b=c' into the table. A path is a tuple of keys and list indices. Scalars follow YAML 1.2 (`no` is
+Norwegian, not false; 1e9 is a number; dates stay text), with 200_000_000 allowed. What the keys mean is not known here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Located:
         node: Any = self.data
         said: str | None = None  # a stage's item and its one key have the same name, which is said once
         for part in path:
-            name = _item_name(node[part]) if isinstance(node, list) and _within(node, part) else None
+            named = isinstance(node, list) and isinstance(part, int) and part < len(node)
+            name = _item_name(node[part]) if named else None
             if part != said:
                 text = name or str(part)
                 parts.append(f'"{text}"' if "." in text and not name else text)
@@ -89,20 +90,17 @@ def override(located: Located, assignment: str) -> None:
     origin = f"--set {assignment}"
     dotted, equals, text = assignment.partition("=")
     if not equals or not dotted.strip():
-        raise ConfigError(
-            f"{origin}: is not an assignment; write --set key=value, as in --set plan.partition_bytes=1000000"
-        )
+        raise ConfigError(f"{origin}: is not an assignment; write --set key=value, as in --set seed=2")
     value, _ = _parse(text, origin)
     parts = split(dotted.strip())
     node: Any = located.data
     path: Path = ()
     while True:
-        if isinstance(node, Mapping):
-            step = _step(node, parts) or ((parts[0],), parts[1:])
-        else:
-            step = _step(node, parts)
-            if step is None:
+        step = _step(node, parts)
+        if step is None:
+            if not isinstance(node, Mapping):
                 raise ConfigError(f"{origin}: {_no_item(located, path, node, parts[0])}")
+            step = (parts[0],), parts[1:]
         into, parts = step
         for part in into[:-1]:
             node = node[part]
@@ -190,8 +188,7 @@ for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?[0-9][0-9_]*", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-     "-+.0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
     ("merge", r"<<", "<"),
 ):  # fmt: skip
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from stages.document import ID
 from stages.interface import Round
-from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, id_order, ranking, repeated, require_keep
+from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, id_order, ranking, require_keep
 
 Scope = Literal["global", "source"]
 
@@ -69,6 +69,8 @@ class ExactDedup:
 
     def survivors(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every document whose text occurs more than once."""
+        from kernels.text.unionfind import repeated
+
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
         return decisions(table, id_order(table.column("hash")), ranking(table, self.keep), quarantine=False)
 

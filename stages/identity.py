@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from stages.document import ID
 from stages.interface import Round
-from stages.survivor import decisions, id_order, repeated
+from stages.survivor import decisions, id_order
 
 KEY = pa.schema(
     [
@@ -48,5 +48,7 @@ class Identity:
 
     def first(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every id that occurs more than once."""
+        from kernels.text.unionfind import repeated
+
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
         return decisions(table, id_order(table.column("id")), [table.column("handle").to_numpy()], quarantine=True)

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from stages.exact_dedup import Scope, require_scope, source_salts
 from stages.interface import Round
-from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, ranking, repeated, require_keep
+from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, ranking, require_keep
 
 if TYPE_CHECKING:
     from kernels.text.minhash import Family
@@ -136,14 +136,9 @@ class NearDedup:
 
     def edges(self, table: pa.Table) -> pa.Table:
         """Rows of schema `ROOT`: a spanning forest of the documents that share a band of this partition."""
-        route = table.column("route").to_numpy()
-        met = repeated(route)
-        route, check, handle = (table.column(name).to_numpy()[met] for name in BAND.names)
-        order = np.lexsort((handle, check, route))
-        route, check, handle = route[order], check[order], handle[order]
-        same = (route[1:] == route[:-1]) & (check[1:] == check[:-1])
-        first = np.maximum.accumulate(np.where(np.append(True, ~same)[: len(handle)], np.arange(len(handle)), 0))
-        return _forest(handle[first], handle, roots=False)
+        from kernels.text.unionfind import stars
+
+        return _forest(*stars(*(table.column(name).to_numpy() for name in BAND.names)), roots=False)
 
     def components(self, table: pa.Table) -> pa.Table:
         """Rows of schema `ROOT`: every document of a cluster and the cluster's smallest handle."""
@@ -180,8 +175,7 @@ def _forest(left: np.ndarray, right: np.ndarray, roots: bool) -> pa.Table:
     """Every node of the graph with its component's smallest; without `roots`, those that are not the smallest."""
     from kernels.text.unionfind import components
 
-    distinct = left != right
-    handle, root = components(left[distinct], right[distinct])
+    handle, root = components(left, right)
     if not roots:
         handle, root = handle[handle != root], root[handle != root]
     return _table(ROOT, handle, root)

@@ -35,9 +35,7 @@ def load(name: str) -> type:
     module_name, _, class_name = target.partition(":")
     cls = getattr(_module(name, module_name), class_name, None)
     if not isinstance(cls, type):
-        raise ValueError(
-            f"{name!r}: the module {module_name} has no class {class_name}; check the name after the colon"
-        )
+        raise ValueError(f"{name!r}: the module {module_name} has no class {class_name}; check its name")
     missing = [attribute for attribute in ATTRIBUTES if not hasattr(cls, attribute)]
     if not (hasattr(cls, "apply") or hasattr(cls, "rounds")):
         missing.append("apply or rounds")
@@ -57,5 +55,5 @@ def _module(name: str, module_name: str):
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(f"{name!r} needs the package {error.name}, which is not installed; install it") from error
         raise ValueError(
-            f"{name!r}: there is no module {module_name} on the Python path or in {here}; check the name before the colon"
+            f"{name!r}: there is no module {module_name} on the Python path or in {here}; check its name"
         ) from error

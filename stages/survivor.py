@@ -97,13 +97,3 @@ def decisions(table: pa.Table, cluster: Sequence[np.ndarray], rank: Sequence[np.
         ],
         schema=DECISION,
     )
-
-
-def repeated(keys: np.ndarray) -> np.ndarray:
-    """(n,) bool: the key (uint64) occurs more than once. Most of a corpus do not, and need no further sorting."""
-    order = np.argsort(keys)
-    same = keys[order[1:]] == keys[order[:-1]]
-    mask = np.zeros(len(keys), bool)
-    mask[order[1:][same]] = True
-    mask[order[:-1][same]] = True
-    return mask

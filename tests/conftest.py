@@ -15,3 +15,12 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no test data at {path}: set GRISTMILL_TEST_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def language_model() -> Path:
+    """fastText's lid.176.ftz as `make model` leaves it."""
+    path = Path(__file__).parents[1] / "models" / "lid.176.ftz"
+    if not path.is_file():
+        pytest.skip(f"no language model at {path}: run `make model`")
+    return path

@@ -7,7 +7,7 @@
                 (`utf8.UNSPACED_BLOCKS`) is a word by itself.
 
 A shingle's hash is a rolling polynomial modulo 2^64 over characters or word hashes, mixed, upper 32 bits. Code points
-map one to one (the first of a lower-case expansion); sets of hashes keep repeated shingles, a minimum does not care.
+map one to one (the first of a lower-case expansion), so a letter and its decomposed form differ as characters.
 A document of fewer than `size` units has no shingle.
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text.unionfind import components
+from kernels.text.unionfind import components, repeated, stars
 
 EDGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60)
 
@@ -53,3 +53,28 @@ def test_a_path_of_a_million_handles_near_the_top_of_64_bits():
     found, roots = components(nodes[:-1], nodes[1:])
     assert len(found) == 1_000_000
     assert (roots == nodes.min()).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 30)), max_size=40))
+def test_stars_join_what_agrees_in_group_and_check(rows):
+    table = np.array(rows, np.uint64).reshape(-1, 3)
+    left, right = stars(table[:, 0] << np.uint64(62), table[:, 1].astype(np.uint32), table[:, 2])
+    groups: dict[tuple[int, int], list[int]] = {}
+    for group, check, node in rows:
+        groups.setdefault((group % 4, check), []).append(node)
+    expected = [(min(nodes), node) for nodes in groups.values() for node in nodes if node != min(nodes)]
+    assert sorted(zip(left.tolist(), right.tolist())) == sorted(expected)
+
+
+def test_the_filter_lets_every_repeated_key_through_and_few_others():
+    generator = np.random.default_rng(1)
+    keys = generator.integers(0, 2**64, 100_000, dtype=np.uint64)
+    keys[90_000:] = keys[generator.integers(0, 90_000, 10_000)]
+    values, counts = np.unique(keys, return_counts=True)
+    truly = np.isin(keys, values[counts > 1])
+    passed = repeated(keys)
+    assert passed[truly].all()
+    assert passed[~truly].mean() < 0.25
+    assert repeated(keys >> np.uint64(56)).all()
+    assert repeated(keys[:0]).shape == (0,)

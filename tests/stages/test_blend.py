@@ -165,10 +165,10 @@ def test_explicit_weights_go_over_their_attribute_and_inside_by_tokens():
     within = {"english": {"categories": {"web": 20, "books": 80}}}
     result = plan(UNITS, Blend({"english": 1}, within, tokens=500))
     assert [part.tokens for part in result.units[:3]] == [100, 300, 100]
-    within = {"english": {"sources": {"crawl": 0.5, "shelf": 0.1, "attic": 0.4}}}
-    assert [p.tokens for p in plan(UNITS, Blend({"english": 1}, within, tokens=100)).units[:3]] == [50, 10, 40]
-    within = {"code": {"languages": {"C": 0.9, "Python": 0.1}}}
-    assert [p.tokens for p in plan(UNITS, Blend({"code": 1}, within, tokens=100)).units[5:]] == [10, 90]
+    sources = {"english": {"sources": {"crawl": 0.5, "shelf": 0.1, "attic": 0.4}}}
+    assert [p.tokens for p in plan(UNITS, Blend({"english": 1}, sources, tokens=100)).units[:3]] == [50, 10, 40]
+    languages = {"code": {"languages": {"C": 0.9, "Python": 0.1}}}
+    assert [p.tokens for p in plan(UNITS, Blend({"code": 1}, languages, tokens=100)).units[5:]] == [10, 90]
 
 
 def test_unimax_is_over_languages_for_multilingual_and_categories_for_english():

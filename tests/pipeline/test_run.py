@@ -1,0 +1,185 @@
+"""Whole runs on real documents: same bytes whatever the workers, listing or interruption, and no work done twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.accounting import AccountingError
+from pipeline.commit import Manifest, Sealed
+from pipeline.config import Config, load
+from pipeline.engine import Engine, Inline
+from pipeline.inventory import inventory
+from pipeline.lease import Lease
+from pipeline.run import Driver, Result, run
+from pipeline.store import Store
+from pipeline.verify import verify
+from corpus import differences, lay_out, tree
+
+
+@dataclass
+class Recorder:
+    """Progress that remembers which tasks were run, and stops the run after some of them."""
+
+    stop_after: int | None = None
+    run: dict[str, int] = field(default_factory=dict)
+
+    def start(self, step: str, tasks: int, done: int) -> None: ...
+
+    def advance(self, step: str, manifest: Manifest) -> None:
+        self.run[step] = self.run.get(step, 0) + 1
+        if self.stop_after is not None and sum(self.run.values()) >= self.stop_after:
+            raise KeyboardInterrupt
+
+    def finish(self, sealed: Sealed) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def config_path(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> Path:
+    return lay_out(shared_data, tmp_path_factory.mktemp("corpus"), language_model)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config_path: Path) -> tuple[Path, Recorder, Result]:
+    recorder = Recorder()
+    result = run(load(str(config_path)), inline=True, progress=recorder)
+    return Path(result.output), recorder, result
+
+
+def configured(config_path: Path, output: Path, *overrides: str) -> Config:
+    return load(str(config_path), [f"output={output}", *overrides])
+
+
+def test_there_are_more_partitions_than_workers_and_something_is_left(undisturbed: Any) -> None:
+    output, recorder, result = undisturbed
+    assert recorder.run["read"] > 4
+    record = json.loads((output / "run.json").read_text())
+    left = {entry["stage"]: entry["kept"] for entry in record["funnel"]}
+    assert left["read"] > left["rules"] > left["exact_dedup"] > left["near_dedup"] > 500
+    assert result.record["blends"]["pretrain"]["tokens"] > 100_000
+    assert verify(str(output)) == []
+
+
+def test_the_ledger_explains_every_document_that_left(undisturbed: Any) -> None:
+    output, _, result = undisturbed
+    gone = sum(entry["dropped"] + entry["quarantined"] for entry in result.record["funnel"] if "/" not in entry["stage"])
+    files = [path for path in (output / "ledger").rglob("part-*.parquet")]
+    rows = [row for path in files for row in pq.read_table(path).to_pylist() if row["action"] != "edited"]
+    assert len(rows) == gone
+    assert all(row["rule"] for row in rows)
+    limits = [row for row in rows if row["rule"].startswith("gopher_quality.")]
+    assert limits
+    assert all(row["value"] is not None and row["limit"] is not None and row["failed"] for row in limits)
+    duplicates = [row for row in rows if row["rule"] == "near_dedup.duplicate"]
+    curated = {i for p in (output / "curated").rglob("*.parquet") for i in pq.read_table(p).column("id").to_pylist()}
+    assert duplicates
+    assert {row["survivor"] for row in duplicates} <= curated
+
+
+def test_shares_are_met_within_a_tenth_of_a_point(undisturbed: Any) -> None:
+    blend = undisturbed[2].record["blends"]["pretrain"]
+    for domain, target in blend["target_tokens_by_domain"].items():
+        share = blend["tokens_by_domain"][domain] / blend["tokens"]
+        assert abs(share - target / sum(blend["target_tokens_by_domain"].values())) < 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_workers_write_the_same_bytes(
+    undisturbed: Any, config_path: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    result = run(configured(config_path, tmp_path / "out"), workers=workers)
+    assert differences(tree(Path(result.output)), tree(undisturbed[0])) == []
+
+
+def test_a_shuffled_listing_writes_the_same_bytes(
+    undisturbed: Any, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pipeline.inventory
+
+    find = pipeline.inventory.find
+    monkeypatch.setattr(pipeline.inventory, "find", lambda uri: list(reversed(find(uri))))
+    result = run(configured(config_path, tmp_path / "out"), inline=True)
+    assert differences(tree(Path(result.output)), tree(undisturbed[0])) == []
+
+
+def test_a_run_that_was_stopped_resumes_to_the_same_bytes_and_recomputes_nothing_committed(
+    undisturbed: Any, config_path: Path, tmp_path: Path
+) -> None:
+    output, whole, _ = undisturbed
+    total = sum(whole.run.values())
+    first = Recorder(stop_after=total // 2)
+    config = configured(config_path, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, inline=True, progress=first)
+    second = Recorder()
+    run(config, inline=True, progress=second)
+    assert sum(first.run.values()) + sum(second.run.values()) == total
+    assert differences(tree(tmp_path / "out"), tree(output)) == []
+    third = Recorder()
+    run(config, inline=True, progress=third)
+    assert third.run == {}
+
+
+def steps(recorder: Recorder) -> set[str]:
+    return {step.split(".merge")[0] for step in recorder.run}
+
+
+def test_a_changed_blend_reruns_blend_and_shards_only(undisturbed: Any, config_path: Path) -> None:
+    output, *_ = undisturbed
+    recorder = Recorder()
+    run(configured(config_path, output, "blends.pretrain.max_epochs=2"), inline=True, progress=recorder)
+    assert steps(recorder)
+    assert all(step.startswith("blend/pretrain") for step in steps(recorder))
+
+
+def test_a_changed_limit_reruns_nothing_before_the_rules(undisturbed: Any, config_path: Path) -> None:
+    output, *_ = undisturbed
+    recorder = Recorder()
+    run(
+        configured(config_path, output, "stages.rules.set={gopher_quality.words: {min: 60}}"),
+        inline=True,
+        progress=recorder,
+    )
+    assert "rules" in steps(recorder)
+    assert not {step for step in steps(recorder) if step == "read" or step.startswith("identity")}
+
+
+def test_a_raised_version_reruns_the_stage_and_what_follows(
+    undisturbed: Any, config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.exact_dedup import ExactDedup
+
+    output, *_ = undisturbed
+    monkeypatch.setattr(ExactDedup, "version", ExactDedup.version + 1)
+    recorder = Recorder()
+    run(configured(config_path, output), inline=True, progress=recorder)
+    assert {"exact_dedup", "near_dedup", "curate", "tokenize", "blend/pretrain/write"} <= steps(recorder)
+    assert not steps(recorder) & {"read", "rules"}
+
+
+def test_a_planted_loss_of_one_document_stops_the_run(
+    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pipeline.selection
+
+    kept = pipeline.selection.take_out
+
+    def careless(*arguments: Any) -> Any:
+        table = kept(*arguments)
+        if arguments[3].kept > 20:
+            arguments[3].kept -= 1
+        return table
+
+    monkeypatch.setattr(pipeline.selection, "take_out", careless)
+    config = configured(config_path, tmp_path / "out")
+    store = Store(config.output)
+    with Lease(store), pytest.raises(AccountingError, match="rules, partition"):
+        Driver(config, Engine(store, Inline()), inventory(config.sources)).run()
