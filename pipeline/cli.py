@@ -4,8 +4,8 @@ A package adds a command by an entry point of the group `gristmill.commands` tha
 and the trainer's commands stand here without being imported here. Nothing heavy is imported until a command
 runs, so `--help` answers at once.
 
-Exit codes: 0 done; 1 failed or incomplete; 2 command or configuration wrong. An error is one sentence on standard error,
-with a traceback only after `--debug`.
+Exit codes: 0 done; 1 failed or incomplete; 2 command or configuration wrong. An error is one sentence on standard
+error, with a traceback only after `--debug`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
-
-if TYPE_CHECKING:
-    from typer import Context
 
 DONE, FAILED, WRONG = 0, 1, 2
 GROUP = "gristmill.commands"
@@ -30,18 +27,20 @@ GROUP = "gristmill.commands"
 class Commands(TyperGroup):
     """Our own commands, and those of installed packages, loaded when they are asked for."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *sorted(entry.name for entry in entry_points(group=GROUP))]
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
         for entry in entry_points(group=GROUP, name=cmd_name):
             try:
-                return get_command(entry.load())
+                command = get_command(entry.load())
             except ImportError as error:
                 return _unavailable(cmd_name, error)
+            command.name = cmd_name
+            return command
         return None
 
 
@@ -111,7 +110,6 @@ def verify(output: Output) -> None:
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
-        typer.echo(f"{output}: {len(problems)} problems", err=True)
         raise typer.Exit(FAILED)
     typer.echo(f"{output}: all is as it was written")
 
@@ -157,8 +155,18 @@ def clean(output: Output = "out") -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given  # anywhere, also after a command of another part
-    sys.exit(_answer([argument for argument in given if argument != "--debug"], debug))
+    sys.exit(_answer(given, debug="--debug" in given))
+
+
+def _takes_debug(arguments: list[str]) -> bool:
+    """Whether the command has a --debug of its own, as those of other parts may."""
+    command: Any = get_command(app)
+    for argument in arguments:
+        below = command.get_command(None, argument) if hasattr(command, "get_command") else None
+        if below is None:
+            break
+        command = below
+    return any("--debug" in parameter.opts for parameter in command.params)
 
 
 def _answer(arguments: list[str], debug: bool) -> int:
@@ -168,6 +176,9 @@ def _answer(arguments: list[str], debug: bool) -> int:
     warnings.showwarning = _show_warning
     try:
         _require_own_kernels()
+        if debug:
+            plain = [argument for argument in arguments if argument != "--debug"]
+            arguments = arguments if _takes_debug(plain) else plain
         code = get_command(app).main(arguments, prog_name="gristmill", standalone_mode=False)
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on from here", FAILED)
@@ -192,6 +203,8 @@ def _exit_code(error: Exception) -> int:
 def _sentence(error: Exception) -> str:
     if isinstance(error, TyperException):
         context = getattr(error, "ctx", None)
+        if not error.format_message():  # no arguments: the help was the answer
+            return ""
         hint = f"; {context.command_path} --help lists what there is" if context is not None else ""
         return error.format_message().rstrip(".") + hint
     if isinstance(error, OSError) and error.strerror:

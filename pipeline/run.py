@@ -14,18 +14,17 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 from pipeline.accounting import Counts, check_chain
-from pipeline.blending import BlendWork, build, count_units, resolve
+from pipeline.blending import build, count_units, resolve
 from pipeline.chain import library_versions
-from pipeline.commit import File, Sealed
+from pipeline.commit import Sealed
 from pipeline.config import Config
 from pipeline.curate import curate
 from pipeline.engine import Engine, Executor, Inline, Progress, Silent
-from pipeline.first_pass import SIGNALS, first_pass
+from pipeline.first_pass import first_pass
 from pipeline.inventory import inventory
 from pipeline.lease import Lease
-from pipeline.ledger import ROLE as LEDGER
+from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
-from pipeline.publish import publish
 from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
 from pipeline.store import Store
@@ -96,7 +95,11 @@ def run(
                 raise ValueError(f"output {store.uri} is on one machine, the cluster has several: give a shared URI")
         engine = Engine(store, executor, progress, allow_missing)
         try:
-            return Driver(config, engine, files).run()
+            result = Driver(config, engine, files).run()
+            from pipeline.report import write
+
+            result.report = write(config.output)
+            return result
         finally:
             executor.close()
 
@@ -129,9 +132,9 @@ class Driver:
         sent = next(sealed for sealed in reversed(engine.sealed) if sealed.name == "curate.send")
         self.funnel += [*sent.counts().items(), *curated.counts().items()]
         check_chain("all", self.funnel)
-        self.publish_documents(corpus, curated)
+        publish_documents(engine, config.stages, corpus, curated)
         model = tokenizer(engine, curated, as_dict(config.tokenizer), seed=config.seed)
-        self.publish_tokenizer(model)
+        publish_tokenizer(engine.store, model)
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
         check_chain("all", self.funnel)
@@ -189,98 +192,8 @@ class Driver:
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
         scattered = next(s for s in reversed(engine.sealed) if s.name == f"blend/{name}/scatter")
         check_chain("all", [self.funnel[-1], *scattered.counts().items()])
-        return self.publish_shards(blend, written, model) | {"counts": scattered.counts()[f"blend/{name}"].to_dict()}
-
-    # -- what is published ---------------------------------------------------------------------------------------------
-
-    def publish_documents(self, corpus: Corpus, curated: Sealed) -> None:
-        store = self.engine.store
-        publish(
-            store,
-            "curated",
-            [(f.role.removeprefix("curated/"), f) for _, m in curated.done() for f in m.roles("curated/")],
-        )
-        publish(
-            store, "signals", [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.roles(SIGNALS)]
-        )
-        ledger = [
-            (f"{number:02d}-{sealed.name}/part-{i:05d}.parquet", file)
-            for number, sealed in enumerate(s for s in self.engine.sealed if any(m.file(LEDGER) for _, m in s.done()))
-            for i, manifest in sealed.done()
-            if (file := manifest.file(LEDGER)) is not None and file.rows
-        ]
-        publish(store, "ledger", ledger, {"counts.parquet": self.counts_table(), "rules.parquet": self.rules_table()})
-
-    def counts_table(self) -> bytes:
-        """Parquet: the accounting of every step, stage and partition, with what each rule took."""
-        import pyarrow as pa
-
-        rows: list[dict[str, Any]] = []
-        for sealed in self.engine.sealed:
-            for index, manifest in sealed.done():
-                for stage, counts in manifest.counts.items():
-                    values = counts.to_dict()
-                    rules = [
-                        {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in values.pop("rules").items()
-                    ]
-                    rows.append({"step": sealed.name, "stage": stage, "partition": index, **values, "rules": rules})
-        return parquet_bytes(pa.Table.from_pylist(rows))
-
-    def rules_table(self) -> bytes:
-        import pyarrow as pa
-        from stages.rules import Rules, describe
-
-        tables = [describe(stage.rules()) for stage in self.config.stages if isinstance(stage, Rules)]
-        return parquet_bytes(pa.concat_tables(tables) if tables else describe([]))
-
-    def publish_tokenizer(self, model: TokenizerFiles) -> None:
-        store = self.engine.store
-        if model.trained is None:
-            publish(store, "tokenizer", [], {"tokenizer.model": model.model})
-            return
-        files = [file for _, manifest in model.trained.done() for file in manifest.files]
-        publish(store, "tokenizer", [(file.role.removeprefix("tokenizer/"), file) for file in files])
-
-    def publish_shards(self, blend: BlendWork, written: Sealed, model: TokenizerFiles) -> dict[str, Any]:
-        from pipeline.tokens import encoder_facts
-        from tokenizer.manifest import NAME, manifest, to_bytes
-
-        folder = f"shards/{blend.name}"
-        files: list[tuple[str, File]] = []
-        train: list[dict[str, Any]] = []
-        holdout: list[dict[str, Any]] = []
-        for index, task in written.done():
-            files += [(file.role.removeprefix("shards/"), file) for file in task.files]
-            if task.stats["entry"]:
-                (train if index < blend.shards else holdout).append(task.stats["entry"])
-        facts: dict[str, Any] = {
-            "blend": blend.name,
-            "seed": blend.seed,
-            "tokenizer_sha256": model.digest,
-            **encoder_facts(model),
-        }
-        facts |= encoder_facts(model)
-        whole = manifest(train, **facts)
-        extra = {NAME: to_bytes(whole)}
-        if holdout:
-            extra[f"holdout/{NAME}"] = to_bytes(manifest(holdout, **facts))
-        publish(self.engine.store, folder, files, extra)
-        targets: dict[str, int] = {}
-        for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
-            targets[unit.domain] = targets.get(unit.domain, 0) + target
-        units = [
-            {**asdict(unit), "target": target, "epochs": round(target / unit.tokens, 4) if unit.tokens else 0.0}
-            for unit, target in zip(blend.units, blend.targets.tolist(), strict=True)
-        ]
-        return {
-            "tokens": whole["tokens"],
-            "documents": whole["documents"],
-            "shards": len(train),
-            "holdout_tokens": sum(entry["tokens"] for entry in holdout),
-            "target_tokens_by_domain": targets,
-            "tokens_by_domain": whole["tokens_by_domain"],
-            "units": units,
-            "notes": list(blend.plan.notes),
+        return publish_shards(engine.store, blend, written, model) | {
+            "counts": scattered.counts()[f"blend/{name}"].to_dict()
         }
 
     def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
@@ -297,7 +210,7 @@ class Driver:
                 for size, number in manifest.stats.get("cluster_sizes", {}).items():
                     sizes = clusters.setdefault(sealed.name, {})
                     sizes[size] = sizes.get(size, 0) + number
-        record = {
+        record: dict[str, Any] = {
             "started": self.started,
             "seconds": time.time() - self.started,
             "host": platform.node(),
@@ -323,14 +236,10 @@ class Driver:
             "tokenizer": tokenizer_record(store, model),
             "blends": dict(blends),
             "notes": self.notes,
+            "summary": summary(self.funnel, groups, blends, self.notes),
         }
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
-        return Result(store.uri, summary(self.funnel, groups, blends, self.notes), None, record)
-
-
-def tokenizer_record(store: Store, model: TokenizerFiles) -> dict[str, Any]:
-    report = json.loads(store.read("tokenizer/report.json")) if model.trained else None
-    return {"sha256": model.digest, "report": report}
+        return Result(store.uri, record["summary"], None, record)
 
 
 def summary(
@@ -350,16 +259,6 @@ def summary(
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
         lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
     return lines + list(notes)
-
-
-def parquet_bytes(table: Any) -> bytes:
-    import io
-
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def as_dict(value: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def train_tokenizer(task: Task) -> dict[str, Any]:
         measured = report(Encoder(model), first_rows(rows, max(1, REPORT_DOCUMENTS)))
         result = {"trained": asdict(trained), "sample": task.shared["sample"], "measured": measured}
         (Path(folder) / "report.json").write_text(json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True))
-        for name in ("tokenizer.model", "tokenizer.json", "report.json"):
+        for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "report.json"):
             with task.output.open(f"tokenizer/{name}", Path(name).suffix) as file:
                 file.write((Path(folder) / name).read_bytes())
     return {"vocab_size": trained.vocab_size, "documents": trained.documents, "measured": measured}

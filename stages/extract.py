@@ -1,9 +1,9 @@
 """From a web page to the text of its main content, by resiliparse or trafilatura.
 
-The page's bytes are decoded first: byte order mark, charset of the HTTP header, <meta> tag, strict UTF-8, then
+The page's bytes are decoded first: byte order mark, valid UTF-8, charset of the HTTP header, <meta> tag, then
 resiliparse's detector (uchardet), with the labels of the WHATWG Encoding Standard. A pure function of the page: no
 memory of earlier pages (trafilatura's own de-duplication is off) and no clock. What would take too long is refused by
-size and by nesting, since both engines are linear but for the depth of the tree: a page of 60,000 nested <div> took 41 s.
+size and by nesting, since the engines are linear but for the depth of the tree: a page of 60,000 nested <div> took 41 s.
 """
 
 from __future__ import annotations
@@ -108,8 +108,12 @@ def is_html(content_type: str, page: bytes) -> bool:
 
 
 def decode(page: bytes, content_type: str, html: bool = True) -> str | None:
-    """The page as text, None where no encoding fits. A label that the bytes contradict is not believed; a page of a
-    known label with few invalid bytes gets U+FFFD for them, as a browser does."""
+    """The page as text, None where no encoding fits.
+
+    A byte order mark decides; then valid UTF-8 is UTF-8 whatever the label says, because text of another encoding
+    hardly ever is; then the labels, of the header before those of the page; then the detector. Of the encoding so
+    found up to one character in ten may be invalid and becomes U+FFFD, as in a browser.
+    """
     for bom, encoding in _BOMS:
         if page.startswith(bom):
             return page[len(bom) :].decode(encoding, "replace")
@@ -117,31 +121,28 @@ def decode(page: bytes, content_type: str, html: bool = True) -> str | None:
     if html:
         head = page[:META_BYTES]
         labels += [label.decode("ascii") for label in _META.findall(head)[:1] + _XML.findall(head)[:1]]
-    for label in [*labels, "utf-8"]:
-        encoding = _codec(label)
-        if encoding is None:
-            continue
+    encodings = [encoding for label in labels if (encoding := _codec(label))]
+    seven_bit = [e for e in encodings if e.startswith("iso2022") or (e.startswith("utf-16") and b"\0" in page[:64])]
+    for encoding in [*seven_bit, "utf-8", *encodings]:
         try:
             return page.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return _guess(page, labels)
+    return _guess(page, encodings)
 
 
-def _guess(page: bytes, labels: list[str]) -> str | None:
+def _guess(page: bytes, stated: list[str]) -> str | None:
     from resiliparse.parse.encoding import detect_encoding
 
-    stated = next((encoding for label in labels if (encoding := _codec(label))), None)
-    if stated == "utf-8" or stated is None:
+    if not stated or stated[0] == "utf-8":
         text = page.decode("utf-8", "replace")
-        if text.count("�") * 100 <= len(text):  # nearly UTF-8: a page cut within a character, one bad comment
+        if text.count("\ufffd") * 100 <= len(text):  # nearly UTF-8: cut within a character, one bad comment
             return text
     detected = _codec(detect_encoding(page) or "")
-    for encoding in (detected, stated):
-        if encoding is not None:
-            text = page.decode(encoding, "replace")
-            if text.count("�") * 10 <= len(text):
-                return text
+    for encoding in [*([detected] if detected else []), *stated]:
+        text = page.decode(encoding, "replace")
+        if text.count("\ufffd") * 10 <= len(text):
+            return text
     return None
 
 
@@ -152,10 +153,8 @@ def _codec(label: str) -> str | None:
     name = map_encoding_to_html5(label, fallback_utf8=False)
     if name is None:
         return None
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        return None
+    name = codecs.lookup(name).name
+    return "gb18030" if name == "gbk" else name  # the standard decodes both as gb18030
 
 
 _CLOSED_BY_OTHERS = np.zeros(1 << 16, np.bool_)
@@ -193,7 +192,7 @@ def _trafilatura(html: str) -> str | None:
     import trafilatura
 
     text: str | None = trafilatura.extract(
-        html, output_format="txt", include_comments=False, deduplicate=False, favor_precision=True
+        html, output_format="txt", include_comments=False, deduplicate=False
     )
     return text
 

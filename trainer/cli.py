@@ -201,8 +201,8 @@ def _mention_other_kernels() -> None:
     except PackageNotFoundError:
         return
     typer.echo(
-        f"Hugging Face's package kernels {version} is installed too, here `kernels` is Gristmill's: if an import fails, "
-        "run from the checkout or `pip uninstall kernels`",
+        f"Hugging Face's package kernels {version} is installed too, here `kernels` is Gristmill's: "
+        "if an import fails, run from the checkout or `pip uninstall kernels`",
         err=True,
     )
 

@@ -210,7 +210,11 @@ class Config:
 
 def read_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """The configuration at `path`, or the shipped one of that name (`debug`, `nemotron4_15b`, ...)."""
-    shipped = Path(__file__).parent / "configs" / f"{path}.yaml"
+    folder = Path(__file__).parent / "configs"
+    shipped = folder / f"{path}.yaml"
+    if not Path(path).exists() and not shipped.is_file():
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ConfigError(f"{path}: no such file: give a YAML file or one of the shipped configurations {names}")
     chosen = shipped if not Path(path).is_file() and shipped.is_file() else Path(path)
     config = load_config(chosen, Config, overrides)
     try:

@@ -69,10 +69,10 @@ class Blend:
 
         Each source is owed more than 0, as its share of a block is at least 1 and its excess below 1.
         """
-        whole, rest = divmod(self.shares.astype(object) * (block * self.block), UNIT)  # exact whatever the size
-        quota = whole.astype(np.int64) - given
+        owed = self.shares.astype(object) * (block * self.block)  # Python integers: exact whatever the size
+        quota = (owed // UNIT - given).astype(np.int64)
         short = self.block - int(quota.sum())
-        by_remainder = np.argsort(-rest.astype(np.int64), kind="stable")
+        by_remainder = np.argsort(-(owed % UNIT).astype(np.int64), kind="stable")
         quota[by_remainder[:short]] += 1
         return quota
 

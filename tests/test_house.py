@@ -1,0 +1,95 @@
+"""What holds for the whole house: imports run one way, linters and types are clean, files have one subject and a name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 350
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "stuff", "base_utils"}
+
+
+@cache
+def project_files() -> tuple[Path, ...]:
+    """Tracked files, and those about to be."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("not a git checkout: no list of the project's files")
+    return tuple(ROOT / name for name in listing.stdout.splitlines() if (ROOT / name).is_file())
+
+
+def python_files() -> list[Path]:
+    return [path for path in project_files() if path.suffix == ".py"]
+
+
+def passes(*command: str) -> None:
+    tool, *rest = command
+    result = subprocess.run([str(Path(sys.executable).parent / tool), *rest], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
+
+
+def test_imports_run_one_way() -> None:
+    passes("lint-imports", "--no-cache")
+
+
+def test_ruff_finds_nothing() -> None:
+    passes("ruff", "check", ".")
+
+
+def test_every_file_is_formatted() -> None:
+    passes("ruff", "format", "--check", ".")
+
+
+def test_types_are_right() -> None:
+    passes("mypy")
+
+
+def test_a_file_holds_one_subject() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in python_files() if "tests" not in path.parts}
+    long = {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > MAX_LINES}
+    assert not long, f"over {MAX_LINES} lines: split by subject"
+
+
+def test_names_name_something() -> None:
+    parts = [part for path in python_files() for part in path.relative_to(ROOT).with_suffix("").parts]
+    assert not VAGUE & set(parts)
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in python_files()
+        if path.read_text("utf-8").strip()
+        and not path.read_text("utf-8").lstrip("#! /usrbinevpytho3\n").startswith('"""')
+    ]
+    assert not silent, "no opening docstring"
+
+
+def test_files_name_no_machine_of_ours() -> None:
+    """Neither this checkout's place nor a person's home stands in what others will read."""
+    places = [re.escape(str(ROOT)) + r"\b", r"/(?:home|Users)/[a-z]\w*/"]
+    if len(Path.home().parts) > 1:
+        places.append(rf"(?<![\w./:-]){re.escape(str(Path.home()))}/")
+    named = {
+        (str(path.relative_to(ROOT)), found[0])
+        for path in project_files()
+        if path != Path(__file__) and (found := re.search("|".join(places), path.read_text("utf-8", "replace")))
+    }
+    assert not named
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    requirements = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
+    assert [requirement for requirement in requirements if "==" not in requirement] == []
