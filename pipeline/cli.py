@@ -248,11 +248,12 @@ def _require_own_kernels() -> None:
 
     spec = find_spec("kernels")
     own = Path(__file__).parent.parent / "kernels"
-    found = Path(spec.origin).parent if spec and spec.origin else None
+    places = spec.submodule_search_locations if spec else None
+    found = Path(next(iter(places))) if places else None
     if found is None or not found.exists() or not own.exists() or not found.samefile(own):
         raise RuntimeError(
             f"Python finds a package `kernels` at {found}, not gristmill's own at {own}; uninstall the other one "
-            "(pip uninstall kernels) or give gristmill an environment of its own"
+            "(pip uninstall kernels), or give gristmill an environment of its own"
         )
 
 

@@ -120,9 +120,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> Config:
     problems: list[str] = []
     data = {key: value for key, value in located.data.items() if key != "stages"}
     config: Config | None = validated(Config, data, located, (), problems)
-    stages = build_stages(located, config.languages if config else None, problems)
     if config is not None:
         _check(config, located, problems)
+    stages = build_stages(located, config.languages if config and not problems else None, problems)
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return replace(config, stages=stages)
@@ -134,6 +134,8 @@ def _check(config: Config, located: Located, problems: list[str]) -> None:
     def problem(path: Path, text: str) -> None:
         problems.append(message(text, located, path))
 
+    if not config.output.strip():
+        problem(("output",), "output is empty; name a folder or a URI")
     if not config.sources:
         problem(("sources",), "sources is empty; name at least one, as in - {name: machine, uri: 'machine:'}")
     names = [source.name for source in config.sources]

@@ -52,7 +52,7 @@ def message(text: str, located: Located, at: Path) -> str:
     for key in (head, f"stages.{head}"):
         found = located.find(key) if head else None
         if found and _along(found, at) and (len(found) > len(at) or located.key(found) == key):
-            place = found if len(found) > len(at) else _quoted(text, located, at)
+            place = _quoted(text, located, max(found, at, key=len))
             return f"{located.where(place)}: {key}{text[len(head) :]}"
     key = located.key(at)
     said = text if text.startswith(key) else f"{key}: {text}"

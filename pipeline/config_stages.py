@@ -90,8 +90,8 @@ def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, proble
         lacking = [column for column in stage.needs if column not in available]
         if lacking:
             later = [other.name for _, other in built[i + 1 :] if lacking[0] in other.adds]
-            known = [name for name in STAGES if name != stage.name and _adds(name, lacking[0])]
-            first = f"move {later[0]}" if later else f"put {known[0]}" if known else "put a stage that does"
+            known = next((name for name in STAGES if name != stage.name and _adds(name, lacking[0])), None)
+            first = f"move {later[0]}" if later else f"put {known}" if known else "put a stage that does"
             problems.append(
                 f"{located.where(path)}: {located.key(path)} needs the column {lacking[0]}, which no stage before it "
                 f"adds; {first} before it"
@@ -101,8 +101,8 @@ def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, proble
 
 def _adds(name: str, column: str) -> bool:
     try:
-        return column in load(name).adds  # type: ignore[attr-defined]
-    except (ValueError, TypeError):  # not installed, or `adds` depends on the stage's fields
+        return column in load(name)().adds
+    except ValueError:  # what it needs is not installed
         return False
 
 

@@ -49,7 +49,7 @@ class Located:
                 text = name or str(part)
                 parts.append(f'"{text}"' if "." in text and not name else text)
             node = node[part] if _within(node, part) else None
-            said = name if isinstance(node, Mapping) and name in node else None
+            said = name if node == name or (isinstance(node, Mapping) and name in node) else None
         return ".".join(parts)
 
     def find(self, dotted: str) -> Path | None:
@@ -141,16 +141,21 @@ def _step(node: Any, parts: list[str]) -> tuple[Path, list[str]] | None:
         return None
     if not isinstance(node, list):
         return None
-    if parts[0].isdigit() and int(parts[0]) < len(node):
-        return (int(parts[0]),), parts[1:]
     found = [i for i, item in enumerate(node) if _item_name(item) == parts[0]]
+    if parts[0].isdigit() and int(parts[0]) < len(node):
+        found = [int(parts[0])]
     if len(found) != 1:
         return None
-    item = node[found[0]]
-    if isinstance(item, str):
-        item = node[found[0]] = {item: {}}
-    inside = isinstance(item, Mapping) and set(item) == {parts[0]}
-    return ((found[0], parts[0]) if inside else (found[0],)), parts[1:]
+    [place] = found
+    name = _item_name(node[place])
+    if isinstance(node[place], str) and len(parts) > 1:  # a stage without fields gets the first
+        node[place] = {name: {}}
+    item, rest = node[place], parts[1:]
+    if (
+        name is not None and isinstance(item, Mapping) and name in item and rest
+    ):  # into a stage's fields, its name said or not
+        return (place, name), rest[1:] if rest[0] == name and len(rest) > 1 else rest
+    return (place,), rest
 
 
 def _item_name(item: Any) -> str | None:

@@ -55,9 +55,9 @@ def first_pass(
     identity = {
         "version": VERSION,
         "libraries": library_versions(),
-        "sources": [asdict(spec) for spec in sources],
-        "inventory": [entry.to_json() for entry in inventory],
-        "partitions": [partition.to_json() for partition in partitions],
+        "sources": [{**asdict(spec), "uri": None} for spec in sources],
+        "inventory": [(entry.source, entry.path, entry.size, entry.etag) for entry in inventory],
+        "partitions": [[(s.path, s.start, s.end, s.unit) for s in partition.segments] for partition in partitions],
         "stages": [stage_identity(stage, resources) for stage in stages],
         "seed": seed,
         "max_document_bytes": max_document_bytes,

@@ -1,8 +1,11 @@
-"""What holds for the whole house: imports run one way, linters and types are clean, files have one subject and a name."""
+"""What holds for the whole house: imports run one way, linters and types are clean, a file has one subject."""
 
 from __future__ import annotations
 
+import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -64,12 +67,8 @@ def test_names_name_something() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [
-        str(path.relative_to(ROOT))
-        for path in python_files()
-        if path.read_text("utf-8").strip()
-        and not path.read_text("utf-8").lstrip("#! /usrbinevpytho3\n").startswith('"""')
-    ]
+    modules = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in python_files()}
+    silent = [name for name, module in modules.items() if module.body and not ast.get_docstring(module)]
     assert not silent, "no opening docstring"
 
 
@@ -93,3 +92,19 @@ def test_every_dependency_is_pinned() -> None:
         *(r for extra in project["optional-dependencies"].values() for r in extra),
     ]
     assert [requirement for requirement in requirements if "==" not in requirement] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "missing"), [("PYTHON=/nowhere/python", "Python 3.11"), ("CXX=/nowhere/g++", "C++ compiler")]
+)
+def test_make_says_in_one_sentence_what_the_machine_lacks(variable: str, missing: str, tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    environment = {**os.environ, **dict([variable.split("=")])}
+    result = subprocess.run(["make", "env"], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert result.returncode == 2
+    [sentence] = [line for line in result.stderr.splitlines() if not line.startswith("make: ***")]
+    assert missing in sentence
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,56 @@
+"""Readers: from the files of a partition to record batches of documents.
+
+`READERS` is the registry of formats. A reader is a function (segment, spec, max_document_bytes) -> rows; it yields
+a row for every record, a quarantined one for a record that is broken, and lets only errors of the storage through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pipeline.readers.source import SourceSpec, format_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.partition import Partition, Segment
+    from pipeline.readers.rows import Row
+
+    Reader = Callable[[Segment, SourceSpec, int], Iterator[Row]]
+
+READERS = {
+    "jsonl": "pipeline.readers.jsonl:read_jsonl",
+    "parquet": "pipeline.readers.parquet:read_parquet",
+    "warc": "pipeline.readers.warc:read_warc",
+    "wet": "pipeline.readers.warc:read_warc",
+    "text": "pipeline.readers.files:read_files",
+    "tree": "pipeline.readers.files:read_files",
+    "machine": "pipeline.readers.machine:read_machine",
+}
+"""Format -> `module:function`, imported when the first file of the format is read."""
+
+
+def read(
+    partition: Partition, spec: SourceSpec, *, max_document_bytes: int = 64_000_000, batch_bytes: int = 16_000_000
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of schema `pipeline.readers.rows.READ`, in the order of the partition's segments and their records.
+
+    A batch has about `batch_bytes` of text, or one row where that is larger, or 65,536 rows. A document of more than
+    `max_document_bytes` is quarantined as read.too_large. OSError where the storage fails, FileNotFoundError included.
+    """
+    from pipeline.readers.rows import batches
+
+    yield from batches(_rows(partition, spec, max_document_bytes), spec, max_document_bytes, batch_bytes)
+
+
+def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:
+    for segment in partition.segments:
+        yield from reader_for(format_of(spec, segment.path))(segment, spec, max_document_bytes)
+
+
+def reader_for(format_name: str) -> Reader:
+    module, _, function = READERS[format_name].partition(":")
+    reader: Reader = getattr(import_module(module), function)
+    return reader

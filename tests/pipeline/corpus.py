@@ -43,7 +43,8 @@ def lay_out(shared_data: Path, folder: Path, model: Path) -> Path:
             {"name": "english", "uri": str(inputs / "english-*.jsonl.gz"), "priority": 2},
             {"name": "other", "uri": str(inputs / "other-*.jsonl")},
             {"name": "code", "uri": str(inputs / "code.jsonl"), "domain": "code"},
-            {"name": "crawl", "uri": str(shared_data / "web" / "warc" / "*.warc*")},
+            {"name": "crawl", "uri": str(shared_data / "web" / "warc" / "*.warc.gz")},
+            {"name": "crawl-plain", "uri": str(shared_data / "web" / "warc" / "*.warc")},
         ],
         "stages": [
             {"extract": {}},

@@ -1,0 +1,28 @@
+"""The report of a run: one HTML file that opens anywhere, without a network.
+
+`data` and `training` gather what a run left behind, `charts` draws it as SVG, `corpus`, `tokens` and `facts` lay out the
+sections and `page` puts them together with `page.css` and `page.js`. Everything that came from documents is escaped.
+"""
+
+from __future__ import annotations
+
+__all__ = ["write"]
+
+PATH = "report/index.html"
+
+
+def write(output: str, training: str | None = None) -> str:
+    """Writes `report/index.html` below `output` and returns where it is.
+
+    output: folder or URI of a run. training: folder of a training run, or its metrics.jsonl; by default the longest run
+    found below `<output>/train` or `<output>/training`. Raises ValueError where there is no run.
+    """
+    from pipeline.report.data import gather
+    from pipeline.report.page import page
+    from pipeline.report.training import find, read
+    from pipeline.store import Store
+
+    store = Store(output)
+    run = gather(store)
+    store.write(PATH, page(run, read(*find(store, training))).encode())
+    return f"{store.uri.rstrip('/')}/{PATH}"

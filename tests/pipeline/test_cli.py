@@ -1,0 +1,165 @@
+"""The command line: help at once, one sentence for an error, exit codes 0, 1 and 2, commands of other parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+from stages.presets import PRESETS
+
+HEAVY = (
+    "ray",
+    "torch",
+    "numba",
+    "pyarrow",
+    "numpy",
+    "yaml",
+    "sentencepiece",
+    "fasttext",
+    "kenlm",
+    "triton",
+)
+OWN = ("run", "report", "verify", "rules", "clean")
+PARTS = ("tokenizer", "train")
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, out, err
+
+
+def python(code: str, *paths: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "COLUMNS": "120"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=cwd)
+
+
+@pytest.mark.parametrize("command", [(), ("run",), *((part,) for part in PARTS)], ids=lambda c: " ".join(c) or "all")
+def test_help_imports_nothing_heavy(command: tuple[str, ...], tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pipeline.cli import main
+try:
+    main({[*command, "--help"]!r})
+except SystemExit as ended:
+    print("code", ended.code)
+print("heavy", sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    assert python(code, cwd=tmp_path).stdout.splitlines()[-2:] == ["code 0", "heavy []"]
+
+
+def test_help_lists_our_commands_and_those_of_other_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = answer(capsys, "--help")
+    assert code == 0
+    listed = [line.split()[1] for line in out.splitlines() if line.startswith("│") and len(line.split()) > 3]
+    assert [name for name in listed if name in (*OWN, *PARTS)] == [*OWN, *PARTS]
+
+
+def test_pipeline_is_run_as_a_module_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "rules", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == sum(map(len, PRESETS.values()))
+
+
+def test_rules_lists_every_rule_with_its_limits_and_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = answer(capsys, "rules", "--json")
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(row["preset"], row["name"]) for row in rows] == [(p, r.name) for p in PRESETS for r in PRESETS[p]]
+    assert all(row["source"] and (row["minimum"] is not None or row["maximum"] is not None) for row in rows)
+    code, table, _ = answer(capsys, "rules")
+    assert code == 0
+    assert all(row["name"] in table for row in rows)
+
+
+WRONG = [
+    (("ruls",), "Did you mean 'rules'?; gristmill --help lists"),
+    (("run", "--worker", "2"), "No such option: --worker"),
+    (("run", "--workers", "0"), "workers"),
+    (("run", "gone.yaml"), "gone.yaml: no such file"),
+    (("run", "--set", "seed=x", "mine.yaml"), "--set seed=x: seed should be a whole number"),
+    (("run", "--output", "", "mine.yaml"), "output"),
+    (("verify",), "DIR"),
+    (("clean", "gone"), "gone: holds no run.json"),
+    (("tokenizer", "encode", "gone.txt"), "no such tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "part"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_wrong_command_is_one_sentence_and_code_two(
+    arguments: tuple[str, ...],
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("sources: [{name: m, uri: 'machine:'}]\nstages: [extract]\n")
+    code, out, err = answer(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert part in err
+    assert len(err.splitlines()) == 1
+    assert err.startswith("gristmill: ")
+
+
+def test_traceback_only_after_debug(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["run", "gone.yaml"], ["tokenizer", "encode", "gone.txt"]):
+        plain = answer(capsys, *arguments)
+        assert "Traceback" not in plain[2]
+        for position in range(len(arguments) + 1):
+            code, _, err = answer(capsys, *arguments[:position], "--debug", *arguments[position:])
+            assert code == plain[0]
+            assert "Traceback" in err
+            assert err.splitlines()[-1] == plain[2].strip()
+
+
+def test_folder_that_is_no_output_fails_verification(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = answer(capsys, "verify", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert (
+        err == f"{tmp_path}: holds no run.json; it is not an output of `gristmill run`, or the run has not finished\n"
+    )
+
+
+def test_command_whose_package_is_missing_leaves_the_others_alone(tmp_path: Path) -> None:
+    installed = tmp_path / "broken-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[gristmill.commands]\nbroken = not_there.cli:app\n")
+    helped = python("from pipeline.cli import main; main(['--help'])", tmp_path, cwd=tmp_path)
+    assert helped.returncode == 0
+    assert "Not available: No module named 'not_there'" in helped.stdout
+    assert "tokenizer" in helped.stdout
+    called = python("from pipeline.cli import main; main(['broken'])", tmp_path, cwd=tmp_path)
+    assert called.returncode == 1
+    assert called.stderr.startswith("gristmill: broken: cannot be loaded")
+
+
+def test_foreign_package_named_kernels_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").touch()
+    result = python("from pipeline.cli import main; main(['rules'])", tmp_path, cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "pip uninstall kernels" in result.stderr
+
+
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m pipeline rules --json | head -n 1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert json.loads(result.stdout)["preset"] == next(iter(PRESETS))
+    assert result.stderr == ""
