@@ -52,11 +52,10 @@ def message(text: str, located: Located, at: Path) -> str:
     for key in (head, f"stages.{head}"):
         found = located.find(key) if head else None
         if found and _along(found, at) and (len(found) > len(at) or located.key(found) == key):
-            place = _quoted(text, located, max(found, at, key=len))
-            return f"{located.where(place)}: {key}{text[len(head) :]}"
+            return f"{_place(text, located, max(found, at, key=len))}: {key}{text[len(head) :]}"
     key = located.key(at)
     said = text if text.startswith(key) else f"{key}: {text}"
-    return f"{located.where(_quoted(text, located, at))}: {said}"
+    return f"{_place(text, located, at)}: {said}"
 
 
 def keys_of(cls: Any, path: Path) -> list[str]:
@@ -113,6 +112,13 @@ def _along(one: Path, other: Path) -> bool:
     """Whether one path leads through the other."""
     length = min(len(one), len(other))
     return one[:length] == other[:length]
+
+
+def _place(text: str, located: Located, path: Path) -> str:
+    """Where the value stands that the sentence quotes; else the last --set below the path; else the path."""
+    quoted = _quoted(text, located, path)
+    changes = [o for p, o in located.origins.items() if p[: len(path)] == path and o.startswith("--set ")]
+    return changes[-1] if changes and quoted == path else located.where(quoted)
 
 
 def _quoted(text: str, located: Located, at: Path) -> Path:

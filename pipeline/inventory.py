@@ -92,7 +92,7 @@ def _capped(found: list[Found], max_bytes: int | None) -> list[Found]:
     if max_bytes is None:
         return found
     chosen, total = [], 0
-    for file in sorted(found, key=lambda f: xxhash.xxh3_128_hexdigest(f.path)):
+    for file in sorted(found, key=lambda f: xxhash.xxh3_128_hexdigest(f.path.encode())):
         if not chosen or total + file.size <= max_bytes:
             chosen.append(file)
             total += file.size
@@ -113,7 +113,7 @@ def _entry(spec: SourceSpec, file: Found) -> FileEntry:
             stream.seek(max(0, file.size - EDGE_BYTES))
             digest.update(stream.read(EDGE_BYTES))
         tag = http_etag(file.uri)
-        etag = xxhash.xxh3_128_hexdigest(tag) if tag else digest.hexdigest()
+        etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
         row_groups = _row_groups(stream) if format_name == "parquet" else ()
     return FileEntry(spec.name, file.uri, file.path, file.size, etag, format_name, compression_of(head), row_groups)
 

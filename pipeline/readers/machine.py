@@ -217,7 +217,7 @@ def _decoded_page(data: bytes) -> str:
 
 def _within(group: list[Candidate], budget: int) -> Iterator[Candidate]:
     """By the hash of the path; a file that no longer fits is passed over for smaller ones."""
-    for candidate in sorted(group, key=lambda c: xxhash.xxh3_128_digest(c.path)):
+    for candidate in sorted(group, key=lambda c: xxhash.xxh3_128_digest(c.path.encode())):
         if candidate.size <= budget:
             budget -= candidate.size
             yield candidate

@@ -235,7 +235,9 @@ def _panel(panel: Panel, px: Sequence[float], top: float, tall: float, left: flo
 
     body = ""
     for at in ticks(low, high, 5 if tall > 150 else 2):
-        body += line(left, y(at), left + across, y(at), "grid") + text(left - 8, y(at) + 4, panel.write(at), "axis", "end")
+        body += line(left, y(at), left + across, y(at), "grid") + text(
+            left - 8, y(at) + 4, panel.write(at), "axis", "end"
+        )
     if panel.band and len(px) > 2:
         upper = " ".join(f"{a:.1f},{y(v):.1f}" for a, (_, v) in zip(px, panel.band, strict=True))
         lower = " ".join(f"{a:.1f},{y(v):.1f}" for a, (v, _) in reversed(list(zip(px, panel.band, strict=True))))

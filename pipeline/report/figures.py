@@ -90,3 +90,71 @@ def listing(items: Iterable[str]) -> str:
 
 def _three(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
+
+
+LANGUAGES = dict(
+    pair.split(":")
+    for pair in [
+        "ar:Arabic",
+        "az:Azerbaijani",
+        "bg:Bulgarian",
+        "bn:Bengali",
+        "ca:Catalan",
+        "cs:Czech",
+        "da:Danish",
+        "de:German",
+        "el:Greek",
+        "en:English",
+        "es:Spanish",
+        "et:Estonian",
+        "fa:Persian",
+        "fi:Finnish",
+        "fr:French",
+        "gl:Galician",
+        "he:Hebrew",
+        "hi:Hindi",
+        "hr:Croatian",
+        "hu:Hungarian",
+        "hy:Armenian",
+        "id:Indonesian",
+        "is:Icelandic",
+        "it:Italian",
+        "ja:Japanese",
+        "ka:Georgian",
+        "kk:Kazakh",
+        "kn:Kannada",
+        "ko:Korean",
+        "lt:Lithuanian",
+        "lv:Latvian",
+        "mk:Macedonian",
+        "ml:Malayalam",
+        "mr:Marathi",
+        "ne:Nepali",
+        "nl:Dutch",
+        "no:Norwegian",
+        "pl:Polish",
+        "pt:Portuguese",
+        "ro:Romanian",
+        "ru:Russian",
+        "sk:Slovak",
+        "sl:Slovenian",
+        "sq:Albanian",
+        "sr:Serbian",
+        "sv:Swedish",
+        "ta:Tamil",
+        "te:Telugu",
+        "th:Thai",
+        "tr:Turkish",
+        "uk:Ukrainian",
+        "ur:Urdu",
+        "vi:Vietnamese",
+        "zh:Chinese",
+    ]
+)
+"""English names of the recipe's languages (Parmar et al. 2024, Table 6) and English, by ISO 639-1 code."""
+
+
+def language(domain: str, code: str | None) -> str:
+    """HTML: a natural language's name before its code, a programming language as it is called."""
+    name = LANGUAGES.get(code or "") if domain != "code" else None
+    return f'{name} <span class="code">{esc(code)}</span>' if name else esc(code or "unknown")

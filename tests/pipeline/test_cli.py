@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus import records
 
 from pipeline.cli import main
 from stages.presets import PRESETS
@@ -163,3 +164,51 @@ def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert json.loads(result.stdout)["preset"] == next(iter(PRESETS))
     assert result.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def small_run(
+    shared_data: Path, language_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder with a configuration, and what `gristmill run` said over some hundred English documents."""
+    folder = tmp_path_factory.mktemp("cli")
+    lines = [json.dumps(r) for r in records(shared_data / "english" / "news-digitalgov.jsonl.zst", 150)]
+    (folder / "news.jsonl").write_text("\n".join(lines), "utf-8")
+    config = {
+        "sources": [{"name": "news", "uri": "news.jsonl"}],
+        "stages": [{"language": {"model": str(language_model)}}, "rules", "exact_dedup", "near_dedup"],
+        "tokenizer": {"vocab_size": 1200},
+        "blends": {"english": {"domains": {"english": 1}}},
+    }
+    (folder / "pipeline.yaml").write_text(json.dumps(config), "utf-8")
+    return folder, python("from pipeline.cli import main; main(['run', '--inline', '-o', 'here'])", cwd=folder)
+
+
+def test_run_says_what_came_out_and_where_the_report_is(
+    small_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, result = small_run
+    assert result.returncode == 0, result.stderr
+    *summary, report = result.stdout.splitlines()
+    assert summary[0].startswith("150 documents (")
+    assert summary[1].startswith("blend english: ")
+    assert report == f"report: {folder}/here/report/index.html"
+    assert "read " in result.stderr
+    assert "Warning" not in result.stderr
+
+
+def test_output_of_a_run_is_reported_cleaned_and_verified_and_damage_is_found(
+    small_run: tuple[Path, subprocess.CompletedProcess[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, result = small_run
+    monkeypatch.chdir(folder)
+    assert answer(capsys, "report", "here")[:2] == (0, result.stdout)
+    assert answer(capsys, "clean", "here")[0] == 0
+    assert answer(capsys, "verify", "here") == (0, "here: all is as it was written\n", "")
+    shard = next((folder / "here" / "shards" / "english").glob("*.bin"))
+    shard.write_bytes(shard.read_bytes()[:-4] + b"\0\0\0\1")
+    code, out, err = answer(capsys, "verify", "here")
+    assert (code, out) == (1, "")
+    assert shard.name in err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import string
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Config, ConfigError, load
+from pipeline.config import Config, ConfigError, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig, load
 from pipeline.config_yaml import override, read
+from pipeline.readers.source import SourceSpec
+from stages.blend import Blend
 from stages.languages import DEFAULT_LANGUAGES
 from stages.registry import STAGES
 from stages.registry import load as load_stage
 
+pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token")
+
 ROOT = Path(__file__).parents[2]
+SECTIONS: dict[str, type] = {"shards": ShardsConfig, "plan": PlanConfig, "runtime": RuntimeConfig}
 SHIPPED = ("pipeline.yaml", "pipeline_paper_order.yaml")
 PLAIN = "sources:\n  - {name: machine, uri: 'machine:'}\nstages:\n"
 OWN_STAGE = """
@@ -326,3 +333,24 @@ def test_configuration_cannot_be_changed_after_loading() -> None:
     config: Config = load(str(ROOT / "pipeline.yaml"))
     with pytest.raises(AttributeError):
         config.seed = 2  # type: ignore[misc]
+
+
+def test_documentation_names_every_key() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    names = [f"{s.name}.{key.name}" for s in fields(Config) if s.name in SECTIONS for key in fields(SECTIONS[s.name])]
+    names += [key.name for cls in (SourceSpec, TokenizerConfig, Blend) for key in fields(cls)]
+    names += [key.name for key in fields(Config) if key.name not in SECTIONS]
+    assert [name for name in names if f"| `{name}` |" not in text] == []
+    assert [name for name in STAGES if f"| `{name}` |" not in text] == []
+
+
+def test_overrides_of_the_documentation_work() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assignments = [shlex.split(line)[1] for line in text.splitlines() if line.startswith("--set ")]
+    assert len(assignments) >= 5
+    for assignment in assignments:
+        load(str(ROOT / "pipeline.yaml"), [assignment])
+    for line in [line for line in text.splitlines() if line.startswith("gristmill: --set ")]:
+        with pytest.raises(ConfigError) as caught:
+            load(str(ROOT / "pipeline.yaml"), [line.split(": ")[1].removeprefix("--set ")])
+        assert str(caught.value) == line.removeprefix("gristmill: ")

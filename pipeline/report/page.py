@@ -1,0 +1,96 @@
+"""The report's page: masthead, headline figures, sections; style and script inline, nothing fetched.
+
+A content security policy allows this page's own script by its hash and no other, and no request to anywhere, so even text
+that slipped through unescaped could neither run nor call home.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.report.charts import millstone
+from pipeline.report.corpus import clusters_section, funnel_section, languages_section, rules_section
+from pipeline.report.data import Run
+from pipeline.report.elements import Section, quiet, render
+from pipeline.report.facts import facts_section, time_section
+from pipeline.report.figures import count, duration, esc, listing, plural, share, short, size
+from pipeline.report.tokens import blends_section, tokenizer_section, training_section
+from pipeline.report.training import Training
+
+
+def page(run: Run, training: Training | None) -> str:
+    """The whole file as text."""
+    style, script = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    possible = {
+        "duplicates": clusters_section(run),
+        "blend": blends_section(run),
+        "trained tokenizer": tokenizer_section(run),
+        "training": training_section(training),
+    }
+    optional = [section for section in possible.values() if section]
+    sections = [
+        funnel_section(run),
+        rules_section(run),
+        languages_section(run),
+        *optional,
+        time_section(run),
+        facts_section(run),
+    ]
+    absent = [name for name, section in possible.items() if section is None]
+    sentence = quiet(f"Not in this output: {listing(absent)}.") if absent else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>Gristmill: {esc(run.name)}</title><style>{style}</style></head>\n<body>"
+        f"{masthead(run, sections)}{headline(run, training)}<main>{''.join(map(render, sections))}</main>"
+        f"<footer>{sentence}</footer><script>{script}</script></body></html>\n"
+    )
+
+
+def masthead(run: Run, sections: list[Section]) -> str:
+    began = datetime.fromtimestamp(run.record["started"], UTC)
+    links = "".join(f'<a href="#{section.key}">{esc(section.title)}</a>' for section in sections)
+    return (
+        f'<header class="masthead">{millstone()}<div><h1>Gristmill</h1><p>A run of the mill: <b>{esc(run.name)}</b>, '
+        f'<time datetime="{began:%Y-%m-%dT%H:%M:%SZ}">{began.day} {began:%B %Y, %H:%M} UTC</time></p></div>'
+        f"<nav>{links}</nav></header>"
+    )
+
+
+def headline(run: Run, training: Training | None) -> str:
+    record, first = run.record, run.record["funnel"][0]
+    groups = record["groups"]
+    documents, weight = sum(g["documents"] for g in groups), sum(g["bytes"] for g in groups)
+    natural = {g["language"] for g in groups if g["domain"] != "code"}
+    code = {g["language"] for g in groups if g["domain"] == "code"}
+    figures = [
+        (count(first["documents_in"]), "documents in", size(first["bytes_in"])),
+        (
+            count(documents),
+            "curated",
+            f"{size(weight)} of text, {share(documents, first['documents_in'])} of the documents",
+        ),
+        (count(len(natural)), "languages", f"and {plural(len(code), 'programming language')}"),
+    ]
+    blends = record["blends"]
+    if blends:
+        name, entry = next(iter(blends.items()))
+        more = f", and {plural(len(blends) - 1, 'blend')} more" if len(blends) > 1 else ""
+        figures.append((short(entry["tokens"]), "tokens", f"in the blend {esc(name)}{more}"))
+    report = record["tokenizer"]["report"]
+    if report and report["all"]["bytes_per_token"]:
+        vocabulary = count(report["tokenizer"]["vocab_size"])
+        figures.append((f"{report['all']['bytes_per_token']:.2f}", "bytes per token", f"of {vocabulary} pieces"))
+    if training:
+        figures.append((f"{training.last_loss:.3f}", "loss", f"after {short(training.points[-1].tokens)} tokens"))
+    figures.append((duration(record["seconds"]), "run time", f"{plural(len(record['steps']), 'step')}"))
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for value, name, note in figures)
+    notes = "".join(quiet(esc(note)) for note in record.get("notes", []))
+    return f'<dl class="headline">{cells}</dl>{notes}'
