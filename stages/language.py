@@ -1,8 +1,9 @@
 """Which natural language a document is in, by fastText's lid.176, and from that its domain.
 
-The label is the model's first choice over the whole text with line ends as spaces (Joulin et al. 2017, arXiv:1607.01759);
-its probability must reach 0.5 (CCNet, Wenzek et al. 2019, section 3.3). The domain follows: code where the row holds
-code, english for en, else multilingual. Source code keeps the programming language that its reader gave it.
+The label is the model's first choice over the whole text with line ends as spaces (Joulin et al. 2017,
+arXiv:1607.01759); its probability must reach 0.5 (CCNet, Wenzek et al. 2019, section 3.3). The domain follows: code
+where the row holds code, english for en, else multilingual. Source code keeps the programming language that its
+reader gave it.
 """
 
 from __future__ import annotations

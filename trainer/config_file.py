@@ -36,6 +36,7 @@ def parse_config(text: str, name: str, schema: type[T], overrides: Iterable[str]
     root = _compose(text, name)
     if root is None:
         root = yaml.MappingNode("tag:yaml.org,2002:map", [], _mark(name))
+    _spell_out(root, schema)
     for override in overrides:
         _set(root, override)
     return _read(root, schema, "")
@@ -53,6 +54,17 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         raise ConfigError(f"{name}{line}: this is not YAML, {problem}: correct that line") from error
     finally:
         loader.dispose()
+
+
+def _spell_out(root: yaml.Node, schema: Any) -> None:
+    """Writes shorthands of the top level as mappings, so that an override can reach into them."""
+    hints = get_type_hints(schema)
+    for i, (name, node) in enumerate(root.value if isinstance(root, yaml.MappingNode) else ()):
+        shorthand = getattr(hints.get(name.value), "SHORTHAND", None)
+        if shorthand and isinstance(node, yaml.ScalarNode):
+            key = yaml.ScalarNode("tag:yaml.org,2002:str", shorthand, node.start_mark)
+            mapping = yaml.MappingNode("tag:yaml.org,2002:map", [(key, node)], node.start_mark)
+            root.value[i] = (name, mapping)
 
 
 def _mark(name: str) -> yaml.Mark:

@@ -35,7 +35,8 @@ READERS = {
 def read(
     partition: Partition, spec: SourceSpec, *, max_document_bytes: int = 64_000_000, batch_bytes: int = 16_000_000
 ) -> Iterator[pa.RecordBatch]:
-    """Record batches of schema `pipeline.readers.rows.READ`, in the order of the partition's segments and their records.
+    """Record batches of schema `pipeline.readers.rows.READ`, in the order of the partition's segments and their
+    records.
 
     A batch has about `batch_bytes` of text, or one row where that is larger, or 65,536 rows. A document of more than
     `max_document_bytes` is quarantined as read.too_large. OSError where the storage fails, FileNotFoundError included.

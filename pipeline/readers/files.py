@@ -26,11 +26,15 @@ PROSE = ("", ".txt", ".text", ".md", ".markdown", ".rst", ".tex", *HTML)
 NUL_BYTES = 8192  # git looks for a NUL in the first 8,000 bytes to call a file binary
 
 BINARY = frozenset(
-    ".a .aac .avi .avif .bin .bmp .bz2 .class .dat .db .deb .dll .doc .docx .dylib .egg .eot .epub .exe .flac .gif .gz .h5 .ico "
-    ".iso .jar .jpeg .jpg .lib .mkv .mo .mov .mp3 .mp4 .npy .npz .o .obj .odt .ogg .onnx .otf .parquet .pdf .pickle .pkl .png "
-    ".ppt .pptx .psd .pt .pth .pyc .rar .rpm .safetensors .so .sqlite .tar .tgz .tif .tiff .ttf .wasm .wav .webm .webp .whl "
-    ".woff .woff2 .xls .xlsx .xz .zip .zst .7z".split()
-)
+    {
+        ".a", ".aac", ".avi", ".avif", ".bin", ".bmp", ".bz2", ".class", ".dat", ".db", ".deb", ".dll", ".doc", ".docx",
+        ".dylib", ".egg", ".eot", ".epub", ".exe", ".flac", ".gif", ".gz", ".h5", ".ico", ".iso", ".jar", ".jpeg",
+        ".jpg", ".lib", ".mkv", ".mo", ".mov", ".mp3", ".mp4", ".npy", ".npz", ".o", ".obj", ".odt", ".ogg", ".onnx",
+        ".otf", ".parquet", ".pdf", ".pickle", ".pkl", ".png", ".ppt", ".pptx", ".psd", ".pt", ".pth", ".pyc", ".rar",
+        ".rpm", ".safetensors", ".so", ".sqlite", ".tar", ".tgz", ".tif", ".tiff", ".ttf", ".wasm", ".wav", ".webm",
+        ".webp", ".whl", ".woff", ".woff2", ".xls", ".xlsx", ".xz", ".zip", ".zst", ".7z",
+    }
+)  # fmt: skip
 
 
 def read_files(segment: Segment, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:

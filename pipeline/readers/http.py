@@ -2,7 +2,8 @@
 
 Lenient where crawls are: many tools store the payload already de-chunked or decompressed under headers that say
 otherwise, so a payload that does not begin like its stated encoding is taken as it is. RFC 9112, section 7.1 (chunked),
-RFC 9110, section 8.4 (content encodings: gzip, deflate, br, zstd). Truncated compressed payloads give their readable prefix.
+RFC 9110, section 8.4 (content encodings: gzip, deflate, br, zstd). Truncated compressed payloads give their readable
+prefix.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def _unchunk(payload: bytes) -> bytes:
         at = match.end() + size
         if len(part) < size:
             return b"".join(parts)  # cut short
-    if at == 0:
-        return payload  # stored without its chunks
-    return b"".join(parts) + payload[at:].lstrip(b"\r\n") if not payload[at:].strip() else b"".join(parts)
+    return b"".join(parts) if at else payload  # cut short, or stored without its chunks
 
 
 def _decode(payload: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -2,8 +2,8 @@
 
 A range [start, end) of a plain file holds the lines that start in it, so neighbouring ranges neither lose nor repeat
 a line. Lines are parsed one by one with the standard library: at 130 to 480 MB/s it was as fast as Arrow's JSON reader
-on the same files, and neither guesses types nor fails a block for one line. Not UTF-8, not an object, no text or too long:
-a quarantined row.
+on the same files, and neither guesses types nor fails a block for one line. Not UTF-8, not an object, no text or too
+long: a quarantined row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`machine:`, the text already on this computer: a real corpus of prose in many languages and of source code, no download.
+"""`machine:`, the text already on this computer: a real corpus of prose and source code, no download.
 
     kind    files                                                              document
     man     /usr/share/man: English and translated pages                       the page rendered to text
@@ -8,9 +8,9 @@
     code    the same folders, /usr/lib, libraries of Perl and Tcl              a source file in another language
 
 Only the folders in `ROOTS` and the running interpreter's own are read; no user site, no editable installs, nothing in
-/etc or a home unless the interpreter itself lives there; links are not followed. `choose` shares `max_bytes` over kinds, and
-within a kind over languages, so that no kind is first come; within a language files are taken by the hash of their path.
-Timestamps are null: a file's date says when it was installed.
+/etc or a home unless the interpreter itself lives there; links are not followed. `choose` shares `max_bytes` over
+kinds, and within a kind over languages, so that no kind is first come; within a language files are taken by the hash
+of their path. Timestamps are null: a file's date says when it was installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.readers.rows import Row, metadata_json, quarantined
 from pipeline.readers.source import SourceSpec
 from pipeline.readers.stream import BrokenStreamError, read_all
 from pipeline.storage import Found
-from stages.languages import iso_code, language_of_path
+from stages.languages import DEFAULT_LANGUAGES, iso_code, language_of_path
 
 ROOTS = {
     "man": "/usr/share/man",
@@ -41,7 +41,8 @@ ROOTS = {
     "perl5": "/usr/share/perl5",
     "tcltk": "/usr/share/tcltk",
 }
-"""First part of a document's path -> folder. The last three are where Debian keeps libraries that elsewhere are in /usr/lib."""
+"""First part of a document's path -> folder. The last three are where Debian keeps libraries that elsewhere are in
+/usr/lib."""
 
 LIBRARIES = ("stdlib", "site-packages", "lib", "perl", "perl5", "tcltk")
 
@@ -51,13 +52,15 @@ EXPECTED = {
     "locale": "message catalogues, most of the multilingual text",
 }
 
-KINDS = ("man-en", "man-other", "doc", "mo", "python", "code")
-_ENGLISH, _FOREIGN, _CODE = ("man-en", "doc", "mo"), ("man-other", "doc", "mo"), ("python", "code")
-KINDS_OF_DOMAIN = {"english": _ENGLISH, "multilingual": _FOREIGN, "code": _CODE, None: KINDS}
+CODE_KINDS = ("python", "code")
 
 _DOCUMENTS = ("", ".txt", ".md", ".rst", ".debian", ".news", ".changes", *HTML)
-_DOCUMENT_NAMES = re.compile(r"(readme|changes|changelog|news|history|authors|copyright|licen[cs]e|copying|notice|todo|faq|thanks)\b", re.I)
-_NO_SOURCE = re.compile(r"[.\-]min\.(js|css)$|\.json$|(^|/)\.")  # machine-made or settings; the rest is for the rules to judge
+_DOCUMENT_NAMES = re.compile(
+    r"(readme|changes|changelog|news|history|authors|copyright|licen[cs]e|copying|notice|todo|faq|thanks)\b", re.I
+)
+_NO_SOURCE = re.compile(
+    r"[.\-]min\.(js|css)$|\.json$|(^|/)\."
+)  # machine-made or settings; the rest is for the rules to judge
 _SKIPPED_FOLDERS = {"__pycache__", "debug", "firmware", "modules", "node_gyp_cache"}
 
 
@@ -75,8 +78,7 @@ class Candidate:
 
 def choose(spec: SourceSpec) -> list[Found]:
     """The files that `spec` takes, at most `max_bytes` of them uncompressed."""
-    kinds = KINDS_OF_DOMAIN[spec.domain]
-    candidates = [c for c in _candidates(root_of(spec)) if c.kind in kinds]
+    candidates = [c for c in _candidates(root_of(spec)) if spec.domain in (None, _domain(c.kind, c.group))]
     if not candidates:
         raise ValueError(f"sources.{spec.name}: nothing to read on this computer; name files of your own as a source")
     groups: dict[str, dict[str, list[Candidate]]] = {}
@@ -86,10 +88,18 @@ def choose(spec: SourceSpec) -> list[Found]:
     budgets = shares({k: sum(c.size for g in groups[k].values() for c in g) for k in groups}, spec.max_bytes or total)
     chosen: list[Candidate] = []
     for kind in sorted(groups):
-        parts = shares({name: sum(c.size for c in group) for name, group in groups[kind].items()}, budgets[kind])
+        sizes = {name: sum(c.size for c in group) for name, group in groups[kind].items()}
+        recipe = {name: size for name, size in sizes.items() if kind in CODE_KINDS or name in DEFAULT_LANGUAGES}
+        parts = shares(recipe, budgets[kind])  # languages that the recipe does not take get what these leave over
+        parts |= shares({n: sizes[n] for n in sizes if n not in recipe}, budgets[kind] - sum(parts.values()))
         for name in sorted(parts):
             chosen += _within(groups[kind][name], parts[name])
     return [Found(c.uri, c.path, c.stored) for c in chosen]
+
+
+def _domain(kind: str, language: str) -> str:
+    """What the place of a file promises; the stage `language` decides."""
+    return "code" if kind in CODE_KINDS else "english" if language == "en" else "multilingual"
 
 
 def shares(available: Mapping[str, int], budget: int) -> dict[str, int]:
@@ -135,7 +145,7 @@ def read_machine(segment: Segment, spec: SourceSpec, max_document_bytes: int) ->
         return
     row = Row(segment.path, 0, metadata=metadata_json(spec.metadata, {"kind": kind}))
     try:
-        if kind in _CODE:
+        if kind in CODE_KINDS:
             row.domain, row.language, row.text = "code", group, data.decode("utf-8")
         elif kind == "mo":
             row.language, row.text = group, catalogue_text(data)
@@ -172,18 +182,22 @@ def classify(path: str) -> tuple[str, str] | None:
         if folders[-2:-1] != ["LC_MESSAGES"] or len(folders) < 3:
             return None
         return "mo", iso_code(folders[-3])
-    if root == "locale" or extension in BINARY or _NO_SOURCE.search(rest):
+    if root == "locale" or extension in BINARY or _NO_SOURCE.search(rest.removesuffix(".gz")):
         return None
-    language = language_of_path(plain)
+    programming = language_of_path(plain)
     if root == "doc":
         if extension in _DOCUMENTS or _DOCUMENT_NAMES.match(plain):
             return "doc", "en"
-        return ("python" if language == "python" else "code", language) if language else None
-    if name == "METADATA" or extension in (".rst", ".md") or (_DOCUMENT_NAMES.match(plain) and extension in ("", ".txt")):
+        return ("python" if programming == "python" else "code", programming) if programming else None
+    if (
+        name == "METADATA"
+        or extension in (".rst", ".md")
+        or (_DOCUMENT_NAMES.match(plain) and extension in ("", ".txt"))
+    ):
         return "doc", "en"
-    if language is None or name != plain:
+    if programming is None or name != plain:
         return None
-    return ("python" if language == "python" else "code", language)
+    return ("python" if programming == "python" else "code", programming)
 
 
 def catalogue_text(data: bytes) -> str:
@@ -206,7 +220,7 @@ def _document(row: Row, data: bytes) -> None:
         row.category = "legal"
     row.text = data.decode("utf-8")
     if name == "metadata":  # of a wheel: headers, an empty line, the README
-        row.text = row.text.partition("\n\n")[2]
+        row.text = data.decode("utf-8").partition("\n\n")[2]
 
 
 def _decoded_page(data: bytes) -> str:

@@ -9,10 +9,28 @@ from typing import Protocol
 
 from pipeline.readers import roff
 
-_PLAIN = {"Ar", "Cm", "Ic", "Li", "Pa", "Ev", "Va", "Vt", "Em", "Sy", "Dv", "Er", "Fa", "Ft", "No", "Ad", "An", "Cd", "Ms", "Tn",
-          "Lk", "Mt", "St", "In", "Lb", "Sx"}  # fmt: skip
-_SYSTEMS = {"Ux": "UNIX", "Bx": "BSD", "Nx": "NetBSD", "Fx": "FreeBSD", "Ox": "OpenBSD", "Dx": "DragonFly", "At": "AT&T UNIX"}
-_ENCLOSED = {"Op": "[]", "Bq": "[]", "Pq": "()", "Aq": "<>", "Brq": "{}", "Dq": "“”", "Qq": '""', "Sq": "‘’", "Ql": "‘’"}
+_PLAIN = {"Ar", "Cm", "Ic", "Li", "Pa", "Ev", "Va", "Vt", "Em", "Sy", "Dv", "Er", "Fa", "Ft", "No", "Ad", "An", "Cd",
+          "Ms", "Tn", "Lk", "Mt", "St", "In", "Lb", "Sx"}  # fmt: skip
+_SYSTEMS = {
+    "Ux": "UNIX",
+    "Bx": "BSD",
+    "Nx": "NetBSD",
+    "Fx": "FreeBSD",
+    "Ox": "OpenBSD",
+    "Dx": "DragonFly",
+    "At": "AT&T UNIX",
+}
+_ENCLOSED = {
+    "Op": "[]",
+    "Bq": "[]",
+    "Pq": "()",
+    "Aq": "<>",
+    "Brq": "{}",
+    "Dq": "“”",
+    "Qq": '""',
+    "Sq": "‘’",
+    "Ql": "‘’",
+}
 _OPEN = {"Oo": "[", "Bo": "[", "Po": "(", "Ao": "<", "Bro": "{", "Do": "“", "Qo": '"', "So": "‘"}
 _CLOSE = {"Oc": "]", "Bc": "]", "Pc": ")", "Ac": ">", "Brc": "}", "Dc": "”", "Qc": '"', "Sc": "’"}
 _REFERENCE = {"%A", "%B", "%D", "%I", "%J", "%N", "%O", "%P", "%R", "%T", "%U", "%V"}
@@ -70,7 +88,9 @@ class Mdoc:
                 self.lists.pop()
         elif macro == "It":
             page.paragraph()
-            page.tag = {"-bullet": "•", "-dash": "-", "-hyphen": "-", "-enum": "•"}.get(self.lists[-1] if self.lists else "")
+            page.tag = {"-bullet": "•", "-dash": "-", "-hyphen": "-", "-enum": "•"}.get(
+                self.lists[-1] if self.lists else ""
+            )
             if words:
                 page.tag = roff.unescape(self._line(words), page.strings)
         elif macro == "D1" or macro == "Dl":

@@ -34,7 +34,27 @@ _ONE = {
 
 _JOINED = {"BR", "RB", "BI", "IB", "IR", "RI"}  # arguments in alternating fonts, set without a space
 _PLAIN = {"B", "I", "SM", "SB", "R"}
-_PARAGRAPH = {"PP", "P", "LP", "sp", "Pp", "br", "HP", "Sp", "bp", "Lp", "ti", "in", "RS", "RE", "ne", "ce", "IX.", "Ed", "El"}
+_PARAGRAPH = {
+    "PP",
+    "P",
+    "LP",
+    "sp",
+    "Pp",
+    "br",
+    "HP",
+    "Sp",
+    "bp",
+    "Lp",
+    "ti",
+    "in",
+    "RS",
+    "RE",
+    "ne",
+    "ce",
+    "IX.",
+    "Ed",
+    "El",
+}
 _KEPT_LINES = {"nf": True, "fi": False, "EX": True, "EE": False, "Vb": True, "Ve": False}
 _DROPPED_BLOCKS = {"de": "..", "de1": "..", "am": "..", "am1": "..", "ig": "..", "EQ": ".EN", "PS": ".PE", "G1": ".G2"}
 
@@ -173,9 +193,10 @@ def _condition(rest: str) -> tuple[bool, str]:
     return negate, text[match.end() :] if match else ""
 
 
-STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "S": "", "L\"": "“", "R\"": "”", "C`": "", "C'": "", "--": "--", "PI": "π",
-           "q": '"', "Lq": "“", "Rq": "”", "Ba": "|", "Am": "&", "Lt": "<", "Gt": ">", "Ge": "≥", "Le": "≤", "Ne": "≠", "Pm": "±",
-           ",": "\N{COMBINING CEDILLA}", ":": "\N{COMBINING DIAERESIS}", "'": "\N{COMBINING ACUTE ACCENT}"}  # fmt: skip
+STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "S": "", "L\"": "“", "R\"": "”", "C`": "", "C'": "", "--": "--",
+           "PI": "π", "q": '"', "Lq": "“", "Rq": "”", "Ba": "|", "Am": "&", "Lt": "<", "Gt": ">", "Ge": "≥", "Le": "≤",
+           "Ne": "≠", "Pm": "±", ",": "\N{COMBINING CEDILLA}", ":": "\N{COMBINING DIAERESIS}",
+           "'": "\N{COMBINING ACUTE ACCENT}"}  # fmt: skip
 
 
 class _Page:

@@ -47,7 +47,9 @@ class Row:
     """Of a quarantined record."""
 
 
-def quarantined(path: str, record: int, reason: str, raw_bytes: int, raw: bytes | None = None, url: str | None = None) -> Row:
+def quarantined(
+    path: str, record: int, reason: str, raw_bytes: int, raw: bytes | None = None, url: str | None = None
+) -> Row:
     excerpt = raw[:EXCERPT_BYTES] if raw else None
     return Row(path, record, content=excerpt, url=url, quarantined_by=reason, raw_bytes=raw_bytes)
 
@@ -60,8 +62,11 @@ def metadata_json(*parts: Mapping[str, object]) -> str | None:
     return json.dumps(merged, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def batches(rows: Iterable[Row], spec: SourceSpec, max_document_bytes: int, batch_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Record batches of schema `READ` in row order, each of about `batch_bytes` of text or one row if that is larger."""
+def batches(
+    rows: Iterable[Row], spec: SourceSpec, max_document_bytes: int, batch_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of schema `READ` in row order, each of about `batch_bytes` of text or one row if that is
+    larger."""
     held: list[Row] = []
     size = 0
     for row in rows:
@@ -108,7 +113,9 @@ def _without_surrogates(row: Row) -> Row:
         row = replace(_refused(row, "read.invalid_utf8", size), content=_excerpt(row.text))
     names = ("path", "own_id", "language", "url", "category", "metadata", "content_type")
     values = {name: getattr(row, name) for name in names}
-    fixed = {n: v.encode("utf-8", "replace").decode() for n, v in values.items() if v is not None and not _is_encodable(v)}
+    fixed = {
+        n: v.encode("utf-8", "replace").decode() for n, v in values.items() if v is not None and not _is_encodable(v)
+    }
     return replace(row, **fixed) if fixed else row
 
 

@@ -50,7 +50,8 @@ class SourceSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category."""
     max_bytes: int | None = None
-    """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by hash."""
+    """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by
+    hash."""
     language: str | None = None
     """What the source says its language is; for a source of code, its programming language."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -97,5 +98,7 @@ def format_of(spec: SourceSpec, path: str) -> str:
         return "machine"
     decided = spec.format or format_by_name(path)
     if decided is None:
-        raise ValueError(f"sources.{spec.name}: the name of {path} does not tell its format; add `format:` to the source")
+        raise ValueError(
+            f"sources.{spec.name}: the name of {path} does not tell its format; add `format:` to the source"
+        )
     return decided

@@ -2,8 +2,9 @@
 
 The compression is told by the first bytes, not by the name. Members and frames that follow each other are one
 stream. Where the data ends within a member or does not decompress, all that came before has been yielded and
-`BrokenStreamError` is raised; an error of the storage itself is an OSError and passes through, so that the task is retried.
-A Zstandard WARC may begin with a skippable frame that holds its dictionary (IIPC, "WARC files with Zstandard").
+`BrokenStreamError` is raised; an error of the storage itself is an OSError and passes through, so that the task is
+retried. A Zstandard WARC may begin with a skippable frame that holds its dictionary (IIPC, "WARC files with
+Zstandard").
 """
 
 from __future__ import annotations

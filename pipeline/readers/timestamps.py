@@ -23,7 +23,8 @@ _NUMERIC = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})Z?)?")
-_MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
 _NAMED = re.compile(r"(?:([A-Za-z]{3,9})\.?\s+(\d{1,2})|(\d{1,2})\.?\s+([A-Za-z]{3,9})\.?),?\s+(\d{4})")
 
 
@@ -71,14 +72,18 @@ def _from_fields(found: dict[str, str | None]) -> int:
     )
     fraction = int((found["fraction"] or "0").ljust(6, "0")[:6])
     leap = timedelta(seconds=1) if second == 60 else timedelta(0)
-    return _micros(datetime(year, month, day, hour, minute, min(second, 59), fraction, tzinfo=zone)) + leap // MICROSECOND
+    return (
+        _micros(datetime(year, month, day, hour, minute, min(second, 59), fraction, tzinfo=zone)) + leap // MICROSECOND
+    )
 
 
 def _from_number(value: int | float) -> int | None:
     """Seconds below 10^11 (the year 5138), then milliseconds, microseconds, nanoseconds, by a factor of 1,000 each."""
     for limit, numerator, denominator in ((1e11, 10**6, 1), (1e14, 10**3, 1), (1e17, 1, 1), (1e20, 1, 10**3)):
         if abs(value) < limit:
-            scaled = value * numerator // denominator if isinstance(value, int) else round(value * numerator / denominator)
+            scaled = (
+                value * numerator // denominator if isinstance(value, int) else round(value * numerator / denominator)
+            )
             return int(scaled) if FIRST <= scaled <= LAST else None
     return None
 

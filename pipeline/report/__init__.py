@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that opens anywhere, without a network.
 
-`data` and `training` gather what a run left behind, `charts` draws it as SVG, `corpus`, `tokens` and `facts` lay out the
-sections and `page` puts them together with `page.css` and `page.js`. Everything that came from documents is escaped.
+`data` and `training` gather what a run left behind, `charts` draws it as SVG, `corpus`, `tokens` and `facts` lay out
+the sections and `page` puts them together with `page.css` and `page.js`. What came from documents is escaped.
 """
 
 from __future__ import annotations

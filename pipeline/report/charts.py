@@ -1,7 +1,8 @@
 """The report's pictures, drawn as SVG text: funnel, bars against targets, histogram, curves, the mill's mark.
 
-Each picture is drawn for a given width in CSS pixels, once for a laptop and once for a phone, so type keeps its size; `pair`
-puts both on the page and the style sheet shows one. Colours come from classes. No picture knows of runs or files.
+Each picture is drawn for a given width in CSS pixels, once for a laptop and once for a phone, so type keeps its size;
+`pair` puts both on the page and the style sheet shows one. Colours come from classes. No picture knows of runs or
+files.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from pipeline.report.figures import count, esc, size
 
-WIDE, NARROW = 880, 350
+WIDE, NARROW = 980, 350
 
 
 def pair(draw: Callable[[int], str], wide: int = WIDE) -> str:
@@ -78,13 +79,15 @@ class Sieve:
 def funnel(sieves: Sequence[Sieve], width: int) -> str:
     """Documents to the left of the axis, bytes to the right; dark what a stage kept, light what it lost."""
     wide = width > 600
-    middle, reach = (424, 150) if wide else (width / 2, width / 2 - 1)
+    middle, reach = (440, 176) if wide else (width / 2, width / 2 - 1)
     top, row, tall = (30, 46, 28) if wide else (20, 72, 20)
     most = max(1, *(s.documents_in for s in sieves))
     heaviest = max(1, *(s.bytes_in if not s.raw else s.bytes for s in sieves))
     body = ""
     if wide:
-        body += text(middle - 4, 14, "documents", "axis", "end") + text(middle + 4, 14, "bytes of text", "axis")
+        body += text(middle - 6, 14, "documents", "axis", "end") + text(middle + 6, 14, "bytes", "axis")
+        body += text(middle - reach - 10, 14, "kept", "axis", "end") + text(middle + reach + 10, 14, "kept", "axis")
+        body += text(716, 14, "lost", "axis")
     for i, s in enumerate(sieves):
         y = top + i * row
         bars_y = y if wide else y + 20
@@ -105,7 +108,7 @@ def funnel(sieves: Sequence[Sieve], width: int) -> str:
             body += text(0, y + 12, s.name, "strong") + text(0, y + 27, s.what, "soft")
             body += text(middle - reach - 10, y + 19, count(s.documents), "figure", "end")
             body += text(middle + reach + 10, y + 19, weight, "figure")
-            body += text(672, y + 12, s.lost, "loss") + text(672, y + 27, s.why, "soft")
+            body += text(716, y + 12, s.lost, "loss") + text(716, y + 27, s.why, "soft")
         else:
             body += text(0, y + 13, s.name, "strong") + text(width, y + 13, s.lost, "loss", "end")
             body += text(0, bars_y + tall + 14, f"{count(s.documents)} documents", "soft")
@@ -123,12 +126,13 @@ class Share:
     value: float  # 0 to 1
     target: float
     note: str
+    brief: str  # for a phone
 
 
 def shares(rows: Sequence[Share], width: int) -> str:
     """Horizontal bars in per cent, each with a mark at its target."""
     wide = width > 600
-    left, right = (130, 250) if wide else (0, 0)
+    left, right = (130, 330) if wide else (0, 0)
     row, top, tall = (40, 6, 22) if wide else (58, 22, 20)
     high = max(0.1, *(max(r.value, r.target) for r in rows))
     scale = (width - left - right - 2) / high
@@ -146,7 +150,7 @@ def shares(rows: Sequence[Share], width: int) -> str:
             body += text(0, y + 16, r.name, "strong")
             body += text(width - right + 16, y + 16, r.note, "figure")
         else:
-            body += text(0, y - 6, r.name, "strong") + text(width, y - 6, r.note, "soft", "end")
+            body += text(0, y - 6, r.name, "strong") + text(width, y - 6, r.brief, "soft", "end")
     name = "share of the blend's tokens; the mark is the target"
     body += text(left, bottom + 33, name, "axis")
     return svg(width, bottom + 40, body, "; ".join(f"{r.name}: {r.note}" for r in rows))
@@ -198,7 +202,7 @@ class Panel:
 
 def curves(x: Sequence[float], panels: Sequence[Panel], width: int, x_title: str, write: Callable[[float], str]) -> str:
     """Panels one below the other; the last value is written at the end of its curve."""
-    left, right = (56, 66) if width > 600 else (40, 46)
+    left, right = (56, 66) if width > 600 else (44, 46)
     span = max(x[-1], 1)
     across = width - left - right
     px = [left + across * value / span for value in x]
@@ -242,12 +246,12 @@ def _panel(panel: Panel, px: Sequence[float], top: float, tall: float, left: flo
         upper = " ".join(f"{a:.1f},{y(v):.1f}" for a, (_, v) in zip(px, panel.band, strict=True))
         lower = " ".join(f"{a:.1f},{y(v):.1f}" for a, (v, _) in reversed(list(zip(px, panel.band, strict=True))))
         body += f'<polygon points="{upper} {lower}" class="range"/>'
+    points = " ".join(f"{a:.1f},{y(v):.1f}" for a, v in zip(px, panel.values, strict=True) if math.isfinite(v))
+    body += f'<polyline points="{points}" class="{panel.kind}"/>'
     if panel.reference:
         value, name = panel.reference
         body += line(left, y(value), left + across, y(value), "reference")
-        body += text(left + across, y(value) - 6, name, "refname", "end")
-    points = " ".join(f"{a:.1f},{y(v):.1f}" for a, v in zip(px, panel.values, strict=True) if math.isfinite(v))
-    body += f'<polyline points="{points}" class="{panel.kind}"/>'
+        body += text(left + 4, y(value) + 15, name, "refname")
     return body + text(px[-1] + 6, y(finite[-1]) + 4, panel.write(finite[-1]), "figure")
 
 

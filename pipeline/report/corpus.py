@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.report.charts import Sieve, bar, funnel, histogram, pair
@@ -36,15 +38,13 @@ def funnel_section(run: Run) -> Section:
     sieves = [sieve(entry, i < raw) for i, entry in enumerate(entries)]
     first, last = entries[0], entries[-1]
     lede = (
-        f"{share(last['kept'], first['documents_in'])} of the documents came through. Dark is what a stage kept, light what "
-        "it lost; what each took in is what the one before it kept, to the document and the byte."
+        f"{share(last['kept'], first['documents_in'])} of the documents came through. Blue is what a stage kept, "
+        "ochre what it lost; each took in what the one before it kept, to the document and the byte."
     )
     body = f"<figure>{pair(lambda width: funnel(sieves, width))}</figure>"
     if raw:
-        body += quiet(
-            f"Bytes before <em>{esc(entries[raw]['stage'] if raw < len(entries) else 'the end')}</em> are of raw pages: "
-            f"{size(entries[raw - 1]['bytes_in'])} gave {size(entries[raw - 1]['bytes_kept'])} of text."
-        )
+        before, after = size(entries[raw - 1]["bytes_in"]), size(entries[raw - 1]["bytes_kept"])
+        body += quiet(f"Until <em>extract</em> bytes are of raw pages, outlined here: {before} gave {after} of text.")
     return Section("funnel", "The funnel", lede, body + fold("The funnel in figures", funnel_table(entries)))
 
 
@@ -68,7 +68,7 @@ def sieve(entry: dict[str, Any], raw: bool) -> Sieve:
         lost = f"−{share(entry['bytes_edited_away'], entry['bytes_in'])} of the bytes edited away"
     kept = (entry["documents_in"] + entry["split"], entry["kept"], entry["bytes_in"] + entry["bytes_added"])
     what = WHAT.get(entry["stage"], "")
-    return Sieve(entry["stage"], what, *kept, entry["bytes_kept"], lost, _cut(why, 33), raw)
+    return Sieve(entry["stage"], what, *kept, entry["bytes_kept"], lost, _cut(why, 40), raw)
 
 
 def funnel_table(entries: Sequence[dict[str, Any]]) -> str:
@@ -111,8 +111,9 @@ def rules_section(run: Run) -> Section:
         '<input type="search" placeholder="Filter rules" aria-label="Filter rules"></div>'
     )
     head = (
-        '<div class="rulehead" aria-hidden="true"><span>rule</span><span>stays if</span><span class="n">documents</span>'
-        '<span></span><span class="n">of its stage</span><span class="n">bytes</span><span class="n">alone</span></div>'
+        '<div class="rulehead" aria-hidden="true"><span>rule</span><span>stays if</span>'
+        '<span class="n">documents</span><span></span><span class="n">of its stage</span><span class="n">bytes</span>'
+        '<span class="n">alone</span><span class="source">source</span></div>'
     )
     place = {(r.stage, r.rule): i for i, r in enumerate(run.removals)}
     most = max(r.documents for r in removed)
@@ -131,7 +132,7 @@ def rules_section(run: Run) -> Section:
 
 def rule_row(removal: Removal, place: int, most: int, edited: bool = False) -> str:
     r = removal
-    limit = limits(r.minimum, r.maximum) or (number(r.limit) if r.limit is not None else "")
+    limit = limits(r.minimum, r.maximum) or (f"limit {number(r.limit)}" if r.limit is not None else "")
     facts = [f"stage <b>{esc(r.stage)}</b>"]
     if scope(r):
         facts.append(f"applies to {scope(r)}")
@@ -145,9 +146,15 @@ def rule_row(removal: Removal, place: int, most: int, edited: bool = False) -> s
         f'<span class="limit">{limit}</span><span class="n">{count(r.documents)}</span>'
         f"<span>{bar(r.documents / max(1, most), 'lost')}</span>"
         f'<span class="n share">{share(r.documents, r.documents_in) if not edited else ""}</span>'
-        f'<span class="n bytes">{size(r.bytes)}</span><span class="n alone">{alone}</span></summary>'
+        f'<span class="n bytes">{size(r.bytes)}</span><span class="n alone">{alone}</span>'
+        f'<span class="source" title="{esc(r.source)}">{short_source(r)}</span></summary>'
         f'<p class="facts">{" · ".join(facts)}</p>{samples}</details>'
     )
+
+
+def short_source(removal: Removal) -> str:
+    """The source without what stands in brackets; where there is none, the stage."""
+    return esc(re.sub(r" \([^)]*\)", "", removal.source) or f"stage {removal.stage}")
 
 
 def rule_name(removal: Removal) -> str:
@@ -213,14 +220,17 @@ def clusters_section(run: Run) -> Section | None:
         documents, number_of = sum(s * n for s, n in sizes.items()), sum(sizes.values())
         total += documents - number_of
         bins = cluster_bins(sizes)
-        chart = pair(lambda width, b=bins: histogram(b, width, "documents in a cluster", "clusters"), 420)  # type: ignore[misc]
+        chart = pair(partial(columns, bins), 470)
         largest = ", ".join(f"{count(s)}{f' (×{count(n)})' if n > 1 else ''}" for s, n in sorted(sizes.items())[:-6:-1])
-        parts += (
-            f"<figure><figcaption><b>{esc(step)}</b> {plural(number_of, 'cluster')} of {plural(documents, 'document')}</figcaption>"
-            f"{chart}{quiet(f'Largest: {largest} documents.')}</figure>"
-        )
+        title = f"<b>{esc(step)}</b> {plural(number_of, 'cluster')} of {plural(documents, 'document')}"
+        note = quiet(f"Largest: {largest} documents.")
+        parts += f"<figure><figcaption>{title}</figcaption>{chart}{note}</figure>"
     lede = f"{plural(total, 'document')} left because a copy stayed. Counts are on a logarithmic scale."
     return Section("duplicates", "Duplicates", lede, f'<div class="columns">{parts}</div>')
+
+
+def columns(bins: Sequence[tuple[str, int]], width: int) -> str:
+    return histogram(bins, width, "documents in a cluster", "clusters")
 
 
 def cluster_bins(sizes: dict[int, int]) -> list[tuple[str, int]]:

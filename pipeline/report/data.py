@@ -1,8 +1,8 @@
 """What a run left behind, gathered for its report: `run.json`, the ledger's rules and a few documents of each rule.
 
-The ledger is read file by file and batch by batch with the columns that are shown; of each rule three rows stay in memory,
-those with the smallest ids among the rows that have a preview, so the choice does not depend on order. `alone` counts
-documents that failed no other rule of their stage (one bit in `failed`): what the rule takes that no other would.
+The ledger is read file by file and batch by batch with the columns that are shown; of each rule three rows stay in
+memory, those with the smallest ids among the rows that have a preview, so the choice does not depend on order. `alone`
+counts documents that failed no other rule of their stage (one bit in `failed`): what no other rule would take.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Run:
     removals: tuple[Removal, ...]
     idle: tuple[Removal, ...]  # rules that took nothing
     edits: tuple[Removal, ...]
+    tokenizer: dict[str, Any] | None  # what `tokenizer.report.figures` gives
 
 
 def gather(store: Store) -> Run:
@@ -92,7 +93,9 @@ def gather(store: Store) -> Run:
         if found.action == "edited"
     ]
     name = store.uri.rstrip("/").rsplit("/", 1)[-1]
-    return Run(name, record, tuple(removals.values()), tuple(idle), tuple(edits))
+    report = record["tokenizer"]["report"]
+    measured = report.get("measured", report) if report else None  # a run's report has it beside how it was trained
+    return Run(name, record, tuple(removals.values()), tuple(idle), tuple(edits), measured)
 
 
 def rule_rows(store: Store) -> dict[str, dict[str, Any]]:

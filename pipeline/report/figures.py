@@ -1,6 +1,7 @@
 """How figures, names and foreign text are written on the page: counts, bytes, shares, durations, limits; escaped HTML.
 
-Bytes are decimal (1 kB = 1,000 B), as everywhere in the product. The minus sign is U+2212, spaces before units do not break.
+Bytes are decimal (1 kB = 1,000 B), as everywhere in the product. The minus sign is U+2212, spaces before units do not
+break.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ NB = "\u00a0"
 
 
 def esc(value: object) -> str:
-    """Safe in element content and in double-quoted attributes; control characters that HTML forbids are shown as U+FFFD."""
+    """Safe in element content and double-quoted attributes; control characters that HTML forbids become U+FFFD."""
     return html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", str(value)), quote=True)
 
 
@@ -92,65 +93,17 @@ def _three(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
-LANGUAGES = dict(
-    pair.split(":")
-    for pair in [
-        "ar:Arabic",
-        "az:Azerbaijani",
-        "bg:Bulgarian",
-        "bn:Bengali",
-        "ca:Catalan",
-        "cs:Czech",
-        "da:Danish",
-        "de:German",
-        "el:Greek",
-        "en:English",
-        "es:Spanish",
-        "et:Estonian",
-        "fa:Persian",
-        "fi:Finnish",
-        "fr:French",
-        "gl:Galician",
-        "he:Hebrew",
-        "hi:Hindi",
-        "hr:Croatian",
-        "hu:Hungarian",
-        "hy:Armenian",
-        "id:Indonesian",
-        "is:Icelandic",
-        "it:Italian",
-        "ja:Japanese",
-        "ka:Georgian",
-        "kk:Kazakh",
-        "kn:Kannada",
-        "ko:Korean",
-        "lt:Lithuanian",
-        "lv:Latvian",
-        "mk:Macedonian",
-        "ml:Malayalam",
-        "mr:Marathi",
-        "ne:Nepali",
-        "nl:Dutch",
-        "no:Norwegian",
-        "pl:Polish",
-        "pt:Portuguese",
-        "ro:Romanian",
-        "ru:Russian",
-        "sk:Slovak",
-        "sl:Slovenian",
-        "sq:Albanian",
-        "sr:Serbian",
-        "sv:Swedish",
-        "ta:Tamil",
-        "te:Telugu",
-        "th:Thai",
-        "tr:Turkish",
-        "uk:Ukrainian",
-        "ur:Urdu",
-        "vi:Vietnamese",
-        "zh:Chinese",
-    ]
-)
+LANGUAGES = {
+    "ar": "Arabic", "az": "Azerbaijani", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech",
+    "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian",
+    "fa": "Persian", "fi": "Finnish", "fr": "French", "gl": "Galician", "he": "Hebrew", "hi": "Hindi",
+    "hr": "Croatian", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "is": "Icelandic", "it": "Italian",
+    "ja": "Japanese", "ka": "Georgian", "kk": "Kazakh", "kn": "Kannada", "ko": "Korean", "lt": "Lithuanian",
+    "lv": "Latvian", "mk": "Macedonian", "ml": "Malayalam", "mr": "Marathi", "ne": "Nepali", "nl": "Dutch",
+    "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak",
+    "sl": "Slovenian", "sq": "Albanian", "sr": "Serbian", "sv": "Swedish", "ta": "Tamil", "te": "Telugu",
+    "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
 """English names of the recipe's languages (Parmar et al. 2024, Table 6) and English, by ISO 639-1 code."""
 
 

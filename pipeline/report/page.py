@@ -1,7 +1,7 @@
 """The report's page: masthead, headline figures, sections; style and script inline, nothing fetched.
 
-A content security policy allows this page's own script by its hash and no other, and no request to anywhere, so even text
-that slipped through unescaped could neither run nor call home.
+A content security policy allows this page's own script by its hash and no other, and no request to anywhere, so even
+text that slipped through unescaped could neither run nor call home.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def headline(run: Run, training: Training | None) -> str:
         name, entry = next(iter(blends.items()))
         more = f", and {plural(len(blends) - 1, 'blend')} more" if len(blends) > 1 else ""
         figures.append((short(entry["tokens"]), "tokens", f"in the blend {esc(name)}{more}"))
-    report = record["tokenizer"]["report"]
+    report = run.tokenizer
     if report and report["all"]["bytes_per_token"]:
         vocabulary = count(report["tokenizer"]["vocab_size"])
         figures.append((f"{report['all']['bytes_per_token']:.2f}", "bytes per token", f"of {vocabulary} pieces"))
@@ -92,5 +92,6 @@ def headline(run: Run, training: Training | None) -> str:
         figures.append((f"{training.last_loss:.3f}", "loss", f"after {short(training.points[-1].tokens)} tokens"))
     figures.append((duration(record["seconds"]), "run time", f"{plural(len(record['steps']), 'step')}"))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for value, name, note in figures)
-    notes = "".join(quiet(esc(note)) for note in record.get("notes", []))
+    told = {note for entry in blends.values() for note in entry["notes"]}
+    notes = "".join(quiet(esc(note)) for note in record.get("notes", []) if note not in told)
     return f'<dl class="headline">{cells}</dl>{notes}'

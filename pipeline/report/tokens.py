@@ -13,7 +13,7 @@ from pipeline.report.elements import Section, folded, quiet, table
 from pipeline.report.figures import count, duration, esc, language, number, plural, share, short
 from pipeline.report.training import Point, Training
 
-CHART_POINTS = 400
+CHART_POINTS = 160
 
 
 def blends_section(run: Run) -> Section | None:
@@ -34,11 +34,13 @@ def blend(name: str, entry: dict[str, Any], configured: dict[str, Any]) -> str:
     asked = configured.get("domains", {})
     asked_sum = sum(asked.values()) or 1
     rows, notes = [], [esc(note) for note in entry["notes"]]
-    for domain in dict.fromkeys([*targets, *found]):
+    for domain in dict.fromkeys([*(d for d in asked if d in targets), *targets, *found]):
         value, target = found.get(domain, 0) / whole, targets.get(domain, 0) / planned
-        off = f"{100 * (value - target):+.2f}".replace("-", "−")
-        note = f"{100 * value:.2f} % of {100 * target:.2f} % ({off}) · {short(found.get(domain, 0))}"
-        rows.append(Share(domain, value, target, note))
+        points = 100 * (value - target)
+        off = f"{points:+.2f}".replace("-", "−") if abs(points) >= 0.005 else "±0.00"
+        tokens = short(found.get(domain, 0))
+        note = f"{100 * value:.2f} % (target {100 * target:.2f} %, {off} points) · {tokens}"
+        rows.append(Share(domain, value, target, note, f"{100 * value:.2f} % of {100 * target:.2f} % · {tokens}"))
         if domain in asked and abs(asked[domain] / asked_sum - target) > 0.0005:
             notes.append(f"{esc(domain)} was configured at {share(asked[domain], asked_sum)}.")
     head = (
@@ -71,7 +73,7 @@ def units_table(units: Sequence[dict[str, Any]], keys: tuple[str, ...], whole: i
 
 
 def tokenizer_section(run: Run) -> Section | None:
-    report = run.record["tokenizer"]["report"]
+    report = run.tokenizer
     if report is None:
         return None
     whole, pieces = report["all"], report.get("pieces", {})

@@ -1,8 +1,8 @@
 """The training curve from the trainer's metrics.jsonl, in memory that does not grow with the run.
 
-Lines are events: `start` (parameters, unigram_entropy), `step` (tokens, loss, learning_rate, grad_norm, tokens_per_s) and
-`evaluation`. When more than MAX_POINTS steps have been read, neighbours are joined two by two: tokens of the later one, means
-weighted by steps, the least and the greatest loss. The pipeline does not import the trainer: the file is the contract.
+Lines are events: `start` (parameters, unigram_entropy), `step` (tokens, loss, learning_rate, grad_norm, tokens_per_s)
+and `evaluation`. When more than MAX_POINTS steps have been read, neighbours are joined two by two: tokens of the later
+one, means weighted by steps, the least and the greatest loss. The trainer is not imported: the file is the contract.
 """
 
 from __future__ import annotations

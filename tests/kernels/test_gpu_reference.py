@@ -259,11 +259,10 @@ def test_adamw_gives_the_same_bits_in_pieces():
     n = PIECE + 1000
     whole, grad = torch.randn(n), torch.randn(n)
     tail = whole[PIECE:].clone()
-    arguments = dict(
-        step=1, learning_rate=1e-3, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, grad_scale=torch.tensor(1.0)
-    )
-    adamw(whole, whole, grad, torch.zeros(n), torch.zeros(n), **arguments)
-    adamw(tail, tail, grad[PIECE:], torch.zeros(1000), torch.zeros(1000), **arguments)
+    settings = {"step": 1, "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1}
+    settings["grad_scale"] = torch.tensor(1.0)
+    adamw(whole, whole, grad, torch.zeros(n), torch.zeros(n), **settings)
+    adamw(tail, tail, grad[PIECE:], torch.zeros(1000), torch.zeros(1000), **settings)
     assert torch.equal(whole[PIECE:], tail)
 
 

@@ -123,7 +123,7 @@ def test_packed_documents_give_the_logits_of_each_document_alone():
 
 
 def test_bf16_training_accumulates_fp32_and_stays_near_fp32():
-    model, state = build(TINY)
+    model, _ = build(TINY)
     with torch.device("meta"):
         narrow = Nemotron(TINY, registry.load("cpu"))
     narrow_state = FlatState(narrow, torch.bfloat16, "cpu", Group())

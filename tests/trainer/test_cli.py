@@ -1,0 +1,107 @@
+"""The commands as a user meets them: figures of `plan`, sentences for mistakes, start-up without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from trainer.cli import app
+from trainer.estimate import activation_bytes, state_memory
+from trainer.shape import PRESETS
+
+GIB = 2**30
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_plan_of_the_15b_prints_the_papers_figures():
+    out = run("plan", "nemotron4_15b").stdout
+    for figure in ("15,628,775,424", "93,994,352,640", "89,162,514,432", "1,801,386", "4.500e-04"):
+        assert figure in out
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_a_plan(preset):
+    result = run("plan", preset)
+    assert result.exit_code == 0
+    assert "FLOPs per token" in result.stdout
+
+
+def test_memory_of_the_15b_is_that_of_the_formula():
+    """Megatron-LM's 6 + 12 / DP bytes per parameter (18 in all at DP 1), and activations per 4,096 tokens."""
+    shape = PRESETS["nemotron4_15b"]
+    expected = {(8, 1, 4): 32.8, (8, 288, 4): 11.0, (2, 8, 4): 54.6, (2, 8, 2): 40.0, (1, 8, 4): 109.2}
+    for (tensor, data, gradient), gib in expected.items():
+        assert state_memory(shape, tensor, data, gradient).states / GIB == pytest.approx(gib, abs=0.05)
+    assert activation_bytes(shape, 4096, 1) / GIB == pytest.approx(15.5, abs=0.05)
+    assert activation_bytes(shape, 4096, 1, recompute_norms=True) / GIB == pytest.approx(12.5, abs=0.05)
+
+
+def test_estimated_state_memory_is_what_a_run_allocates(config_file):
+    from trainer.config import read_config
+    from trainer.setup import build, plan_run
+
+    for dtype, width in (("float32", 4), ("bfloat16", 2)):
+        built = build(plan_run(read_config(config_file(), [f"dtype={dtype}", "model=debug"])))
+        estimated = state_memory(built.model.shape, 1, 1, 4, width).states
+        assert built.state.bytes() == pytest.approx(estimated, rel=0.02)  # buffers are padded
+
+
+def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("model: debug\nphasess: []\n", "utf-8")
+    for arguments in (("plan", "nothing"), ("run", bad), ("plan", "minitron_8b", "--set", "seed=1")):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+    assert "bad.yaml:2: unknown key 'phasess': did you mean 'phases'?" in run("run", bad).stderr
+
+
+def test_help_and_plan_need_no_torch():
+    code = """
+import sys
+from typer.testing import CliRunner
+from trainer.cli import app
+assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+assert CliRunner().invoke(app, ["plan", "nemotron4_15b"]).exit_code == 0
+print(sorted({"torch", "triton", "transformers", "pyarrow", "numba", "sentencepiece"} & set(sys.modules)))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_python_m_trainer_is_the_same_command():
+    out = subprocess.run(
+        [sys.executable, "-m", "trainer", "plan", "nemotron4_15b"], capture_output=True, text=True, check=True
+    )
+    assert "15,628,775,424" in out.stdout
+
+
+def test_generate_continues_a_text(config_file, tmp_path):
+    """With a real tokenizer whose vocabulary the model has: greedy text is the same twice."""
+    from tokenizer.train import train
+
+    train(["to be or not to be, that is the question. " * 50, "abc def ghi " * 50], tmp_path / "tok", 960)
+    model = tmp_path / "tok" / "tokenizer.model"
+    config = config_file("run")
+    result = run("run", config, "--set", "model.overrides.vocab_size=1024", "--stop-after-steps", 2)
+    assert result.exit_code == 0, result.stderr
+    arguments = ("generate", tmp_path / "run" / "checkpoints", "to be", "--tokenizer", model, "--tokens", 8)
+    first = run(*arguments, "--temperature", 0)
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout.startswith("to be")
+    assert run(*arguments, "--temperature", 0).stdout == first.stdout
+    assert run(*arguments, "--seed", 5).stdout == run(*arguments, "--seed", 5).stdout
+
+
+def test_evaluate_scores_a_checkpoint(config_file, tmp_path, shards):
+    assert run("run", config_file("run"), "--stop-after-steps", 2).exit_code == 0
+    result = run("evaluate", tmp_path / "run" / "checkpoints", shards / "holdout", "--max-tokens", 500)
+    assert result.exit_code == 0, result.stderr
+    assert "all" in result.stdout
+    assert "bits per byte" in result.stdout

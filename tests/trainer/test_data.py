@@ -1,0 +1,190 @@
+"""The stateless loader: shares, permutation, windows, documents, phases."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenizer.shards import ShardReader
+from trainer.config import Batch, LearningRate, Phase, Source
+from trainer.data.blend import Blend
+from trainer.data.loader import Loader
+from trainer.data.permutation import key64, permute
+from trainer.data.shard_set import ShardSet
+from trainer.data.unigram import unigram_entropy
+from trainer.errors import ConfigError
+from trainer.schedule import Schedule
+
+LENGTH = 64
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
+@settings(max_examples=60, deadline=None)
+def test_permutation_is_a_bijection_and_random_access(n, key):
+    images = permute(np.arange(n), n, key)
+    assert sorted(images.tolist()) == list(range(n))
+    some = np.array([0, n - 1, n // 2])
+    assert permute(some, n, key).tolist() == images[some].tolist()
+
+
+def test_permutation_works_beyond_32_bits_and_differs_by_key():
+    n = 2_000_000_011
+    index = np.array([0, 1, n - 1, 1_234_567_890])
+    a, b = permute(index, n, key64(1, "x", epoch=0)), permute(index, n, key64(1, "x", epoch=1))
+    assert a.max() < n
+    assert a.min() >= 0
+    assert a.tolist() != b.tolist()
+
+
+def test_permutation_leaves_no_order():
+    """Neighbours land apart: rank correlation of index and image is that of chance (sd 1/sqrt(n))."""
+    n = 10_000
+    images = permute(np.arange(n), n, 7)
+    assert abs(np.corrcoef(np.arange(n), images)[0, 1]) < 5 / np.sqrt(n)
+    assert abs(np.corrcoef(images[:-1], images[1:])[0, 1]) < 5 / np.sqrt(n)
+
+
+weights = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=8)
+
+
+@given(weights, st.sampled_from([256, 1000]))
+@settings(max_examples=40, deadline=None)
+def test_blend_meets_its_shares_at_every_moment(given_weights, block):
+    """Within one sample at every block's end, within two at any sample; all samples of a source used once, in order."""
+    blend = Blend(given_weights, block)
+    n = 3 * block + 17
+    source, local = blend.locate(np.arange(n))
+    share = blend.shares / blend.shares.sum()
+    hits = source[:, None] == np.arange(len(share))
+    counts = np.cumsum(hits, axis=0)
+    owed = np.arange(1, n + 1)[:, None] * share
+    assert (np.abs(counts - owed)[block - 1 :: block] < 1).all()
+    assert (np.abs(counts - owed) < 2).all()
+    for k in range(len(share)):
+        assert local[source == k].tolist() == list(range(counts[-1, k]))
+    assert blend.counts(n).tolist() == counts[-1].tolist()
+
+
+def test_blend_is_random_access_far_into_a_run():
+    blend = Blend([0.7, 0.2, 0.1])
+    g = np.array([65_536 * 200 + 5, 3, 65_536 * 200 + 6])
+    source, local = blend.locate(g)
+    again = [tuple(int(x[0]) for x in Blend([7, 2, 1]).locate(np.array([i]))) for i in g]
+    assert list(zip(source.tolist(), local.tolist(), strict=True)) == again
+
+
+def test_blend_refuses_a_weight_below_one_sample_per_block():
+    with pytest.raises(ValueError, match=r"raise data\.block_samples to"):
+        Blend([1.0, 1e-6])
+
+
+def test_windows_cover_every_token_of_a_shard_once_as_a_label(shards):
+    shard_set = ShardSet(shards, LENGTH)
+    readers = [ShardReader(shards / f"shard-0000{i}") for i in range(2)]
+    expected = [(len(r.tokens) - 1) // LENGTH for r in readers]
+    assert len(shard_set) == sum(expected)
+    labels = np.concatenate([shard_set.window(w)[0][1:] for w in range(expected[0])])
+    assert labels.tolist() == readers[0].tokens[1 : 1 + len(labels)].tolist()
+    assert shard_set.window(expected[0])[0].tolist() == readers[1].tokens[: LENGTH + 1].tolist()
+
+
+def test_document_starts_are_those_after_an_eos(shards):
+    shard_set = ShardSet(shards, LENGTH)
+    found = 0
+    for w in range(0, len(shard_set), 7):
+        tokens, starts = shard_set.window(w)
+        assert starts.tolist() == [0, *(np.flatnonzero(tokens[: LENGTH - 1] == 3) + 1).tolist()]
+        found += len(starts) - 1
+    assert found > 5
+
+
+FLAT = (Batch(4),)
+
+
+def loader(shards, other, seed=1, ramp=FLAT, first=20_000, weight=0.4):
+    blend = (Source(str(shards), 1 - weight), Source(str(other), weight))
+    phases = (
+        Phase(tokens=first, shards=str(shards), batch_ramp=ramp, learning_rate=LearningRate(1e-3)),
+        Phase(tokens=30_000, blend=blend, batch_ramp=ramp),
+    )
+    schedule = Schedule(phases, LENGTH)
+    return Loader(phases, schedule, seed, 32), schedule
+
+
+def test_every_window_is_seen_once_per_epoch_in_a_new_order(shards, other_shards):
+    data, _ = loader(shards, other_shards, first=10_000_000)
+    size = len(data.sets[0])
+    _, epoch, window = data.locate(0, np.arange(2 * size))
+    assert epoch.tolist() == [0] * size + [1] * size
+    assert sorted(window[:size].tolist()) == sorted(window[size:].tolist()) == list(range(size))
+    assert window[:size].tolist() != window[size:].tolist()
+
+
+def test_samples_do_not_depend_on_how_they_are_batched_or_sliced(shards, other_shards):
+    """Any batch ramp, micro-batch or data-parallel slice: sample g of a phase is the same tokens."""
+    data, schedule = loader(shards, other_shards)
+    other, _ = loader(shards, other_shards, ramp=(Batch(2, 3000), Batch(7)))
+    start = schedule.nominal_start(1)
+    whole = data.fetch(1, np.arange(start, start + 24)).tokens
+    for pieces in (2, 3, 8):
+        parts = [other.fetch(1, piece).tokens for piece in np.split(np.arange(start, start + 24), pieces)]
+        assert (np.concatenate(parts) == whole).all()
+
+
+def test_a_source_goes_on_in_the_next_phase_where_it_stopped(shards, other_shards):
+    data, schedule = loader(shards, other_shards)
+    start = schedule.nominal_start(1)
+    first = data.locate(0, np.arange(start))
+    member, epoch, window = data.locate(1, np.arange(start, start + 400))
+    mine = (member == 0) & (epoch == 0)
+    assert mine.sum() > 200
+    assert not set(first[2].tolist()) & set(window[mine].tolist())
+
+
+def test_seed_and_content_decide_the_order_the_path_does_not(shards, other_shards, tmp_path):
+    moved = shutil.copytree(shards, tmp_path / "elsewhere")
+    a, b, c = (loader(*args)[0] for args in ((shards, other_shards), (moved, other_shards), (shards, other_shards, 2)))
+    ids = np.arange(50)
+    assert a.locate(0, ids)[2].tolist() == b.locate(0, ids)[2].tolist() != c.locate(0, ids)[2].tolist()
+
+
+def test_positions_and_borders_follow_the_documents(shards, other_shards):
+    data, _ = loader(shards, other_shards)
+    samples = data.fetch(0, np.arange(12))
+    flat, positions, cu = samples.tokens.reshape(-1), samples.positions.reshape(-1), samples.cu_seqlens
+    assert cu[0] == 0
+    assert cu[-1] == flat.size
+    assert set(range(0, flat.size, LENGTH)) <= set(cu.tolist())
+    for start, end in itertools.pairwise(cu):
+        assert positions[start:end].tolist() == list(range(end - start))
+        assert not (flat[start : end - 1] == 3).any()
+    assert (samples.labels[:, :-1] == samples.tokens[:, 1:]).all()
+
+
+def test_unigram_entropy_is_that_of_the_mixed_frequencies(shards, other_shards):
+    sets = [ShardSet(shards, LENGTH), ShardSet(other_shards, LENGTH)]
+    p: Counter = Counter()
+    for shard_set, weight in zip(sets, (0.25, 0.75), strict=True):
+        tokens = np.concatenate([shard_set.reader(i).tokens for i in range(2)]).tolist()
+        for token, count in Counter(tokens).items():
+            p[token] += weight * count / len(tokens)
+    expected = -sum(q * np.log(q) for q in p.values())
+    assert unigram_entropy(sets, (1, 3)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_does_not_fit_is_said_in_one_sentence(shards, other_shards, tmp_path):
+    with pytest.raises(ConfigError, match=r"manifest\.json: no such file"):
+        loader(tmp_path, other_shards)
+    phases = (Phase(tokens=10**7, shards=str(shards), learning_rate=LearningRate(1e-3)),)
+    with pytest.raises(ConfigError, match="lower sequence_length"):
+        Loader(phases, Schedule(phases, 10**6), 1, 32)
+    torn = shutil.copytree(shards, tmp_path / "torn")
+    (torn / "shard-00000.bin").write_bytes((torn / "shard-00000.bin").read_bytes()[:-400])
+    with pytest.raises(ConfigError, match="copy the shard again"):
+        loader(torn, other_shards)[0].fetch(0, np.arange(40))

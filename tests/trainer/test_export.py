@@ -1,0 +1,121 @@
+"""Hugging Face directories: bit-for-bit both ways, the same logits, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from trainer import checkpoint
+from trainer.cli import app
+from trainer.errors import ConfigError
+from trainer.export import hf_shape, read_hf, write_hf
+from trainer.generate import load_model
+from trainer.names import logical_weights
+from trainer.shape import PRESETS, Shape
+
+SHAPE = Shape(2, 48, 4, 2, 16, 96, 300, context=64, rotary_fraction=0.5, rope_base=20_000.0)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+@pytest.fixture
+def weights():
+    from trainer.model import Nemotron
+
+    torch.manual_seed(0)
+    model = Nemotron(SHAPE)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return logical_weights({name: p.detach() for name, p in model.named_parameters()}, SHAPE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_round_trip_through_transformers_is_bit_for_bit(tmp_path, weights, dtype):
+    """Ours -> from_pretrained -> save_pretrained -> import -> checkpoint -> export: the same bits all the way."""
+    from transformers import NemotronForCausalLM
+
+    original = {name: w.to(dtype) for name, w in weights.items()}
+    write_hf(tmp_path / "ours", original, SHAPE, dtype, file_bytes=40_000)  # several files and an index
+    assert (tmp_path / "ours" / "model.safetensors.index.json").exists()
+    oracle = NemotronForCausalLM.from_pretrained(tmp_path / "ours", dtype=dtype)
+    theirs = oracle.state_dict()
+    assert set(theirs) == set(original)
+    assert all(torch.equal(theirs[name], w) for name, w in original.items())
+    oracle.save_pretrained(tmp_path / "theirs")
+    run("import", tmp_path / "theirs", tmp_path / "checkpoints")
+    run("export", tmp_path / "checkpoints", tmp_path / "again", "--dtype", str(dtype).removeprefix("torch."))
+    shape, back = read_hf(tmp_path / "again")
+    assert shape == SHAPE
+    assert all(torch.equal(back[name], w) and back[name].dtype == dtype for name, w in original.items())
+
+
+def test_transformers_gives_the_same_logits_from_the_export(tmp_path, weights):
+    from transformers import NemotronForCausalLM
+
+    write_hf(tmp_path / "hf", weights, SHAPE, torch.float32)
+    run("import", tmp_path / "hf", tmp_path / "checkpoints")
+    oracle = NemotronForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32)
+    model = load_model(tmp_path / "checkpoints")
+    tokens = torch.randint(0, 300, (2, 40))
+    expected = oracle(tokens).logits
+    assert ((model.logits(tokens) - expected).norm() / expected.norm()).item() < 1e-5
+
+
+def test_training_goes_on_from_an_import_and_exports_what_it_trained(tmp_path, config_file):
+    path = config_file("run")
+    run("run", path, "--stop-after-steps", 3)
+    run("export", tmp_path / "run" / "checkpoints", tmp_path / "hf", "--dtype", "float32")
+    trained = load_model(tmp_path / "run" / "checkpoints")
+    _, exported = read_hf(tmp_path / "hf")
+    for name, w in logical_weights(dict(trained.named_parameters()), trained.shape).items():
+        assert torch.equal(exported[name], w)
+    other = config_file("next")
+    run("import", tmp_path / "hf", tmp_path / "next" / "checkpoints")
+    run("run", other, "--set", "model.overrides.init_std=0.093", "--stop-after-steps", 2)
+    progress = checkpoint.read_progress(checkpoint.committed(tmp_path / "next" / "checkpoints")[-1])
+    assert (progress["step"], progress["moments"]) == (2, True)
+
+
+def test_a_bf16_checkpoint_exports_the_trained_parameters_exactly(tmp_path, config_file):
+    """The export casts the fp32 main copy as the optimizer does: the bits that the forward pass used."""
+    from trainer.config import read_config
+    from trainer.setup import build, plan_run
+    from trainer.state import initialise
+
+    built = build(plan_run(read_config(config_file(), ["dtype=bfloat16"])))
+    initialise(built.state, 1)
+    progress = {"step": 1, "samples": 0, "optimizer_step": 0, "tokens": 0}
+    checkpoint.save(tmp_path / "c", built.state, progress, keep=1)
+    run("export", tmp_path / "c", tmp_path / "hf")
+    _, weights = read_hf(tmp_path / "hf")
+    for name, w in logical_weights(built.state.named("param"), built.model.shape).items():
+        assert torch.equal(weights[name], w)
+
+
+def test_published_configurations_are_understood():
+    """Keys as in NVIDIA's published Nemotron and Minitron config.json files."""
+    config = {
+        "model_type": "nemotron", "hidden_act": "relu2", "hidden_size": 4096, "head_dim": 128,
+        "intermediate_size": 16_384, "num_hidden_layers": 32, "num_attention_heads": 48, "num_key_value_heads": 8,
+        "vocab_size": 256_000, "max_position_embeddings": 4096, "norm_eps": 1e-5, "initializer_range": 0.0134,
+        "rope_theta": 10_000.0, "partial_rotary_factor": 0.5,
+    }  # fmt: skip
+    assert hf_shape(config) == PRESETS["minitron_8b"]
+
+
+def test_other_architectures_and_incomplete_directories_are_refused(tmp_path, weights):
+    write_hf(tmp_path / "hf", weights, SHAPE, torch.float32)
+    config = json.loads((tmp_path / "hf" / "config.json").read_text())
+    (tmp_path / "hf" / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    with pytest.raises(ConfigError, match="is not that of a Nemotron model"):
+        read_hf(tmp_path / "hf")
+    (tmp_path / "hf" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(ConfigError, match="is missing where"):
+        read_hf(tmp_path / "hf")
