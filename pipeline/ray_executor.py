@@ -20,7 +20,8 @@ IN_FLIGHT_PER_CPU = 2
 
 
 class RayExecutor:
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, memory_per_worker: int = 0) -> None:
+        """memory_per_worker: bytes that each task reserves, so that Ray places no more on a node than fit."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
@@ -41,7 +42,15 @@ class RayExecutor:
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
         if workers is not None:
             self.slots = min(self.slots, workers)
-        self.remote = ray.remote(num_cpus=1, max_retries=3, scheduling_strategy="SPREAD")(execute)
+        largest = max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+        if memory_per_worker > largest:
+            raise ValueError(
+                f"runtime.memory_per_worker is {memory_per_worker:,} bytes, but the largest node has {int(largest):,} for "
+                "tasks; lower it"
+            )
+        self.remote = ray.remote(num_cpus=1, memory=memory_per_worker, max_retries=3, scheduling_strategy="SPREAD")(
+            execute
+        )
 
     def nodes(self) -> int:
         return sum(1 for node in self.ray.nodes() if node["Alive"])

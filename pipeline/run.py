@@ -90,7 +90,7 @@ def run(
         else:
             from pipeline.ray_executor import RayExecutor
 
-            executor = RayExecutor(workers or config.runtime.workers)
+            executor = RayExecutor(workers or config.runtime.workers, config.runtime.memory_per_worker)
             if store.local and executor.nodes() > 1:
                 raise ValueError(f"output {store.uri} is on one machine, the cluster has several: give a shared URI")
         engine = Engine(store, executor, progress, allow_missing)

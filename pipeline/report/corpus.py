@@ -86,9 +86,15 @@ def funnel_table(entries: Sequence[dict[str, Any]]) -> str:
         "kept",
     )
     names = ("documents_in", "split", "kept", "merged", "dropped", "quarantined")
+    nothing = '<span class="zero">0</span>'
     weights = ("bytes_in", "bytes_added", "bytes_edited_away", "bytes_kept")
     rows = [
-        (esc(e["stage"]), *(count(e[name]) for name in names), *(size(e[name]) for name in weights)) for e in entries
+        (
+            esc(e["stage"]),
+            *(count(e[name]) if e[name] else nothing for name in names),
+            *(size(e[name]) if e[name] else nothing for name in weights),
+        )
+        for e in entries
     ]
     return table(head, rows, "l" + "n" * 10)
 
@@ -127,7 +133,7 @@ def rules_section(run: Run) -> Section:
         body += '<h3>Edited, not removed</h3><div class="rules edits">'
         widest = max(r.documents for r in run.edits)
         body += "".join(rule_row(r, i, widest, edited=True) for i, r in enumerate(run.edits)) + "</div>"
-    return Section("rules", "What was removed", lede, body)
+    return Section("rules", "Removed", lede, body)
 
 
 def rule_row(removal: Removal, place: int, most: int, edited: bool = False) -> str:
@@ -137,7 +143,7 @@ def rule_row(removal: Removal, place: int, most: int, edited: bool = False) -> s
     if scope(r):
         facts.append(f"applies to {scope(r)}")
     facts.append(f"source: {esc(r.source)}" if r.source else "by the stage's own configuration")
-    samples = "".join(sample(row, r) for row in r.samples) or quiet("No preview of its documents was kept.")
+    samples = "".join(sample(row, r) for row in r.samples)
     alone = count(r.alone) if r.alone is not None else ""
     keys = f'data-documents="{r.documents}" data-bytes="{r.bytes}" data-alone="{r.alone or 0}" data-place="{place}"'
     search = esc(f"{r.rule} {r.stage} {r.source} {r.action}".lower())
@@ -179,8 +185,8 @@ def sample(row: dict[str, Any], removal: Removal) -> str:
         facts.append(esc(row["language"]))
     where = f"{row['source']}: {row['path']}" + (f" #{row['record']}" if row["record"] else "")
     facts += [esc(where), f"<code>{row['id'].hex()}</code>"]
-    preview = esc(row["preview"]) or "<em>empty</em>"
-    return f'<figure class="sample"><blockquote dir="auto">{preview}</blockquote><p>{" · ".join(facts)}</p></figure>'
+    text = f'<blockquote dir="auto">{esc(row["preview"])}</blockquote>' if row["preview"] else ""
+    return f'<figure class="sample">{text}<p>{" · ".join(facts)}</p></figure>'
 
 
 def languages_section(run: Run) -> Section:

@@ -1,8 +1,8 @@
 """What a run left behind, gathered for its report: `run.json`, the ledger's rules and a few documents of each rule.
 
 The ledger is read file by file and batch by batch with the columns that are shown; of each rule three rows stay in
-memory, those with the smallest ids among the rows that have a preview, so the choice does not depend on order. `alone`
-counts documents that failed no other rule of their stage (one bit in `failed`): what no other rule would take.
+memory, those with the smallest ids among the rows that have a preview (where none has, among all), so the choice does not
+depend on order. `alone` counts documents that failed no other rule of their stage (one bit in `failed`).
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def scan(store: Store) -> dict[tuple[str, str], Taken]:
                 found = pc.unique(batch.column("limit").filter(pa.array(rows)).drop_null()).to_pylist()
                 entry.limits.update(found[:3])
             mine = [row for of, row in chosen if of == code]
-            entry.samples = sorted([*entry.samples, *mine], key=lambda row: row["id"])[:SAMPLES]
+            entry.samples = sorted([*entry.samples, *mine], key=_rank)[:SAMPLES]
     return taken
 
 
@@ -156,15 +156,19 @@ def failing(mask: pa.Array) -> np.ndarray:
 
 
 def choose(batch: pa.RecordBatch, codes: np.ndarray) -> list[tuple[int, dict[str, Any]]]:
-    """(code, row) of the smallest ids of each code among the rows with a preview."""
-    there = np.flatnonzero(batch.column("preview").is_valid().to_numpy(zero_copy_only=False))
-    table = pa.table({"code": codes[there], "id": batch.column("id").take(pa.array(there)), "row": there})
-    table = table.sort_by([("code", "ascending"), ("id", "ascending")])
+    """(code, row) of the first rows of each code by `_rank`."""
+    without = batch.column("preview").is_null()
+    table = pa.table({"code": codes, "without": without, "id": batch.column("id"), "row": np.arange(len(codes))})
+    table = table.sort_by([("code", "ascending"), ("without", "ascending"), ("id", "ascending")])
     sorted_codes, rows = table["code"].to_numpy(), table["row"].to_numpy()
     first = np.searchsorted(sorted_codes, sorted_codes)  # where a row's code begins
     picked = np.flatnonzero(np.arange(len(rows)) - first < SAMPLES)
     values = batch.select(list(SHOWN)).take(pa.array(rows[picked])).to_pylist()
     return list(zip(sorted_codes[picked].tolist(), values, strict=True))
+
+
+def _rank(row: dict[str, Any]) -> tuple[bool, bytes]:
+    return row["preview"] is None, row["id"]
 
 
 def _removal(

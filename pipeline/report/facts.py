@@ -32,7 +32,9 @@ def time_section(run: Run) -> Section:
     lede = f"{duration(run.record['seconds'])} in all, {duration(total)} of it in {plural(len(steps), 'step')}."
     if reused:
         lede += f" {plural(reused, 'step')} {'was' if reused == 1 else 'were'} done before and not run again."
-    body = folded(("step", "", "time", "share", "tasks", "written", "tasks reused"), rows, "lbnnNNN", 12, "steps")
+    head, kinds = ("step", "", "time", "share", "tasks", "written", "tasks reused"), "lbnnNNN"
+    shown = len(head) if any(step["reused"] for step in steps) else len(head) - 1
+    body = folded(head[:shown], [row[:shown] for row in rows], kinds[:shown], 12, "steps")
     if missing:
         body = (
             quiet(f"{plural(missing, 'task')} failed and {'is' if missing == 1 else 'are'} missing from this output.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from corpus import differences, lay_out, tree
 
 from pipeline.accounting import AccountingError
 from pipeline.commit import Manifest, Sealed
@@ -19,7 +20,6 @@ from pipeline.lease import Lease
 from pipeline.run import Driver, Result, run
 from pipeline.store import Store
 from pipeline.verify import verify
-from corpus import differences, lay_out, tree
 
 
 @dataclass
@@ -67,7 +67,9 @@ def test_there_are_more_partitions_than_workers_and_something_is_left(undisturbe
 
 def test_the_ledger_explains_every_document_that_left(undisturbed: Any) -> None:
     output, _, result = undisturbed
-    gone = sum(entry["dropped"] + entry["quarantined"] for entry in result.record["funnel"] if "/" not in entry["stage"])
+    gone = sum(
+        entry["dropped"] + entry["quarantined"] for entry in result.record["funnel"] if "/" not in entry["stage"]
+    )
     files = [path for path in (output / "ledger").rglob("part-*.parquet")]
     rows = [row for path in files for row in pq.read_table(path).to_pylist() if row["action"] != "edited"]
     assert len(rows) == gone
