@@ -45,8 +45,8 @@ class RayExecutor:
         largest = max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
         if memory_per_worker > largest:
             raise ValueError(
-                f"runtime.memory_per_worker is {memory_per_worker:,} bytes, but the largest node has {int(largest):,} for "
-                "tasks; lower it"
+                f"runtime.memory_per_worker is {memory_per_worker:,} bytes, but the largest node has "
+                f"{int(largest):,} for tasks; lower it"
             )
         self.remote = ray.remote(num_cpus=1, memory=memory_per_worker, max_retries=3, scheduling_strategy="SPREAD")(
             execute

@@ -122,10 +122,9 @@ def sample_file(task: Task) -> None:
 
 
 def train_tokenizer(task: Task) -> dict[str, Any]:
-    from tokenizer.report import report
-
     from tokenizer.encode import Encoder
     from tokenizer.export import export
+    from tokenizer.report import report
     from tokenizer.train import train
 
     paths: list[str] = task.payload

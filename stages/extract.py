@@ -126,7 +126,7 @@ def decode(page: bytes, content_type: str, html: bool = True) -> str | None:
     if html:
         head = page[:META_BYTES]
         labels += [label.decode("ascii") for label in _META.findall(head)[:1] + _XML.findall(head)[:1]]
-    encodings = [encoding for label in labels if (encoding := _codec(label))]
+    encodings = [known for label in labels if (known := _codec(label))]
     # in these, text of other scripts looks like valid UTF-8
     ambiguous = [e for e in encodings if e.startswith("iso2022") or (e.startswith("utf-16") and b"\0" in page[:64])]
     for attempt in [*ambiguous, "utf-8", *encodings]:

@@ -1,7 +1,7 @@
 """What a run left behind, gathered for its report: `run.json`, the ledger's rules and a few documents of each rule.
 
 The ledger is read file by file and batch by batch with the columns that are shown; of each rule three rows stay in
-memory, those with the smallest ids among the rows that have a preview (where none has, among all), so the choice does not
+memory: the smallest ids among those with a preview (where none has one, among all), so the choice does not
 depend on order. `alone` counts documents that failed no other rule of their stage (one bit in `failed`).
 """
 

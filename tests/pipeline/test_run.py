@@ -70,7 +70,7 @@ def test_the_ledger_explains_every_document_that_left(undisturbed: Any) -> None:
     gone = sum(
         entry["dropped"] + entry["quarantined"] for entry in result.record["funnel"] if "/" not in entry["stage"]
     )
-    files = [path for path in (output / "ledger").rglob("part-*.parquet")]
+    files = list((output / "ledger").rglob("part-*.parquet"))
     rows = [row for path in files for row in pq.read_table(path).to_pylist() if row["action"] != "edited"]
     assert len(rows) == gone
     assert all(row["rule"] for row in rows)

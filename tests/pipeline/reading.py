@@ -1,0 +1,27 @@
+"""Reads a source whole, as the first pass would, for the tests of readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.inventory import inventory
+from pipeline.partition import partitions
+from pipeline.readers import read
+from pipeline.readers.rows import READ
+from pipeline.readers.source import SourceSpec
+
+WHOLE = 1 << 40
+
+
+def read_table(spec: SourceSpec, partition_bytes: int = WHOLE, **limits: int) -> pa.Table:
+    batches = [batch for p in partitions(inventory([spec]), partition_bytes) for batch in read(p, spec, **limits)]
+    return pa.Table.from_batches(batches, READ)
+
+
+def read_rows(uri: Path | str, partition_bytes: int = WHOLE, *, limits: dict[str, int] | None = None, **fields: Any) -> list:
+    """Rows of one source as dictionaries; `fields` are those of its SourceSpec."""
+    spec = SourceSpec(fields.pop("name", "source"), str(uri), **fields)
+    return read_table(spec, partition_bytes, **(limits or {})).to_pylist()
