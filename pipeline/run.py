@@ -25,6 +25,7 @@ from pipeline.inventory import inventory
 from pipeline.lease import Lease
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
+from pipeline.readers.machine import missing
 from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
 from pipeline.store import Store
@@ -113,7 +114,7 @@ class Driver:
         self.files = files
         self.started = time.time()
         self.funnel: list[tuple[str, Counts]] = []
-        self.notes: list[str] = []
+        self.notes = [sentence for spec in config.sources if spec.is_machine for sentence in missing(spec)]
 
     def run(self) -> Result:
         config, engine = self.config, self.engine

@@ -63,7 +63,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Sieve:
-    """One stage of the funnel. raw: its bytes are of raw pages, not of text, and are drawn as an outline."""
+    """One stage of the funnel. raw, raw_kept: bytes taken in, or kept, are of raw pages and drawn as an outline."""
 
     name: str
     what: str
@@ -74,6 +74,7 @@ class Sieve:
     lost: str
     why: str
     raw: bool = False
+    raw_kept: bool = False
 
 
 def funnel(sieves: Sequence[Sieve], width: int) -> str:
@@ -82,7 +83,7 @@ def funnel(sieves: Sequence[Sieve], width: int) -> str:
     middle, reach = (440, 176) if wide else (width / 2, width / 2 - 1)
     top, row, tall = (30, 46, 28) if wide else (20, 72, 20)
     most = max(1, *(s.documents_in for s in sieves))
-    heaviest = max(1, *(s.bytes_in if not s.raw else s.bytes for s in sieves))
+    heaviest = max(1, *(s.bytes_in for s in sieves if not s.raw), *(s.bytes for s in sieves if not s.raw_kept))
     body = ""
     if wide:
         body += text(middle - 6, 14, "documents", "axis", "end") + text(middle + 6, 14, "bytes", "axis")
@@ -95,15 +96,16 @@ def funnel(sieves: Sequence[Sieve], width: int) -> str:
         right, right_in = reach * s.bytes / heaviest, reach * min(1, s.bytes_in / heaviest)
         body += rect(middle - 1 - left, bars_y, left, tall, "kept")
         body += rect(middle - 1 - left_in, bars_y, left_in - left, tall, "lost")
-        if s.raw and s.bytes_in > heaviest:
+        if s.raw:
             body += rect(middle + 1.5, bars_y + 0.5, reach - 1, tall - 1, "raw")
         else:
             body += rect(middle + 1 + right, bars_y, right_in - right, tall, "lost")
-        body += rect(middle + 1, bars_y, right, tall, "kept") if not s.raw else ""
+        if not s.raw_kept:
+            body += rect(middle + 1, bars_y, right, tall, "kept")
         if wide and i + 1 < len(sieves):
             body += rect(middle - 1 - left, bars_y + tall, left, row - tall, "band")
-            body += rect(middle + 1, bars_y + tall, right, row - tall, "band") if not s.raw else ""
-        weight = size(s.bytes if not s.raw else s.bytes_in)
+            body += rect(middle + 1, bars_y + tall, right, row - tall, "band") if not s.raw_kept else ""
+        weight = size(s.bytes)
         if wide:
             body += text(0, y + 12, s.name, "strong") + text(0, y + 27, s.what, "soft")
             body += text(middle - reach - 10, y + 19, count(s.documents), "figure", "end")

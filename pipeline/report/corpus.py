@@ -35,7 +35,7 @@ WHAT = {
 def funnel_section(run: Run) -> Section:
     entries = run.record["funnel"]
     raw = pages(entries)
-    sieves = [sieve(entry, i < raw) for i, entry in enumerate(entries)]
+    sieves = [sieve(entry, i < raw, i + 1 < raw) for i, entry in enumerate(entries)]
     first, last = entries[0], entries[-1]
     lede = (
         f"{share(last['kept'], first['documents_in'])} of the documents came through. Blue is what a stage kept, "
@@ -44,7 +44,9 @@ def funnel_section(run: Run) -> Section:
     body = f"<figure>{pair(lambda width: funnel(sieves, width))}</figure>"
     if raw:
         before, after = size(entries[raw - 1]["bytes_in"]), size(entries[raw - 1]["bytes_kept"])
-        body += quiet(f"Until <em>extract</em> bytes are of raw pages, outlined here: {before} gave {after} of text.")
+        body += quiet(
+            f"What <em>extract</em> takes in are bytes of raw pages, outlined here: {before} gave {after} of text."
+        )
     return Section("funnel", "The funnel", lede, body + fold("The funnel in figures", funnel_table(entries)))
 
 
@@ -56,7 +58,7 @@ def pages(entries: Sequence[dict[str, Any]]) -> int:
     return 0
 
 
-def sieve(entry: dict[str, Any], raw: bool) -> Sieve:
+def sieve(entry: dict[str, Any], raw: bool, raw_kept: bool) -> Sieve:
     gone = entry["dropped"] + entry["quarantined"] + entry["merged"]
     worst = max(entry["rules"].items(), key=lambda item: item[1][0], default=None)
     lost, why = "", ""
@@ -68,7 +70,7 @@ def sieve(entry: dict[str, Any], raw: bool) -> Sieve:
         lost = f"−{share(entry['bytes_edited_away'], entry['bytes_in'])} of the bytes edited away"
     kept = (entry["documents_in"] + entry["split"], entry["kept"], entry["bytes_in"] + entry["bytes_added"])
     what = WHAT.get(entry["stage"], "")
-    return Sieve(entry["stage"], what, *kept, entry["bytes_kept"], lost, _cut(why, 40), raw)
+    return Sieve(entry["stage"], what, *kept, entry["bytes_kept"], lost, _cut(why, 40), raw, raw_kept)
 
 
 def funnel_table(entries: Sequence[dict[str, Any]]) -> str:

@@ -89,7 +89,9 @@ def headline(run: Run, training: Training | None) -> str:
         vocabulary = count(report["tokenizer"]["vocab_size"])
         figures.append((f"{report['all']['bytes_per_token']:.2f}", "bytes per token", f"of {vocabulary} pieces"))
     if training:
-        figures.append((f"{training.last_loss:.3f}", "loss", f"after {short(training.points[-1].tokens)} tokens"))
+        held_out = training.evaluations[-1]["loss"] if training.evaluations else None
+        value, name = (training.last_loss, "loss") if held_out is None else (held_out, "loss, held out")
+        figures.append((f"{value:.3f}", name, f"after {short(training.points[-1].tokens)} tokens"))
     figures.append((duration(record["seconds"]), "run time", f"{plural(len(record['steps']), 'step')}"))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for value, name, note in figures)
     told = {note for entry in blends.values() for note in entry["notes"]}
