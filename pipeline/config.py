@@ -42,7 +42,7 @@ class TokenizerConfig:
 
     vocab_size: int = VOCAB_SIZE
     path: str | None = None
-    sample_bytes: int = 2_000_000_000
+    sample_bytes: int = 500_000_000
     alpha: float = ALPHA
     shares: Mapping[str, float] | None = None
 

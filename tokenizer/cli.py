@@ -22,7 +22,7 @@ Model = Annotated[Path, typer.Option(help="A trained tokenizer.model.")]
 @app.command()
 def train(
     curated: Annotated[str, typer.Argument(help="The folder `curated` of a run, or its URI.")],
-    output: Annotated[Path, typer.Option(help="Folder to write the tokenizer into.")] = Path("tokenizer"),
+    output: Annotated[Path, typer.Option(help="Folder to write the tokenizer into.", show_default=False)],
     vocab_size: Annotated[int, typer.Option(help="Pieces, those given included.")] = 256_000,
     sample_bytes: Annotated[int, typer.Option(help="Text to train on, in bytes.")] = 500_000_000,
     alpha: Annotated[float, typer.Option(help="Languages in proportion to bytes^alpha; 1: as in the corpus.")] = 0.3,

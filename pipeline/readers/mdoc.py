@@ -146,6 +146,7 @@ class Mdoc:
                 if i >= len(words) or words[i] in _CALLABLE:
                     put("-")
                     flag = False
+                    glue = i < len(words) and words[i] == "Fl"  # `Fl Fl verbose` is --verbose
             elif word == "Nm":
                 flag = False
                 if i < len(words) and words[i] not in _CALLABLE and words[i] not in _CLOSING:

@@ -21,7 +21,9 @@ def read_table(spec: SourceSpec, partition_bytes: int = WHOLE, **limits: int) ->
     return pa.Table.from_batches(batches, READ)
 
 
-def read_rows(uri: Path | str, partition_bytes: int = WHOLE, *, limits: dict[str, int] | None = None, **fields: Any) -> list:
+def read_rows(
+    uri: Path | str, partition_bytes: int = WHOLE, *, limits: dict[str, int] | None = None, **fields: Any
+) -> list:
     """Rows of one source as dictionaries; `fields` are those of its SourceSpec."""
     spec = SourceSpec(fields.pop("name", "source"), str(uri), **fields)
     return read_table(spec, partition_bytes, **(limits or {})).to_pylist()

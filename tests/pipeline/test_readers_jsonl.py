@@ -28,7 +28,8 @@ def line(**fields: object) -> bytes:
 
 def test_columns_find_their_place_and_the_rest_is_sorted_metadata(tmp_path: Path) -> None:
     file = write(
-        tmp_path / "a.jsonl", line(text="Müller", id=7, date="2015-03-01", lang="de", url="http://x", z=1, b=[2], c=None)
+        tmp_path / "a.jsonl",
+        line(text="Müller", id=7, date="2015-03-01", lang="de", url="http://x", z=1, b=[2], c=None),
     )
     (row,) = read_rows(file, columns=EN, category="news", priority=3, metadata={"licence": "CC0"})
     assert (row["text"], row["own_id"], row["language"], row["url"]) == ("Müller", "7", "de", "http://x")
@@ -100,7 +101,9 @@ def test_compression_is_told_by_content_and_padding_after_it_is_no_damage(tmp_pa
 
 
 def test_documents_over_the_limit_are_quarantined_and_never_held(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.jsonl", line(text="x" * 101), line(text="é" * 50), line(text="y" * 5_000_000), line(text="z"))
+    file = write(
+        tmp_path / "a.jsonl", line(text="x" * 101), line(text="é" * 50), line(text="y" * 5_000_000), line(text="z")
+    )
     rows = read_rows(file, limits={"max_document_bytes": 100})
     assert [row["quarantined_by"] for row in rows] == ["read.too_large", None, "read.too_large", None]
     assert rows[0]["read_bytes"] == 101
@@ -109,7 +112,10 @@ def test_documents_over_the_limit_are_quarantined_and_never_held(tmp_path: Path)
 
 
 @given(
-    st.lists(st.text(alphabet="abé\r ", max_size=12), max_size=12), st.integers(1, 60), st.booleans(), st.integers(1, 40)
+    st.lists(st.text(alphabet="abé\r ", max_size=12), max_size=12),
+    st.integers(1, 60),
+    st.booleans(),
+    st.integers(1, 40),
 )
 @settings(max_examples=150, deadline=None)
 def test_byte_ranges_neither_lose_nor_repeat_a_line(
@@ -124,7 +130,9 @@ def test_byte_ranges_neither_lose_nor_repeat_a_line(
     assert [text for _, text, _ in whole] == texts
     chunks = iter([data[i : i + block] for i in range(0, len(data), block)])
     lines = list(split_lines(chunks, 0, 1 << 20))
-    assert [found.data for found in lines] == (data.split(b"\n") if data[-1:] != b"\n" else data.split(b"\n")[:-1])[: len(lines)]
+    assert [found.data for found in lines] == (data.split(b"\n") if data[-1:] != b"\n" else data.split(b"\n")[:-1])[
+        : len(lines)
+    ]
     assert sum(found.size for found in lines) == len(data)
 
 
@@ -139,7 +147,9 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 def test_code_is_known_by_its_column_its_source_or_its_path(tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path / "a.jsonl", line(text="x", programming_language="C++"), line(text="prose")))
     assert [(row["domain"], row["language"]) for row in rows] == [("code", "cpp"), (None, None)]
-    file = write(tmp_path / "b.jsonl", line(text="x", path="src/Makefile"), line(text="x", path="a/b.rs"), line(text="x"))
+    file = write(
+        tmp_path / "b.jsonl", line(text="x", path="src/Makefile"), line(text="x", path="a/b.rs"), line(text="x")
+    )
     assert [row["language"] for row in read_rows(file, domain="code")] == ["makefile", "rust", "other"]
 
 

@@ -106,7 +106,10 @@ def test_a_page_that_points_to_another_has_no_words() -> None:
     assert render(".so man1/ls.1\n") == ""
 
 
-@pytest.mark.parametrize("junk", ["", ".", "'", ".SH", ".TP\n.TP", ".if", ".ie n \\{", ".TS\nl", "\\", ".Dd\n.It", ".Dd\n.Op Fl", ".B \\", '.B "'])
+@pytest.mark.parametrize(
+    "junk",
+    ["", ".", "'", ".SH", ".TP\n.TP", ".if", ".ie n \\{", ".TS\nl", "\\", ".Dd\n.It", ".Dd\n.Op Fl", ".B \\", '.B "'],
+)
 def test_broken_pages_render_to_something(junk: str) -> None:
     assert isinstance(render(junk), str)
 

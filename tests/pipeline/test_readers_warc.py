@@ -15,7 +15,11 @@ from pipeline.readers.http import parse_response
 
 
 def record(kind: str, block: bytes, **headers: str) -> bytes:
-    fields = {"WARC-Type": kind, "Content-Length": str(len(block)), **{k.replace("_", "-"): v for k, v in headers.items()}}
+    fields = {
+        "WARC-Type": kind,
+        "Content-Length": str(len(block)),
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"WARC/1.0\r\n{head}\r\n".encode() + block + b"\r\n\r\n"
 

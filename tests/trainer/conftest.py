@@ -51,6 +51,17 @@ def document_table(sizes: list[int], salt: int) -> pa.Table:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """The tensors of these tests are tiny: threads would only wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory) -> Path:
     """About 350,000 tokens in two shards, and a holdout of 50,000."""

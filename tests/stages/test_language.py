@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+
+from stages.interface import DocumentStage
+from stages.language import Language, identify
+from stages.languages import (
+    DEFAULT_LANGUAGES,
+    PROGRAMMING_LANGUAGES,
+    iso_code,
+    language_of_path,
+    programming_language,
+)
+
+ENGLISH = "The quick brown fox jumps over the lazy dog\nand runs into the forest.\n"
+GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und läuft in den Wald."
+LATIN = "Gallia est omnis divisa in partes tres, quarum unam incolunt Belgae, aliam Aquitani."
+
+
+@pytest.fixture(scope="session")
+def model(shared_data: Path) -> str:
+    return str(shared_data / "models" / "lid.176.ftz")
+
+
+def batch(texts: list[str | None], domains: list[str | None] | None = None, **columns: list) -> pa.RecordBatch:
+    arrays = {
+        "text": pa.array(texts, pa.large_string()),
+        "domain": pa.array(domains or [None] * len(texts), pa.string()),
+        "language": pa.array([None] * len(texts), pa.string()),
+        **{name: pa.array(values) for name, values in columns.items()},
+    }
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def test_it_is_a_document_stage() -> None:
+    assert isinstance(Language(), DocumentStage)
+
+
+def test_the_domain_follows_the_language(model: str) -> None:
+    result = Language(model=model).apply(
+        batch(
+            [ENGLISH, GERMAN, "print(1)"],
+            [None, None, "code"],
+        )
+    )
+    assert result.column("language").to_pylist() == ["en", "de", None]
+    assert result.column("domain").to_pylist() == ["english", "multilingual", "code"]
+    assert result.column("dropped_by").null_count == 3
+    scores = result.column("language_score")
+    assert scores.type == pa.float64()
+    assert scores[2].as_py() is None
+    assert 0.5 < scores[0].as_py() <= 1.0
+
+
+def test_code_keeps_its_programming_language_whatever_its_words_are(model: str) -> None:
+    code = batch([GERMAN], ["code"]).set_column(2, "language", pa.array(["python"]))
+    (row,) = Language(model=model).apply(code).to_pylist()
+    assert (row["language"], row["domain"], row["dropped_by"]) == ("python", "code", None)
+
+
+def test_each_reason_to_leave_has_its_value_and_limit(model: str) -> None:
+    texts = ["xq zzt 00", LATIN, GERMAN, ENGLISH]
+    result = Language(model=model).apply(batch(texts, [None, None, "english", "multilingual"])).to_pylist()
+    assert [row["dropped_by"] for row in result] == [
+        "language.score", "language.unlisted", "language.unexpected", "language.unexpected",
+    ]  # fmt: skip
+    assert [row["limit"] for row in result] == [0.5, None, None, None]
+    assert all(row["value"] == row["language_score"] for row in result)
+    assert result[1]["language"] == "la"
+
+
+def test_rows_without_text_or_already_out_stay_as_they_are(model: str) -> None:
+    rows = batch([None, GERMAN, GERMAN], dropped_by=[None, "lines.empty", None], quarantined_by=[None, None, "read.x"])
+    result = Language(model=model).apply(rows).to_pylist()
+    assert [row["language"] for row in result] == [None, None, None]
+    assert [row["dropped_by"] for row in result] == [None, "lines.empty", None]
+    assert Language(model=model).apply(batch([])).num_rows == 0
+
+
+def test_labels_and_scores_are_those_of_fasttext(model: str, shared_data: Path) -> None:
+    import fasttext
+
+    with (shared_data / "labelled" / "lid-udhr.jsonl.zst").open("rb") as file:
+        stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
+        texts = [json.loads(next(stream))["text"] for _ in range(2000)]
+    texts += ["", "\n\n", "a\0b", "é" * 5000, "one\ntwo"]
+    codes, scores = identify(pa.array(texts, pa.large_string()), model)
+    oracle = fasttext.load_model(model)
+    labels, probabilities = oracle.predict([text.replace("\n", " ") for text in texts])
+    assert codes.to_pylist() == [iso_code(found[0]) for found in labels]
+    assert scores.to_pylist() == [min(1.0, float(found[0])) for found in probabilities]
+
+
+def test_sentences_of_the_recipes_languages_are_recognised(model: str, shared_data: Path) -> None:
+    """Tatoeba: macro accuracy over the recipe's languages that it has."""
+    hits: dict[str, list[bool]] = {}
+    with (shared_data / "labelled" / "lid-tatoeba-laser.jsonl.zst").open("rb") as file:
+        rows = [
+            json.loads(line) for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
+        ]
+    codes, _ = identify(pa.array([row["text"] for row in rows], pa.large_string()), model)
+    for row, code in zip(rows, codes.to_pylist(), strict=True):
+        truth = iso_code(row["lang"])
+        if truth in DEFAULT_LANGUAGES:
+            hits.setdefault(truth, []).append(truth == code)
+    assert len(hits) > 40
+    assert sum(sum(found) / len(found) for found in hits.values()) / len(hits) > 0.9
+
+
+def test_a_missing_model_and_a_wrong_field_are_named() -> None:
+    with pytest.raises(FileNotFoundError, match="make model"):
+        Language(model="/no/such/model.ftz").apply(batch([ENGLISH]))
+    with pytest.raises(ValueError, match="min_score"):
+        Language(min_score=2.0)
+    with pytest.raises(ValueError, match="write 'no' in place of 'nn'"):
+        Language(languages=("en", "nn"))
+
+
+def test_the_recipe_has_53_languages_beside_english() -> None:
+    assert len(set(DEFAULT_LANGUAGES)) == 54
+    assert all(iso_code(code) == code for code in DEFAULT_LANGUAGES)
+
+
+def test_one_code_per_language() -> None:
+    meant = {
+        "nn": "no", "nb_NO.UTF-8": "no", "no": "no", "sh": "hr", "hr": "hr", "sr@latin": "sr", "sr-Cyrl-RS": "sr",
+        "zh_TW": "zh", "yue": "zh", "zh-Hans": "zh", "pt_BR": "pt", "__label__als": "gsw", "arz": "ar", "deu": "de",
+        "fil": "tl", "C": "en", "ceb": "ceb", "iw": "he",
+    }  # fmt: skip
+    assert {label: iso_code(label) for label in meant} == meant
+
+
+def test_programming_languages_have_one_name() -> None:
+    names = {"C++": "cpp", "C#": "csharp", "c-sharp": "csharp", "Visual Basic": "visual-basic", "Common Lisp": "common-lisp",
+             "RST": "restructuredtext", "Jupyter": "jupyter", "SystemVerilog": "systemverilog", "algol68": "algol68"}  # fmt: skip
+    assert {name: programming_language(name) for name in names} == names
+    files = {"a/b.PY": "python", "Makefile": "makefile", "Makefile.am": "makefile", "x/CMakeLists.txt": "cmake", "k.cu": "cuda",
+             "a.unknown": None, "README": None, ".py": None, "Dockerfile": "dockerfile", "m.f90": "fortran"}  # fmt: skip
+    assert {path: language_of_path(path) for path in files} == files
+    assert all(programming_language(name) == name for name in PROGRAMMING_LANGUAGES)
+
+
+def test_the_43_languages_of_the_recipe_are_in_the_table() -> None:
+    named = (
+        "JavaScript Markdown Java Python PHP C C++ C# Go HTML TypeScript SQL CSS XML Rust Jupyter Ruby Swift JSON TeX Scala YAML "
+        "Shell Dart Lua RST Perl Haskell Pascal Assembly Fortran Makefile Julia Mathematica VHDL CUDA SystemVerilog Dockerfile R "
+        "Verilog"
+    ).split() + ["Visual Basic", "Common Lisp"]
+    assert {programming_language(name) for name in named} <= PROGRAMMING_LANGUAGES
