@@ -15,7 +15,10 @@ from stages.extract import Extract, decode, is_html, nesting
 from stages.interface import DocumentStage
 
 BODY = "Die Größe der Stadt ändert sich über die Jahre nicht. " * 3
-PAGE = f"<html><head><title>t</title></head><body><nav><a href=/>Home</a></nav><article><p>{BODY}</p></article></body></html>"
+PAGE = (
+    "<html><head><title>t</title></head><body><nav><a href=/>Home</a></nav>"
+    f"<article><p>{BODY}</p></article></body></html>"
+)
 
 
 def pages(
@@ -102,7 +105,8 @@ def test_the_encoding_is_found(encoding: str, where: str) -> None:
     [
         ("日本語の文章です。" * 20, "shift_jis", "Shift_JIS"), ("日本語の文章です。" * 20, "iso2022_jp", "ISO-2022-JP"),
         ("简体中文的网页" * 20, "gb18030", "gb2312"), ("Русский текст страницы. " * 20, "koi8_r", "koi8-r"),
-        ("Русский текст страницы. " * 20, "cp1251", "windows-1251"), ("한국어 문장입니다. " * 20, "euc_kr", "ks_c_5601-1987"),
+        ("Русский текст страницы. " * 20, "cp1251", "windows-1251"),
+        ("한국어 문장입니다. " * 20, "euc_kr", "ks_c_5601-1987"),
         ("Größe", "cp1252", "ISO-8859-1"),
     ],
 )  # fmt: skip
