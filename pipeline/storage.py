@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -34,12 +34,12 @@ def find(uri: str) -> list[Found]:
     """Files that `uri` names, sorted by path. ValueError in one sentence where there are none."""
     if _is_http(uri):
         return [_found_http(uri)]
-    filesystem, path, prefix = filesystem_of(uri)
+    filesystem, path, form = filesystem_of(uri)
     wild = WILD.search(path)
     if wild is None:
         info = filesystem.get_file_info(path)
         if info.type == pafs.FileType.File:
-            return [Found(prefix + info.path, posixpath.basename(info.path), int(info.size))]
+            return [Found(form.format(info.path), posixpath.basename(info.path), int(info.size))]
         if info.type != pafs.FileType.Directory:
             raise ValueError(f"{uri}: no such file or folder; check the source's uri")
         root, matches = path.rstrip("/"), re.compile(".*", re.S)
@@ -50,7 +50,7 @@ def find(uri: str) -> list[Found]:
     listing = filesystem.get_file_info(pafs.FileSelector(root or "/", recursive=True, allow_not_found=True))
     below = root.rstrip("/") + "/"
     files = [(info.path.removeprefix(below), info) for info in listing if info.type == pafs.FileType.File]
-    found = [Found(prefix + info.path, rest, int(info.size)) for rest, info in files if matches.fullmatch(rest)]
+    found = [Found(form.format(info.path), rest, int(info.size)) for rest, info in files if matches.fullmatch(rest)]
     if not found:
         raise ValueError(f"{uri}: no file matches; check the source's uri")
     return sorted(found, key=lambda file: file.path)
@@ -87,20 +87,26 @@ def is_local(uri: str) -> bool:
 
 
 def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str, str]:
-    """(file system, path on it, what to put before a path on it to make a URI again)."""
+    """(file system, path on it, the form of URIs on it with `{}` for a path).
+
+    An object store's URI may carry credentials and options: `s3://anonymous@bucket/key?region=eu-west-1`.
+    """
     if is_local(uri):
-        return _local(), str(Path(uri.removeprefix("file://")).absolute()), ""
+        return _local(), str(Path(uri.removeprefix("file://")).absolute()), "{}"
     if _is_http(uri):
-        return _http_filesystem(), uri, ""
+        return _http_filesystem(), uri, "{}"
     scheme, rest = uri.split("://", 1)
-    if scheme == "hdfs":  # hdfs://host:port/path: the host belongs to the file system, not to the path
-        host, _, path = rest.partition("/")
-        return _remote(f"hdfs://{host}/"), "/" + path, f"hdfs://{host}"
-    query = urlsplit(uri).query  # s3://bucket/key?region=...&endpoint_override=...
-    if query and "=" in query:
-        rest = rest.removesuffix("?" + query)
-        return _remote(f"{scheme}://{rest.split('/')[0]}?{query}"), rest, f"{scheme}://"
-    return _remote(f"{scheme}://{quote(rest.split('/')[0])}"), rest, f"{scheme}://"
+    options = re.search(r"\?[\w.]+=[^/]*.*$", rest)  # a `?` of a pattern is not followed by a name and '='
+    query = options[0] if options else ""
+    authority, _, path = rest.removesuffix(query).partition("/")
+    if scheme == "hdfs":  # the host is no part of the path
+        return _remote(f"hdfs://{authority}/{query}"), "/" + path, _form(f"hdfs://{authority}", query)
+    user, at, bucket = authority.rpartition("@")
+    return _remote(f"{scheme}://{authority}{query}"), f"{bucket}/{path}", _form(f"{scheme}://{user}{at}", query)
+
+
+def _form(before: str, after: str) -> str:
+    return before.replace("{", "{{").replace("}", "}}") + "{}" + after.replace("{", "{{").replace("}", "}}")
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Weights and how a budget follows them, in exact integers.
 
 UniMax (Chung et al. 2023, Algorithm 1), shares by a power of the size, explicit weights, and `fill`, which turns
-weights and caps into whole tokens. What the weights are of, domains, languages or sources, is for `stages.blend` to say.
+weights and caps into whole tokens. What they are weights of is for `stages.blend` to say.
 """
 
 from __future__ import annotations

@@ -11,24 +11,32 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from tokenizer.manifest import read_manifest
 from tokenizer.shards import ShardReader
+from trainer.data.loader import document_layout
 from trainer.errors import ConfigError
 from trainer.model import IGNORE, Nemotron
 
 
 @torch.no_grad()
 def evaluate(
-    model: Nemotron, folder: str | Path, sequence: int, batch: int, max_tokens: int, device: torch.device | str
+    model: Nemotron,
+    folder: str | Path,
+    sequence: int,
+    batch: int,
+    max_tokens: int,
+    device: torch.device | str,
+    documents: Literal["joined", "separate"] = "joined",
 ) -> dict[str, Any]:
     """{"tokens", "loss", "bits_per_byte", "domains": {name: {"tokens", "bytes", "loss", "bits_per_byte"}}}.
 
-    folder: shards with manifest.json; of each shard the first max_tokens / shards tokens. Losses in nats per token.
+    folder: shards with manifest.json; of each shard the first max_tokens / shards tokens. batch: sequences at a time.
+    documents: as in training. Losses in nats per token.
     """
     try:
         shards = [shard for shard in read_manifest(str(folder))["shards"] if shard["tokens"] > 1]
@@ -38,14 +46,17 @@ def evaluate(
     sums: dict[str, np.ndarray] = {}  # domain -> tokens, loss, bytes
     for reader in readers:
         tokens = np.asarray(reader.tokens[: max(2, max_tokens // len(readers))], np.int64)
-        losses = _token_losses(model, tokens, sequence, batch, device)
-        _add(sums, reader, losses)
+        starts = np.asarray(reader.pointers) // reader.dtype.itemsize
+        losses = _token_losses(model, tokens, starts if documents == "separate" else None, sequence, batch, device)
+        _add(sums, reader, starts, losses)
     total = np.sum(list(sums.values()), axis=0) if sums else np.zeros(3)
     return {**_figures(total), "domains": {name: _figures(sums[name]) for name in sorted(sums)}}
 
 
-def _token_losses(model, tokens: np.ndarray, sequence: int, batch: int, device) -> np.ndarray:
-    """float64 [len(tokens) - 1]: the loss of each token but the first."""
+def _token_losses(
+    model, tokens: np.ndarray, starts: np.ndarray | None, sequence: int, batch: int, device
+) -> np.ndarray:
+    """float64 [len(tokens) - 1]: the loss of each token but the first. starts: of documents that are kept apart."""
     labels = len(tokens) - 1
     windows = -(-labels // sequence)
     padded = np.full(windows * sequence + 1, IGNORE, np.int64)
@@ -53,15 +64,19 @@ def _token_losses(model, tokens: np.ndarray, sequence: int, batch: int, device) 
     inputs = np.where(padded[:-1] == IGNORE, 0, padded[:-1]).reshape(windows, sequence)
     wanted = padded[1:].reshape(windows, sequence)
     out = []
-    for start in range(0, windows, batch):
-        part = slice(start, start + batch)
+    for first in range(0, windows, batch):
+        part = slice(first, first + batch)
         x, y = torch.from_numpy(inputs[part]).to(device), torch.from_numpy(wanted[part]).to(device)
-        out.append(model.loss(x, y, 1.0)[1].double().cpu().numpy())
+        layout: tuple = (None, None)
+        if starts is not None:
+            at = range(first * sequence, min(first + batch, windows) * sequence, sequence)
+            begins = [np.union1d([0], starts[(starts > w) & (starts < w + sequence)] - w) for w in at]
+            layout = tuple(torch.from_numpy(a).to(device) for a in document_layout(begins, sequence))
+        out.append(model.loss(x, y, 1.0, *layout)[1].double().cpu().numpy())
     return np.concatenate(out)[:labels]
 
 
-def _add(sums: dict[str, np.ndarray], reader: ShardReader, losses: np.ndarray) -> None:
-    starts = np.asarray(reader.pointers) // reader.dtype.itemsize
+def _add(sums: dict[str, np.ndarray], reader: ShardReader, starts: np.ndarray, losses: np.ndarray) -> None:
     document = np.searchsorted(starts, np.arange(1, len(losses) + 1), side="right") - 1  # of each label
     table = reader.documents(["domain", "bytes", "tokens"])
     names = np.array([name or "" for name in table["domain"].to_pylist()])

@@ -52,7 +52,7 @@ def train(config: Config, fresh: bool = False, stop_after_steps: int | None = No
     """
     run = plan_run(config)
     built = build(run)
-    display = Display(run.schedule.total_tokens, 0, config.logging.every_steps)
+    display = Display(run.schedule.total_tokens, config.logging.every_steps)
     cursor = _start(run, built, fresh, display)
     metrics = Metrics(config.logging.directory, cursor.step)
     try:
@@ -124,7 +124,8 @@ def _record(run, built, cursor, step: Step, loss, norm, seconds, metrics, displa
     if built.device.type == "cuda" and (peak := peak_flops(torch.cuda.get_device_name(built.device))):
         values["mfu"] = rate * flops_per_token(run.shape, sequence=schedule.sequence) / peak
     metrics.write("step", **values)
-    line = step_line(values, schedule.total_steps, max(0, schedule.total_tokens - tokens) / rate)
+    eta_s = display.eta_s(tokens, step.sequences * schedule.sequence, seconds)
+    line = step_line(values, schedule.total_steps, eta_s)
     metrics.log(line)
     display.step(cursor.step, tokens, line)
 
@@ -215,7 +216,13 @@ def _evaluate(run: Run, built: Built, metrics: Metrics, display: Display) -> lis
     results = []
     for folder in folders if settings.max_tokens else []:
         figures = evaluate(
-            built.model, folder, run.schedule.sequence, run.config.micro_batch_size, settings.max_tokens, built.device
+            built.model,
+            folder,
+            run.schedule.sequence,
+            run.config.micro_batch_size,
+            settings.max_tokens,
+            built.device,
+            run.config.data.documents,
         )
         results.append({"shards": folder, **figures})
         metrics.write("evaluation", **results[-1])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,8 +48,9 @@ class Metrics:
 class Display:
     """A progress bar on a terminal, otherwise a line every so many steps; both on standard error."""
 
-    def __init__(self, total_tokens: int, done_tokens: int, every_steps: int):
-        self._every = every_steps
+    def __init__(self, total_tokens: int, every_steps: int):
+        self._every, self._total = every_steps, total_tokens
+        self._recent: deque[tuple[int, float]] = deque(maxlen=50)  # tokens and seconds of the latest steps
         self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -62,7 +64,7 @@ class Display:
                 TextColumn("{task.fields[line]}"),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task("", total=total_tokens, completed=done_tokens, line="")
+            self._task = self._bar.add_task("", total=total_tokens, line="")
 
     def __enter__(self) -> Display:
         if self._bar:
@@ -81,6 +83,12 @@ class Display:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+    def eta_s(self, tokens: int, step_tokens: int, seconds: float) -> float:
+        """Seconds left after `tokens` in all, from the mean rate of the last 50 steps, this one among them."""
+        self._recent.append((step_tokens, seconds))
+        rate = sum(t for t, _ in self._recent) / sum(s for _, s in self._recent)
+        return max(0, self._total - tokens) / rate
 
     def step(self, step: int, tokens: int, line: str) -> None:
         """Shows a finished step."""

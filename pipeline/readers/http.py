@@ -78,13 +78,13 @@ def _decode(payload: bytes, encoding: str, max_bytes: int) -> bytes:
         if not payload.startswith(b"\x28\xb5\x2f\xfd"):
             return payload
         try:
-            return zstandard.ZstdDecompressor().decompressobj().decompress(payload)
+            return zstandard.ZstdDecompressor().stream_reader(payload).read(max_bytes + 1)
         except zstandard.ZstdError as error:
             raise UndecodableError(str(error)) from error
     if encoding == "br":
         if payload.lstrip()[:1] == b"<":
             return payload
-        return _unbrotli(payload)
+        return _unbrotli(payload, max_bytes)
     if payload.lstrip()[:1] == b"<":
         return payload  # a made-up encoding over plain HTML
     raise UndecodableError(f"content encoding {encoding}")
@@ -109,7 +109,7 @@ def _inflate(payload: bytes, window: int, max_bytes: int) -> bytes:
     return b"".join(parts)[: max_bytes + 1]
 
 
-def _unbrotli(payload: bytes) -> bytes:
+def _unbrotli(payload: bytes, max_bytes: int) -> bytes:
     try:
         from fastwarc.stream_io import BrotliReader
     except ImportError as error:
@@ -117,6 +117,6 @@ def _unbrotli(payload: bytes) -> bytes:
     import io
 
     try:
-        return bytes(BrotliReader(io.BytesIO(payload)).read())
+        return bytes(BrotliReader(io.BytesIO(payload)).read(max_bytes + 1))
     except (OSError, ValueError) as error:
         raise UndecodableError(str(error)) from error

@@ -40,7 +40,7 @@ def lay_out(shared_data: Path, folder: Path, model: Path) -> Path:
     config = {
         "output": str(folder / "out"),
         "sources": [
-            {"name": "english", "uri": str(inputs / "english-*.jsonl.gz"), "priority": 2},
+            {"name": "english", "uri": str(inputs / "english-*.jsonl.gz"), "priority": 2, "columns": {"id": "id"}},
             {"name": "other", "uri": str(inputs / "other-*.jsonl")},
             {"name": "code", "uri": str(inputs / "code.jsonl"), "domain": "code"},
             {"name": "crawl", "uri": str(shared_data / "web" / "warc" / "*.warc.gz")},

@@ -1,3 +1,5 @@
+"""Which files a source names, in which order, and how they are cut into partitions."""
+
 from __future__ import annotations
 
 import functools
@@ -19,7 +21,7 @@ from reading import read_rows
 from pipeline.inventory import FileEntry, inventory
 from pipeline.partition import MAX_SEGMENTS, Partition, partitions
 from pipeline.readers.source import SourceSpec
-from pipeline.storage import find
+from pipeline.storage import filesystem_of, find
 
 
 @pytest.fixture
@@ -152,6 +154,15 @@ def test_many_small_files_are_more_than_one_partition() -> None:
         MAX_SEGMENTS,
         10_000 - 2 * MAX_SEGMENTS,
     ]
+
+
+def test_an_object_store_keeps_its_options_in_the_uri_of_each_file() -> None:
+    filesystem, path, form = filesystem_of("s3://anonymous@bucket/web/*.warc.gz?region=eu-west-1")
+    assert (filesystem.type_name, path) == ("s3", "bucket/web/*.warc.gz")
+    assert form.format("bucket/web/a.warc.gz") == "s3://anonymous@bucket/web/a.warc.gz?region=eu-west-1"
+    assert filesystem_of("s3://bucket/part-?.jsonl?region=us-east-1")[1] == "bucket/part-?.jsonl"
+    with pytest.raises(ValueError, match="cannot be opened"):
+        filesystem_of("ftp://host/file")
 
 
 @pytest.fixture

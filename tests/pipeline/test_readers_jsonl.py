@@ -1,3 +1,5 @@
+"""JSON Lines: columns, broken lines and files, byte ranges, limits."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""WARC and WET: what becomes a document, what is counted by reason, broken archives; FastWARC as the oracle."""
+
 from __future__ import annotations
 
 import gzip

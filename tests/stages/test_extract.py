@@ -1,3 +1,5 @@
+"""Extraction: encodings, verdicts, and what is kept of real pages."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Language identification beside fastText itself, domains, and the tables of names."""
+
 from __future__ import annotations
 
 import io
@@ -153,10 +155,10 @@ def test_programming_languages_have_one_name() -> None:
     assert all(programming_language(name) == name for name in PROGRAMMING_LANGUAGES)
 
 
-def test_the_43_languages_of_the_recipe_are_in_the_table() -> None:
+def test_the_programming_languages_of_the_recipe_are_in_the_table() -> None:
     named = """
         JavaScript Markdown Java Python PHP C C++ C# Go HTML TypeScript SQL CSS XML Rust Jupyter Ruby Swift JSON TeX
         Scala YAML Shell Dart Lua RST Perl Haskell Pascal Assembly Fortran Makefile Julia Mathematica Visual-Basic VHDL
         Common-Lisp CUDA SystemVerilog Dockerfile R Verilog
     """
-        assert {programming_language(name) for name in named.split()} <= PROGRAMMING_LANGUAGES
+    assert {programming_language(name) for name in named.split()} <= PROGRAMMING_LANGUAGES

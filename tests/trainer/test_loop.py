@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -173,6 +174,24 @@ def test_evaluation_equals_a_plain_sum_over_the_holdout(whole, shards):
     assert weighted / 1999 == pytest.approx(event["loss"], rel=1e-9)
     # a byte is a token and each document has one eos more than bytes
     assert event["bits_per_byte"] == pytest.approx(event["loss"] / math.log(2), rel=0.01)
+
+
+def test_evaluation_within_documents_scores_each_as_if_alone(whole, shards):
+    from tokenizer.shards import ShardReader
+    from trainer.evaluate import evaluate
+
+    model = load_model(whole / "checkpoints")
+    figures = evaluate(model, shards / "holdout", 64, 4, 1000, "cpu", "separate")
+    tokens = torch.tensor(ShardReader(shards / "holdout" / "holdout-00000").tokens[:1000].astype("int64"))
+    total = 0.0
+    for start in range(0, 999, 64):
+        window = tokens[start : start + 65]
+        inside = (window[:-1] == 3).nonzero().flatten().add(1).tolist()
+        borders = sorted({0, *inside, len(window) - 1})
+        for a, b in itertools.pairwise(borders):
+            logits = model.logits(window[None, a:b])[0]
+            total += torch.nn.functional.cross_entropy(logits, window[a + 1 : b + 1], reduction="sum").item()
+    assert figures["loss"] == pytest.approx(total / 999, rel=1e-5)
 
 
 def test_separate_documents_train_through_the_loop(config_file, tmp_path, whole):

@@ -33,6 +33,13 @@ class Samples:
     cu_seqlens: np.ndarray
 
 
+def document_layout(begins: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """begins: per window, where documents start in it, the first 0 -> positions int64 [n, s], cu_seqlens int32."""
+    rows = [np.arange(length) - np.repeat(begin, np.diff(np.append(begin, length))) for begin in begins]
+    starts = [begin + row * length for row, begin in enumerate(begins)]
+    return np.stack(rows), np.concatenate([*starts, [len(begins) * length]]).astype(np.int32)
+
+
 class Loader:
     """The data of a run. schedule: gives each phase's nominal start and the sequence length."""
 
@@ -81,15 +88,11 @@ class Loader:
         length = self.schedule.sequence
         chosen, _, window = self.locate(phase, samples)
         tokens = np.empty((len(window), length + 1), np.int64)
-        positions = np.empty((len(window), length), np.int64)
-        starts = []
+        begins = []
         for row, (member, index) in enumerate(zip(chosen.tolist(), window.tolist(), strict=True)):
-            tokens[row], begins = self.sets[member].window(index)
-            lengths = np.diff(np.append(begins, length))
-            positions[row] = np.arange(length) - np.repeat(begins, lengths)
-            starts.append(begins + row * length)
-        cu_seqlens = np.concatenate([*starts, [len(window) * length]]).astype(np.int32)
-        return Samples(tokens[:, :-1], tokens[:, 1:], positions, cu_seqlens)
+            tokens[row], begin = self.sets[member].window(index)
+            begins.append(begin)
+        return Samples(tokens[:, :-1], tokens[:, 1:], *document_layout(begins, length))
 
     def members(self, phase: int) -> list[int]:
         """Index into `sets` of each source of a phase, in the configuration's order."""
