@@ -157,7 +157,7 @@ def write_buckets(task: Task) -> dict[str, Any]:
         counts.kept += table.num_rows
         counts.bytes_in += int(size.sum())
         counts.bytes_kept += int(size.sum())
-        domain, language = bucket.group.split("/", 1)
+        domain, language = (table.column(name)[0].as_py() or "" for name in ("domain", "language"))
         entry = stats.setdefault(bucket.group, {"domain": domain, "language": language, "documents": 0, "bytes": 0})
         entry["documents"] += table.num_rows
         entry["bytes"] += int(size.sum())

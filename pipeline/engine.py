@@ -73,8 +73,6 @@ def execute(
     """Runs one task to its manifest; nothing is committed."""
     output = Output(store, folder, index)
     stats = function(Task(index, payload, shared, store, output))
-    for stage, counts in output.counts.items():
-        check(stage, index, counts)
     return output.manifest(stats or {})
 
 
@@ -161,6 +159,8 @@ class Engine:
                 if isinstance(outcome, Exception):
                     failures[index] = outcome
                     continue
+                for stage, counts in outcome.counts.items():
+                    check(stage, index, counts)
                 done[index] = step.commit(outcome)
                 self.recomputed[name] = self.recomputed.get(name, 0) + 1
                 self.progress.advance(name, outcome)

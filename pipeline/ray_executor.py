@@ -33,6 +33,7 @@ class RayExecutor:
                 ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
             else:
                 ray.init(
+                    address="local",  # a Ray of somebody else on this machine is not joined unasked
                     num_cpus=workers,
                     include_dashboard=False,
                     logging_level=logging.ERROR,

@@ -253,7 +253,8 @@ def summary(
     size = sum(group["bytes"] for group in groups.values())
     lines = [
         f"{first.documents_in:,} documents ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) curated, "
-        f"in {len({g['language'] for g in groups.values()})} languages"
+        f"in {len({g['language'] for g in groups.values() if g['domain'] != 'code'})} languages and "
+        f"{len({g['language'] for g in groups.values() if g['domain'] == 'code'})} programming languages"
     ]
     for name, blend in blends.items():
         whole = max(1, sum(blend["tokens_by_domain"].values()))
