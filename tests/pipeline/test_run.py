@@ -142,6 +142,20 @@ def test_a_changed_blend_reruns_blend_and_shards_only(undisturbed: Any, config_p
     assert all(step.startswith("blend/pretrain") for step in steps(recorder))
 
 
+def test_a_second_named_blend_is_all_that_is_added(undisturbed: Any, config_path: Path) -> None:
+    output, *_ = undisturbed
+    recorder = Recorder()
+    second = "blends.half={domains: {english: 0.5, code: 0.5}, tokens: 60000, max_epochs: 4}"
+    result = run(configured(config_path, output, second), inline=True, progress=recorder)
+    assert {step for step in steps(recorder) if "/half/" in step}
+    assert not {step for step in steps(recorder) if not step.startswith("blend/")}
+    shares = result.record["blends"]["half"]["tokens_by_domain"]
+    documents = pq.read_table(sorted((output / "shards" / "half").glob("*.docs.parquet"))[0])
+    longest = max(documents.column("tokens").to_pylist())  # a chapter of a novel: half the blend's English
+    assert all(abs(shares[domain] - 30_000) <= longest / 2 for domain in ("english", "code"))
+    assert sorted(path.name for path in (output / "shards").iterdir()) == ["half", "pretrain"]
+
+
 def test_a_changed_limit_reruns_nothing_before_the_rules(undisturbed: Any, config_path: Path) -> None:
     output, *_ = undisturbed
     recorder = Recorder()
