@@ -62,32 +62,28 @@ def fingerprint(*parts: Any) -> str:
 TaskFunction = Callable[[Task], Mapping[str, Any] | None]
 
 
-def execute(
-    function: TaskFunction,
-    store: Store,
-    folder: str,
-    index: int,
-    payload: Any,
-    shared: Any,
-) -> Manifest:
+@dataclass(frozen=True)
+class Work:
+    """What the tasks of a step have in common: their function, where they write, what they share."""
+
+    name: str
+    function: TaskFunction
+    store: Store
+    folder: str
+    shared: Any
+
+
+def execute(work: Work, index: int, payload: Any) -> Manifest:
     """Runs one task to its manifest; nothing is committed."""
-    output = Output(store, folder, index)
-    stats = function(Task(index, payload, shared, store, output))
+    output = Output(work.store, work.folder, index)
+    stats = work.function(Task(index, payload, work.shared, work.store, output))
     return output.manifest(stats or {})
 
 
 class Executor(Protocol):
     """Runs the pending tasks and yields (index, manifest or the exception) as they finish."""
 
-    def run(
-        self,
-        function: TaskFunction,
-        store: Store,
-        folder: str,
-        pending: Mapping[int, Any],
-        shared: Any,
-        name: str,
-    ) -> Iterator[tuple[int, Manifest | Exception]]: ...
+    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]: ...
 
     def close(self) -> None: ...
 
@@ -95,18 +91,10 @@ class Executor(Protocol):
 class Inline:
     """One process, one task after the other."""
 
-    def run(
-        self,
-        function: TaskFunction,
-        store: Store,
-        folder: str,
-        pending: Mapping[int, Any],
-        shared: Any,
-        name: str,
-    ) -> Iterator[tuple[int, Manifest | Exception]]:
+    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
         for index, payload in pending.items():
             try:
-                yield index, execute(function, store, folder, index, payload, shared)
+                yield index, execute(work, index, payload)
             except Exception as error:
                 error.add_note(traceback.format_exc())
                 yield index, error
@@ -153,9 +141,10 @@ class Engine:
         self.progress.start(name, len(payloads), reused)
         failures: dict[int, Exception] = {}
         pending = {index: payload for index, payload in enumerate(payloads) if index not in done}
+        work = Work(name, function, self.store, step.folder, shared)
         for _ in range(ATTEMPTS):
             failures = {}
-            for index, outcome in self.executor.run(function, self.store, step.folder, pending, shared, name):
+            for index, outcome in self.executor.run(work, pending):
                 if isinstance(outcome, Exception):
                     failures[index] = outcome
                     continue

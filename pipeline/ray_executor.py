@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.commit import Manifest
-from pipeline.engine import TaskFunction, execute
-from pipeline.store import Store
+from pipeline.engine import Work, execute
 
 IN_FLIGHT_PER_CPU = 2
 """Enough to hide the round trip of 1.6 ms, few enough for the driver's memory."""
@@ -27,10 +26,10 @@ class RayExecutor:
 
         self.ray = ray
         self.owned = not ray.is_initialized()
+        joined = bool(os.environ.get("RAY_ADDRESS")) or not self.owned
         if self.owned:
-            address = os.environ.get("RAY_ADDRESS")
-            if address:
-                ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+            if joined:
+                ray.init(address=os.environ["RAY_ADDRESS"], logging_level=logging.WARNING, log_to_driver=False)
             else:
                 ray.init(
                     address="local",  # a Ray of somebody else on this machine is not joined unasked
@@ -40,9 +39,9 @@ class RayExecutor:
                     log_to_driver=False,
                     configure_logging=True,
                 )
-        self.slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        if workers is not None:
-            self.slots = min(self.slots, workers)
+        self.in_flight = IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        if workers is not None and joined:
+            self.in_flight = min(self.in_flight, workers)
         largest = max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
         if memory_per_worker > largest:
             raise ValueError(
@@ -56,25 +55,16 @@ class RayExecutor:
     def nodes(self) -> int:
         return sum(1 for node in self.ray.nodes() if node["Alive"])
 
-    def run(
-        self,
-        function: TaskFunction,
-        store: Store,
-        folder: str,
-        pending: Mapping[int, Any],
-        shared: Any,
-        name: str,
-    ) -> Iterator[tuple[int, Manifest | Exception]]:
+    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
         ray = self.ray
-        task = self.remote.options(name=name)
-        held = ray.put(shared)
+        task = self.remote.options(name=work.name)
+        held = ray.put(work)
         queue = iter(pending.items())
         running: dict[Any, int] = {}
-        limit = self.slots * IN_FLIGHT_PER_CPU
         while True:
-            while len(running) < limit and (following := next(queue, None)) is not None:
+            while len(running) < self.in_flight and (following := next(queue, None)) is not None:
                 index, payload = following
-                running[task.remote(function, store, folder, index, payload, held)] = index
+                running[task.remote(held, index, payload)] = index
             if not running:
                 return
             ready, _ = ray.wait(list(running), num_returns=1)

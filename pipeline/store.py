@@ -67,6 +67,16 @@ class Store:
         if self.local:
             os.makedirs(posixpath.dirname(self.path(relative)), exist_ok=True)
 
+    def _temporary(self, relative: str, content: bytes) -> str:
+        """A local file beside `relative` with this content, on disk before it gets its name."""
+        name = f"{self.path(relative)}.{uuid.uuid4().hex[:12]}"
+        self._parent(relative)
+        with open(name, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return name
+
     @contextmanager
     def open_output(self, relative: str) -> Iterator[pa.NativeFile]:
         self._parent(relative)
@@ -79,12 +89,7 @@ class Store:
             with self.open_output(relative) as stream:
                 stream.write(content)
             return
-        temporary = f"{self.path(relative)}.{uuid.uuid4().hex[:12]}"
-        self._parent(relative)
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        temporary = self._temporary(relative, content)
         os.replace(temporary, self.path(relative))
 
     def create(self, relative: str, content: bytes) -> bool:
@@ -94,12 +99,7 @@ class Store:
                 return False
             self.write(relative, content)
             return True
-        temporary = f"{self.path(relative)}.{uuid.uuid4().hex[:12]}"
-        self._parent(relative)
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        temporary = self._temporary(relative, content)
         try:
             os.link(temporary, self.path(relative))
         except FileExistsError:

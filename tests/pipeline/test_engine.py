@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.accounting import AccountingError, Counts, check_chain
 from pipeline.commit import Manifest, StepFolder
-from pipeline.engine import Engine, StepFailed, Task, execute
+from pipeline.engine import Engine, StepFailed, Task, Work, execute
 from pipeline.lease import PATH, Lease, LeaseHeld
 from pipeline.publish import problems, publish
 from pipeline.store import Store
@@ -84,8 +84,9 @@ def test_missing_partitions_are_allowed_only_on_request_and_change_what_follows(
 def test_a_late_attempt_cannot_replace_a_commit(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     folder = StepFolder(store, "write", "f" * 64)
-    first = execute(write, store, folder.folder, 0, "x", "")
-    late = execute(write, store, folder.folder, 0, "x", "")
+    work = Work("write", write, store, folder.folder, "")
+    first = execute(work, 0, "x")
+    late = execute(work, 0, "x")
     assert folder.commit(first) == first
     assert folder.commit(late) == first
     assert {file.path for file in late.files}.isdisjoint(file.path for file in first.files)
