@@ -7,6 +7,7 @@ files of an earlier run that are not in it are removed. Publishing again changes
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping
 
 from pipeline.commit import File
@@ -25,8 +26,13 @@ def publish(
     wanted = {MANIFEST}
     for name, file in sorted(files, key=lambda item: item[0]):
         target = f"{folder}/{name}"
-        if not store.exists(target) or store.size(target) != file.bytes or store.checksum(target) != file.checksum:
+        if not holds(store, target, file):
             store.publish(file.path, target)
+            if not holds(store, target, file):  # the committed file itself was changed after its commit
+                raise OSError(
+                    f"{store.path(file.path)}: content differs from its checksum; delete the folder "
+                    f"{posixpath.dirname(posixpath.dirname(store.path(file.path)))} and run again"
+                )
         wanted.add(name)
         entries.append({"path": name, "rows": file.rows, "bytes": file.bytes, "xxh3_128": file.checksum})
     for name, content in sorted((extra or {}).items()):
@@ -39,6 +45,11 @@ def publish(
             store.delete(found)
     entries.sort(key=lambda entry: str(entry["path"]))
     store.write(f"{folder}/{MANIFEST}", json.dumps({"files": entries}, indent=1, ensure_ascii=False).encode())
+
+
+def holds(store: Store, path: str, file: File) -> bool:
+    """Whether `path` has the content that was committed as `file`."""
+    return store.exists(path) and store.size(path) == file.bytes and store.checksum(path) == file.checksum
 
 
 def problems(store: Store, folder: str) -> list[str]:
