@@ -145,9 +145,7 @@ def test_publishing_again_removes_what_is_no_longer_there_and_verify_sees_a_flip
     assert problems(engine.store, "published") == []
     (tmp_path / "published" / "0.txt").write_bytes(b"z")
     assert "content differs from its checksum" in problems(engine.store, "published")[0]
-    with pytest.raises(
-        OSError, match="delete the folder .*/work/write-"
-    ):  # a hard link: the committed file changed too
+    with pytest.raises(OSError, match="delete the folder"):  # the committed file changed with its hard link
         publish(engine.store, "published", files[:1])
     (tmp_path / "published" / "0.txt").unlink()
     (tmp_path / sealed.manifests[0].files[0].path).write_bytes(b"a")  # type: ignore[union-attr]
