@@ -184,7 +184,7 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
         "seed": blend.seed,
         "targets": blend.targets.tolist(),
         "units": ["\0".join(unit_key(unit)) for unit in blend.units],
-        "shards": blend.shards,
+        "shards": [blend.shards, blend.holdout_shards],
     }
     prefix = f"blend/{blend.name}"
 

@@ -126,7 +126,7 @@ class Engine:
 
         `identity` is all that shapes the output beyond the steps in `upstream`: configuration, versions, hashes.
         """
-        mark = fingerprint(name, identity, len(payloads), [(s.fingerprint, missing(s)) for s in upstream])
+        mark = fingerprint(name, identity, len(payloads), [(s.fingerprint, missing_tasks(s)) for s in upstream])
         step = StepFolder(self.store, name, mark)
         started = time.monotonic()
         found = step.sealed()
@@ -167,7 +167,7 @@ class Engine:
         return result
 
 
-def missing(sealed: Sealed) -> list[int]:
+def missing_tasks(sealed: Sealed) -> list[int]:
     return [index for index, manifest in enumerate(sealed.manifests) if manifest is None]
 
 

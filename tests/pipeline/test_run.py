@@ -14,7 +14,7 @@ from corpus import differences, lay_out, tree
 from pipeline.accounting import AccountingError
 from pipeline.commit import Manifest, Sealed
 from pipeline.config import Config, load
-from pipeline.engine import Engine, Inline
+from pipeline.engine import Engine, Inline, StepFailed
 from pipeline.inventory import inventory
 from pipeline.lease import Lease
 from pipeline.run import Driver, Result, run
@@ -179,6 +179,34 @@ def test_a_raised_version_reruns_the_stage_and_what_follows(
     run(configured(config_path, output), inline=True, progress=recorder)
     assert {"exact_dedup", "near_dedup", "curate", "tokenize", "blend/pretrain/write"} <= steps(recorder)
     assert not steps(recorder) & {"read", "rules"}
+
+
+def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
+    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pipeline.selection
+
+    select = pipeline.selection.select_partition
+
+    def failing(task: Any) -> Any:
+        if task.index == 2:
+            raise OSError("the disk of this worker is gone")
+        return select(task)
+
+    monkeypatch.setattr(pipeline.selection, "select_partition", failing)
+    config = configured(config_path, tmp_path / "out")
+    with pytest.raises(
+        StepFailed, match=r"rules: 1 of \d+ tasks failed after 3 attempts, first task 2: OSError: the disk"
+    ):
+        run(config, inline=True)
+    partial = run(config, inline=True, allow_missing=True)
+    assert [step["missing"] for step in partial.record["steps"] if step["name"] == "rules"] == [[2]]
+    monkeypatch.setattr(pipeline.selection, "select_partition", select)
+    recorder = Recorder()
+    whole = run(config, inline=True, progress=recorder)
+    assert recorder.run["rules"] == 1
+    curated = [sum(group["documents"] for group in result.record["groups"]) for result in (partial, whole)]
+    assert curated[0] < curated[1]
 
 
 def test_a_planted_loss_of_one_document_stops_the_run(
