@@ -46,12 +46,13 @@ class Corpus:
         return [self.files(index) for index in range(len(self.read.manifests))]
 
     def files(self, index: int) -> PartitionFiles | None:
-        """None where the partition is missing."""
+        """None where the partition is missing, here or in an earlier step: a task without input selects nothing."""
         read = self.read.manifests[index]
         chosen = self.selected.manifests[index] if self.selected else None
-        if read is None or (self.selected is not None and chosen is None):
+        selection = chosen.file(ROLE) if chosen else None
+        if read is None or (self.selected is not None and selection is None):
             return None
-        return PartitionFiles(file(read, DOCUMENTS), file(read, SIGNALS), chosen.file(ROLE) if chosen else None)
+        return PartitionFiles(file(read, DOCUMENTS), file(read, SIGNALS), selection)
 
     def last(self) -> Sealed:
         return self.selected or self.read
