@@ -26,15 +26,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kernels.text.draw import draw, uniform
+from pipeline.checked import open_checked
 from pipeline.commit import File, Sealed
 from pipeline.engine import Engine, Task
-from pipeline.exchange import merged, partition_of, receive_table, send
+from pipeline.exchange import Sender, merged, partition_of, receive_table, send
 from pipeline.sharding import scatter, write_shard
 from pipeline.store import Store
 from pipeline.tokens import TOKENS, batches
 from stages.blend import Blend, BlendPlan, Unit, plan
 
-VERSION = 1
+VERSION = 2
+PART_TOKENS = 16_000_000
 UNIT = ("domain", "category", "source", "language")
 COPY = pa.schema(
     [
@@ -66,6 +68,8 @@ class BlendWork:
     plan: BlendPlan
     shards: int
     holdout_shards: int
+    parts: int
+    """A shard is sent in so many parts of its order, so that whoever writes it holds one of them."""
     domains: tuple[str, ...]
     ranges: int
 
@@ -127,7 +131,7 @@ def units_of_file(task: Task) -> dict[str, Any]:
     seed, holdout = task.shared
     units: dict[str, list[int]] = {}
     held = [0, 0]
-    for table in batches(task.store, task.payload.path, ["cluster", *UNIT, "bytes", "tokens"]):
+    for table in batches(task.store, task.payload, ["cluster", *UNIT, "bytes", "tokens"]):
         out = held_out(table, seed, holdout)
         held[0] += int(out.sum())
         held[1] += int(table.column("tokens").to_numpy()[out].sum())
@@ -167,6 +171,7 @@ def resolve(
         planned,
         max(1, round(total / tokens_per_shard)),
         max(1, round(held / tokens_per_shard)) if held else 0,
+        max(1, -(-min(total, tokens_per_shard) // PART_TOKENS)),
         tuple(sorted({unit.domain for unit in units})),
         max(1, len(counted.manifests)),
     )
@@ -184,7 +189,7 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
         "seed": blend.seed,
         "targets": blend.targets.tolist(),
         "units": ["\0".join(unit_key(unit)) for unit in blend.units],
-        "shards": [blend.shards, blend.holdout_shards],
+        "shards": [blend.shards, blend.holdout_shards, blend.parts],
     }
     prefix = f"blend/{blend.name}"
 
@@ -201,22 +206,23 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
     order = step("order", order_copies, files)
     sums = step("sums", sum_fractions, merged(engine, order, blend.ranges, max_segments), order)
     before = prefix_sums(sums, len(blend.units))
-    taken = step("select", select_copies, [(path(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
+    taken = step("select", select_copies, [(copies(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
     turned, places = turned_edges(blend, taken)
-    placing = [(path(taken, i), places[i].tolist()) for i in range(blend.ranges)]
+    placing = [(copies(taken, i), places[i].tolist()) for i in range(blend.ranges)]
     placed = step("place", place_copies, placing, taken, shared=(blend, turned, places[-1].tolist()))
     received = merged(engine, placed, len(files), max_segments)
     scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
     count = blend.shards + blend.holdout_shards
-    inputs = merged(engine, scattered, count, max_segments)
+    parts = merged(engine, scattered, count * blend.parts, max_segments)
+    inputs = [parts[i * blend.parts : (i + 1) * blend.parts] for i in range(count)]
     return step("write", write_shard, inputs, scattered)
 
 
-def path(sealed: Sealed, index: int) -> str:
+def copies(sealed: Sealed, index: int) -> File:
     manifest = sealed.manifests[index]
     if manifest is None:
         raise OSError(f"{sealed.name}: task {index} is missing; run again without --allow-missing")
-    return next(file.path for file in manifest.files if file.role == "copies")
+    return next(file for file in manifest.files if file.role == "copies")
 
 
 def prefix_sums(sealed: Sealed, width: int) -> np.ndarray:
@@ -230,35 +236,34 @@ def prefix_sums(sealed: Sealed, width: int) -> np.ndarray:
 def order_copies(task: Task) -> None:
     blend: BlendWork = task.shared
     file: File = task.payload
-    parts = []
     row = 0
     epochs, rest = blend.epochs, blend.remainders
-    for table in batches(task.store, file.path, ["id", "cluster", *UNIT, "tokens"]):
-        rows = row + np.arange(table.num_rows)
-        row += table.num_rows
-        inside = ~held_out(table, blend.seed, blend.holdout)
-        table, rows = table.filter(pa.array(inside)), rows[inside]
-        unit = blend.unit_index(table)
-        copies = epochs[unit] + (rest[unit] > 0)
-        repeat = np.repeat(np.arange(len(rows)), copies)
-        epoch = np.arange(len(repeat)) - np.repeat(np.cumsum(copies) - copies, copies)
-        ids = table.column("id").combine_chunks().take(pa.array(repeat))
-        columns = {
-            "draw": draw(blend.seed, f"blend/{blend.name}", ids, epoch.astype(np.uint64)),
-            "unit": unit[repeat].astype(np.int32),
-            "tokens": table.column("tokens").to_numpy()[repeat],
-            "epoch": epoch.astype(np.int32),
-            "fractional": epoch == epochs[unit][repeat],
-            "handle": (np.uint64(task.index) << np.uint64(32)) | rows[repeat].astype(np.uint64),
-        }
-        parts.append(pa.table({name: pa.array(column) for name, column in columns.items()}, schema=COPY))
-    table = pa.concat_tables(parts) if parts else COPY.empty_table()
-    send(task.output, table, partition_of(table.column("draw").to_numpy(), blend.ranges).astype(np.int64))
+    with Sender(task.output) as sender:
+        for table in batches(task.store, file, ["id", "cluster", *UNIT, "tokens"]):
+            rows = row + np.arange(table.num_rows)
+            row += table.num_rows
+            inside = ~held_out(table, blend.seed, blend.holdout)
+            table, rows = table.filter(pa.array(inside)), rows[inside]
+            unit = blend.unit_index(table)
+            copies = epochs[unit] + (rest[unit] > 0)
+            repeat = np.repeat(np.arange(len(rows)), copies)
+            epoch = np.arange(len(repeat)) - np.repeat(np.cumsum(copies) - copies, copies)
+            ids = table.column("id").combine_chunks().take(pa.array(repeat))
+            columns = {
+                "draw": draw(blend.seed, f"blend/{blend.name}", ids, epoch.astype(np.uint64)),
+                "unit": unit[repeat].astype(np.int32),
+                "tokens": table.column("tokens").to_numpy()[repeat],
+                "epoch": epoch.astype(np.int32),
+                "fractional": epoch == epochs[unit][repeat],
+                "handle": (np.uint64(task.index) << np.uint64(32)) | rows[repeat].astype(np.uint64),
+            }
+            table = pa.table({name: pa.array(column) for name, column in columns.items()}, schema=COPY)
+            sender.add(table, partition_of(columns["draw"], blend.ranges).astype(np.int64))
 
 
 def sum_fractions(task: Task) -> dict[str, Any]:
     blend: BlendWork = task.shared
-    table = receive_table(task.store, task.payload, task.index)
+    table = receive_table(task.store, task.payload)
     table = COPY.empty_table() if table is None else table
     table = table.sort_by([("draw", "ascending"), ("handle", "ascending"), ("epoch", "ascending")])
     task.output.table("copies", table)
@@ -268,8 +273,8 @@ def sum_fractions(task: Task) -> dict[str, Any]:
     return {"sums": sums.tolist()}
 
 
-def read(store: Store, name: str) -> pa.Table:
-    with store.open_input(name) as handle:
+def read(store: Store, file: File) -> pa.Table:
+    with open_checked(store, file) as handle:
         return pq.read_table(handle)
 
 
@@ -292,8 +297,8 @@ def select_copies(task: Task) -> dict[str, Any]:
     decision around so that the domain meets its share, not only each unit nearly its own.
     """
     blend: BlendWork = task.shared
-    name, before = task.payload
-    table = read(task.store, name)
+    file, before = task.payload
+    table = read(task.store, file)
     unit = table.column("unit").to_numpy().astype(np.int64)
     tokens = table.column("tokens").to_numpy()
     fractional = table.column("fractional").to_numpy()
@@ -335,8 +340,8 @@ def turned_edges(blend: BlendWork, taken: Sealed) -> tuple[list[int], np.ndarray
 def place_copies(task: Task) -> None:
     """A copy's shard is where the middle of its tokens falls in its domain's order, cut into equal parts."""
     blend, turned, totals = task.shared
-    name, before = task.payload
-    table = read(task.store, name)
+    file, before = task.payload
+    table = read(task.store, file)
     turn = table.column("edge").to_numpy() & np.isin(table.column("unit").to_numpy(), turned)
     table = table.filter(pa.array(table.column("taken").to_numpy() ^ turn))
     domain = blend.domain_of_unit()[table.column("unit").to_numpy()]

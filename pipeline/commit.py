@@ -8,6 +8,7 @@ leave files but never a manifest.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import uuid
@@ -18,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from pipeline.accounting import Counts
 from pipeline.store import HashingFile, Store
@@ -35,6 +37,8 @@ class File:
     rows: int
     bytes: int
     checksum: str
+    blocks: tuple[str, ...] = ()
+    """Checksums of its blocks: `pipeline.checked`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Manifest:
     files: tuple[File, ...]
     counts: dict[str, Counts]
     stats: dict[str, Any]
+    key: str = ""
+    """Of all that the task read: a task with the same key would write the same files. `pipeline.task_key`."""
 
     def file(self, role: str) -> File | None:
         return next((file for file in self.files if file.role == role), None)
@@ -57,6 +63,7 @@ class Manifest:
                 "files": [asdict(file) for file in self.files],
                 "counts": {stage: counts.to_dict() for stage, counts in self.counts.items()},
                 "stats": self.stats,
+                "key": self.key,
             },
             ensure_ascii=False,
         ).encode()
@@ -66,9 +73,10 @@ class Manifest:
         value = json.loads(content)
         return Manifest(
             value["index"],
-            tuple(File(**file) for file in value["files"]),
+            tuple(File(**{**file, "blocks": tuple(file["blocks"])}) for file in value["files"]),
             {stage: Counts(**counts) for stage, counts in value["counts"].items()},
             value["stats"],
+            value["key"],
         )
 
 
@@ -93,23 +101,27 @@ class Output:
         path = f"{self.folder}/files/{name}-{self.index:05d}-{len(self.files):03d}-{self.attempt}{suffix}"
         with self.store.open_output(path) as sink:
             file = HashingFile(sink)
-            file.rows = 0  # type: ignore[attr-defined]
             yield file
-        rows = int(file.rows)  # type: ignore[attr-defined]
-        self.files.append(File(role, path, rows, file.bytes, file.digest.hexdigest()))
+        self.files.append(File(role, path, file.rows, file.bytes, *file.digest.result()))
 
     @contextmanager
     def parquet(self, role: str, schema: pa.Schema) -> Iterator[ParquetOutput]:
         with self.open(role, ".parquet") as file, ParquetOutput(file, schema) as writer:
             yield writer
-            file.rows = writer.rows  # type: ignore[attr-defined]
+            file.rows = writer.rows
 
     def table(self, role: str, table: pa.Table) -> None:
         with self.parquet(role, table.schema) as writer:
             writer.write(table)
 
-    def manifest(self, stats: Mapping[str, Any]) -> Manifest:
-        return Manifest(self.index, tuple(self.files), self.counts, dict(stats))
+    def manifest(self, stats: Mapping[str, Any], key: str = "") -> Manifest:
+        return Manifest(self.index, tuple(self.files), self.counts, dict(stats), key)
+
+    def discard(self) -> None:
+        """Removes what a failed attempt wrote, as far as the storage lets it."""
+        for file in self.files:
+            with contextlib.suppress(OSError):
+                self.store.delete(file.path)
 
 
 class ParquetOutput:
@@ -167,32 +179,32 @@ class Sealed:
 
 
 class StepFolder:
-    """`work/<name>-<fingerprint>` on the output's store."""
+    """`work/<name>-<fingerprint>` on the output's store. Commits and seals carry a checksum; a damaged one is none."""
 
     def __init__(self, store: Store, name: str, fingerprint: str) -> None:
         self.store = store
         self.name = name
         self.fingerprint = fingerprint
-        self.folder = f"work/{name.replace('/', '-')}-{fingerprint[:16]}"
+        self.folder = f"work/{folder_name(name)}-{fingerprint[:16]}"
 
     def sealed(self) -> list[Manifest] | None:
         """The manifests of a sealed step, or None."""
-        path = f"{self.folder}/step.parquet"
-        if not self.store.exists(path):
-            return None
-        table = pq.read_table(io.BytesIO(self.store.read(path)))
-        return [Manifest.from_json(value) for value in table.column("manifest").to_pylist()]
+        return read_seal(self.store, self.folder)
 
     def committed(self) -> dict[int, Manifest]:
-        manifests = [Manifest.from_json(self.store.read(p)) for p in self.store.files(f"{self.folder}/tasks")]
-        return {manifest.index: manifest for manifest in manifests}
+        return read_commits(self.store, self.folder)
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Commits a task's result; where another attempt was first, that one counts."""
         path = f"{self.folder}/tasks/{manifest.index:07d}.json"
-        if self.store.create(path, manifest.to_json()):
+        content = signed(manifest.to_json())
+        if self.store.create(path, content):
             return manifest
-        return Manifest.from_json(self.store.read(path))
+        earlier = unsigned(self.store.read(path))
+        if earlier is not None:
+            return Manifest.from_json(earlier)
+        self.store.write(path, content)
+        return manifest
 
     def seal(self, manifests: list[Manifest]) -> None:
         table = pa.table(
@@ -200,9 +212,47 @@ class StepFolder:
                 "index": pa.array([m.index for m in manifests], pa.int64()),
                 "rows": pa.array([sum(f.rows for f in m.files) for m in manifests], pa.int64()),
                 "bytes": pa.array([sum(f.bytes for f in m.files) for m in manifests], pa.int64()),
-                "manifest": pa.array([m.to_json().decode() for m in manifests], pa.large_string()),
-            }
+                "manifest": pa.array([signed(m.to_json()).decode() for m in manifests], pa.large_string()),
+            },
         )
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression=COMPRESSION)
-        self.store.create(f"{self.folder}/step.parquet", buffer.getvalue())
+        pq.write_table(table.replace_schema_metadata({"tasks": str(len(manifests))}), buffer, compression=COMPRESSION)
+        self.store.write(f"{self.folder}/step.parquet", buffer.getvalue())
+
+
+def folder_name(step: str) -> str:
+    return step.replace("/", "-")
+
+
+def signed(content: bytes) -> bytes:
+    """One line of JSON, with its own checksum in front."""
+    return xxhash.xxh3_128_hexdigest(content).encode() + b" " + content
+
+
+def unsigned(content: bytes) -> bytes | None:
+    """The JSON of `signed`, or None where it is not what was written."""
+    digest, _, rest = content.partition(b" ")
+    return rest if xxhash.xxh3_128_hexdigest(rest).encode() == digest else None
+
+
+def read_seal(store: Store, folder: str) -> list[Manifest] | None:
+    """The manifests of a sealed step below `folder`; None where it is not sealed or the seal is damaged."""
+    path = f"{folder}/step.parquet"
+    if not store.exists(path):
+        return None
+    try:
+        table = pq.read_table(io.BytesIO(store.read(path)))
+        contents = [unsigned(value.encode()) for value in table.column("manifest").to_pylist()]
+        tasks = int(table.schema.metadata[b"tasks"])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return None
+    if len(contents) != tasks or not all(contents):
+        return None
+    return [Manifest.from_json(content) for content in contents if content]
+
+
+def read_commits(store: Store, folder: str) -> dict[int, Manifest]:
+    """Index -> manifest of the committed tasks below `folder`; a damaged commit is left out."""
+    contents = [unsigned(store.read(path)) for path in store.files(f"{folder}/tasks") if path.endswith(".json")]
+    manifests = [Manifest.from_json(content) for content in contents if content]
+    return {manifest.index: manifest for manifest in manifests}

@@ -7,8 +7,9 @@ writes the files of some buckets. Order within a file: partition, then row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ import pyarrow.compute as pc
 from pipeline.chain import library_versions, localise, run_stage, stage_identity, stage_resources
 from pipeline.commit import File, Sealed
 from pipeline.engine import Engine, Task
-from pipeline.exchange import merged, receive_table, send
+from pipeline.exchange import Incoming, Sender, merged, receive
 from pipeline.first_pass import group_name
 from pipeline.ledger import Ledger
 from pipeline.selection import Corpus, PartitionFiles
 from stages.document import CURATED, DOCUMENT
 from stages.interface import DocumentStage
 
-VERSION = 1
+VERSION = 2
 ROW_GROUP_BYTES = 16_000_000
 
 
@@ -99,14 +100,14 @@ def curate(
         upstream=corpus.upstream,
         shared=Curating(tuple(stages), resources, seed),
     )
-    paths = merged(engine, sent, max(1, len(planned)), max_segments)
-    tasks: list[list[tuple[int, Bucket, list[str]]]] = []
+    incoming = merged(engine, sent, max(1, len(planned)), max_segments)
+    tasks: list[list[tuple[Bucket, Incoming]]] = []
     room = 0
     for index, bucket in enumerate(planned):
         if not tasks or bucket.bytes > room:
             tasks.append([])
             room = partition_bytes
-        tasks[-1].append((index, bucket, paths[index]))
+        tasks[-1].append((bucket, incoming[index]))
         room -= bucket.bytes
     return engine.step("curate", write_buckets, tasks, identity=identity, upstream=[*corpus.upstream, sent])
 
@@ -121,56 +122,77 @@ def send_partition(task: Task) -> None:
     ledger = Ledger(task.output, task.index, work.seed)
     alive, cluster = files.state(task.store)
     extra = [name for stage in stages for name in stage.needs if name not in DOCUMENT.names]
-    parts = []
-    for table, rows in files.batches(task.store, [*DOCUMENT.names, *extra], alive, task.index):
-        own = pc.coalesce(cluster.take(pa.array(rows)), table.column("id").combine_chunks())
-        table = table.append_column("cluster", own)
-        for stage in stages:
-            table = run_stage(stage, table, task.counts(stage.name), ledger)
-        parts.append(table.select(CURATED.names).cast(CURATED))
+    with Sender(task.output) as sender:
+        for table, rows in files.batches(task.store, [*DOCUMENT.names, *extra], alive, task.index):
+            own = pc.coalesce(cluster.take(pa.array(rows)), table.column("id").combine_chunks())
+            table = table.append_column("cluster", own)
+            for stage in stages:
+                table = run_stage(stage, table, task.counts(stage.name), ledger)
+            sender.add(table.select(CURATED.names).cast(CURATED), bucket_of(table, places))
     ledger.close()
-    if not parts:
-        return
-    table = pa.concat_tables(parts)
+
+
+def bucket_of(table: pa.Table, places: Mapping[str, int]) -> np.ndarray:
+    """(rows,) int64: the bucket of each row's (domain, language)."""
+    if table.num_rows == 0:
+        return np.zeros(0, np.int64)
     pairs = table.select(["domain", "language"]).combine_chunks()
     key = pc.binary_join_element_wise(
         pc.fill_null(pairs.column("domain"), ""), pc.fill_null(pairs.column("language"), ""), "\0"
     )
     coded = key.combine_chunks().dictionary_encode()
     named = [group_name(*(part or None for part in name.split("\0"))) for name in coded.dictionary.to_pylist()]
-    bucket = np.array([places[name] for name in named], np.int64)[coded.indices.to_numpy()]
-    send(task.output, table, bucket)
+    return np.array([places[name] for name in named], np.int64)[coded.indices.to_numpy()]
 
 
 def write_buckets(task: Task) -> dict[str, Any]:
+    """A file a bucket, in row groups of about `ROW_GROUP_BYTES` of text, wherever the segments end."""
     stats: dict[str, Any] = {}
     counts = task.counts("curate")
-    for index, bucket, paths in task.payload:
-        table = receive_table(task.store, paths, index)
-        if table is None:
+    bucket: Bucket
+    incoming: Incoming
+    for bucket, incoming in task.payload:
+        if not incoming.entries(task.store):
             continue
-        size = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
+        documents = size = 0
         with task.output.parquet(f"curated/{bucket.path}", CURATED) as writer:
-            for first, end in row_groups(size, ROW_GROUP_BYTES):
-                writer.write(table.slice(first, end - first))
-        counts.documents_in += table.num_rows
-        counts.kept += table.num_rows
-        counts.bytes_in += int(size.sum())
-        counts.bytes_kept += int(size.sum())
-        domain, language = (table.column(name)[0].as_py() or "" for name in ("domain", "language"))
+            for table in regrouped((rows for _, rows in receive(task.store, incoming)), ROW_GROUP_BYTES):
+                writer.write(table)
+                documents += table.num_rows
+                size += int(text_bytes(table).sum())
+                domain, language = (table.column(name)[0].as_py() or "" for name in ("domain", "language"))
+        counts.documents_in += documents
+        counts.kept += documents
+        counts.bytes_in += size
+        counts.bytes_kept += size
         entry = stats.setdefault(bucket.group, {"domain": domain, "language": language, "documents": 0, "bytes": 0})
-        entry["documents"] += table.num_rows
-        entry["bytes"] += int(size.sum())
+        entry["documents"] += documents
+        entry["bytes"] += size
     return {"groups": stats}
 
 
-def row_groups(size: np.ndarray, group_bytes: int) -> list[tuple[int, int]]:
-    """Bounds of runs of rows of about `group_bytes` each."""
-    if not len(size):
-        return []
-    place = (np.cumsum(size) - size) // group_bytes
-    starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1]))).tolist()
-    return list(zip(starts, [*starts[1:], len(size)], strict=True))
+def text_bytes(table: pa.Table) -> np.ndarray:
+    size: np.ndarray = pc.binary_length(table.column("text")).to_numpy().astype(np.int64)
+    return size
+
+
+def regrouped(tables: Iterable[pa.Table], group_bytes: int) -> Iterator[pa.Table]:
+    """The same rows in tables of about `group_bytes` of text, cut where the running sum passes a multiple of it."""
+    held: list[pa.Table] = []
+    total = group = 0
+    for table in tables:
+        size = text_bytes(table)
+        place = (total + np.cumsum(size) - size) // group_bytes
+        total += int(size.sum())
+        bounds = [0, *(np.flatnonzero(place[1:] != place[:-1]) + 1).tolist(), len(place)]
+        for first, end in pairwise(bounds):
+            if held and place[first] != group:
+                yield pa.concat_tables(held).combine_chunks()
+                held = []
+            group = place[first]
+            held.append(table.slice(first, end - first))
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def curated_files(curated: Sealed) -> list[list[File]]:

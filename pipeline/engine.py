@@ -3,24 +3,34 @@
 A task is a module-level function of a `Task`; it writes through `task.output` and returns small statistics. Tasks in
 flight are bounded; Ray retries those whose worker died, the engine those that raised. What all tasks share is put in
 the object store once. Results are committed in whatever order they come; nothing that is written depends on it.
+
+A task that finds a committed file damaged fails with `Damaged`: the engine computes the task that wrote the file again,
+puts the new file in the place of the damaged one, and goes on. A task that an earlier fingerprint of its step has
+computed from the same input is taken over (`pipeline.task_key`).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline.accounting import Counts, check
-from pipeline.commit import Manifest, Output, Sealed, StepFolder
+from pipeline.checked import Damaged
+from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, read_commits, read_seal
 from pipeline.store import Store
+from pipeline.task_key import task_key
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
+
+MAX_REPAIRS = 8
+"""How often a step mends what it reads: a whole folder that is gone is one repair, a chain of them one each."""
 
 
 class StepFailed(RuntimeError):
@@ -71,13 +81,38 @@ class Work:
     store: Store
     folder: str
     shared: Any
+    identity: str = ""
+    """Of the step apart from its input; enters the tasks' keys."""
+    earlier: Mapping[int, tuple[Manifest, ...]] = field(default_factory=dict)
+    """Index -> what tasks of other fingerprints of this step committed."""
+
+
+class StorageFull(OSError):
+    """The output cannot be written to; trying again at once would not help."""
+
+    final = True
 
 
 def execute(work: Work, index: int, payload: Any) -> Manifest:
-    """Runs one task to its manifest; nothing is committed."""
+    """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
+    key = task_key(work.store, work.identity, index, payload)
+    for manifest in work.earlier.get(index, ()):
+        if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
+            return manifest
     output = Output(work.store, work.folder, index)
-    stats = work.function(Task(index, payload, work.shared, work.store, output))
-    return output.manifest(stats or {})
+    try:
+        stats = work.function(Task(index, payload, work.shared, work.store, output))
+    except OSError as error:
+        output.discard()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            why = (error.strerror or str(error)).lower()
+            remedy = "make room there and run again, what is done is kept"
+            raise StorageFull(f"{work.store.uri}: {why}; {remedy}") from error
+        raise
+    except BaseException:
+        output.discard()
+        raise
+    return output.manifest(stats or {}, key)
 
 
 class Executor(Protocol):
@@ -93,11 +128,13 @@ class Inline:
 
     def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
         for index, payload in pending.items():
+            outcome: Manifest | Exception
             try:
-                yield index, execute(work, index, payload)
+                outcome = execute(work, index, payload)
             except Exception as error:
                 error.add_note(traceback.format_exc())
-                yield index, error
+                outcome = error
+            yield index, outcome
 
     def close(self) -> None: ...
 
@@ -108,9 +145,17 @@ class Engine:
     executor: Executor = field(default_factory=Inline)
     progress: Progress = field(default_factory=Silent)
     allow_missing: bool = False
+    check_lease: Callable[[], None] = lambda: None
+    """Raises where another run has taken the output; called before every commit."""
     recomputed: dict[str, int] = field(default_factory=dict)
     """Step -> tasks run in this run, for reports and tests."""
+    adopted: dict[str, int] = field(default_factory=dict)
+    """Step -> tasks taken over from an earlier fingerprint of the step."""
+    repaired: list[str] = field(default_factory=list)
+    """Committed files that were damaged and have been written again."""
     sealed: list[Sealed] = field(default_factory=list)
+    known: dict[str, tuple[Work, Sequence[Any], Sealed]] = field(default_factory=dict)
+    """Step -> how to compute its tasks again."""
 
     def step(
         self,
@@ -121,50 +166,146 @@ class Engine:
         identity: Any,
         upstream: Sequence[Sealed] = (),
         shared: Any = None,
+        local: Any = None,
     ) -> Sealed:
         """Runs the step, or reads it where it is sealed.
 
         `identity` is all that shapes the output beyond the steps in `upstream`: configuration, versions, hashes.
+        `local` is what of it shapes a task beyond its payload, where that is less.
         """
         mark = fingerprint(name, identity, len(payloads), [(s.fingerprint, missing_tasks(s)) for s in upstream])
         step = StepFolder(self.store, name, mark)
+        own = fingerprint(name, identity if local is None else local)
+        work = Work(name, function, self.store, step.folder, shared, own)
         started = time.monotonic()
         found = step.sealed()
         if found is not None:
-            result = Sealed(name, mark, step.folder, tuple(found), 0.0, len(found))
             self.recomputed.setdefault(name, 0)
-            self.sealed.append(result)
-            self.progress.finish(result)
-            return result
+            return self._finish(work, payloads, Sealed(name, mark, step.folder, tuple(found), 0.0, len(found)))
         done = step.committed()
         reused = len(done)
         self.progress.start(name, len(payloads), reused)
-        failures: dict[int, Exception] = {}
         pending = {index: payload for index, payload in enumerate(payloads) if index not in done}
-        work = Work(name, function, self.store, step.folder, shared)
-        for _ in range(ATTEMPTS):
-            failures = {}
-            for index, outcome in self.executor.run(work, pending):
-                if isinstance(outcome, Exception):
-                    failures[index] = outcome
-                    continue
-                for stage, counts in outcome.counts.items():
-                    check(stage, index, counts)
-                done[index] = step.commit(outcome)
-                self.recomputed[name] = self.recomputed.get(name, 0) + 1
-                self.progress.advance(name, outcome)
-            pending = {index: payloads[index] for index in sorted(failures)}
-            if not pending or all(getattr(error, "final", False) for error in failures.values()):
-                break
+        earlier = self._earlier(step) if pending else {}
+        work = Work(name, function, self.store, step.folder, shared, own, earlier)
+
+        def commit(manifest: Manifest) -> None:
+            for stage, counts in manifest.counts.items():
+                check(stage, manifest.index, counts)
+            self.check_lease()
+            done[manifest.index] = step.commit(manifest)
+            taken = bool(manifest.files) and not manifest.files[0].path.startswith(f"{step.folder}/")
+            tally = self.adopted if taken else self.recomputed
+            tally[name] = tally.get(name, 0) + 1
+            self.progress.advance(name, manifest)
+
+        failures = self._compute(work, pending, commit)
         manifests = tuple(done.get(index) for index in range(len(payloads)))
         if failures and not self.allow_missing:
             raise failed(name, len(payloads), failures)
         if not failures:
             step.seal([m for m in manifests if m is not None])
-        result = Sealed(name, mark, step.folder, manifests, time.monotonic() - started, reused)
+        seconds = time.monotonic() - started
+        return self._finish(work, payloads, Sealed(name, mark, step.folder, manifests, seconds, reused))
+
+    def _finish(self, work: Work, payloads: Sequence[Any], result: Sealed) -> Sealed:
+        self.known[result.folder] = (work, payloads, result)
         self.sealed.append(result)
         self.progress.finish(result)
         return result
+
+    def _earlier(self, step: StepFolder) -> dict[int, tuple[Manifest, ...]]:
+        """What other fingerprints of the step have committed, by index."""
+        found: dict[int, tuple[Manifest, ...]] = {}
+        prefix = f"{folder_name(step.name)}-"
+        for folder in self.store.folders("work"):
+            if folder.startswith(prefix) and len(folder) == len(prefix) + 16 and f"work/{folder}" != step.folder:
+                sealed = read_seal(self.store, f"work/{folder}")
+                for manifest in sealed if sealed is not None else read_commits(self.store, f"work/{folder}").values():
+                    if manifest.files:
+                        found[manifest.index] = (*found.get(manifest.index, ()), manifest)
+        return found
+
+    def _compute(
+        self, work: Work, pending: Mapping[int, Any], accept: Callable[[Manifest], None]
+    ) -> dict[int, Exception]:
+        """Runs the tasks with retries and repairs; what is left are those that failed to the end."""
+        tasks = dict(pending)
+        failures: dict[int, Exception] = {}
+        attempts = repairs = 0
+        while attempts < ATTEMPTS:
+            failures = {}
+            for index, outcome in self.executor.run(work, tasks):
+                if isinstance(outcome, Exception):
+                    failures[index] = outcome
+                else:
+                    accept(outcome)
+            tasks = {index: pending[index] for index in sorted(failures)}
+            damaged = {error.path for error in failures.values() if isinstance(error, Damaged)}
+            if damaged and repairs < MAX_REPAIRS:
+                repairs += 1
+                self.repair(damaged)
+                continue
+            if not tasks or all(getattr(error, "final", False) for error in failures.values()):
+                break
+            attempts += 1
+        return failures
+
+    def each(self, name: str, function: TaskFunction, payloads: Sequence[Any], shared: Any = None) -> list[Any]:
+        """Runs tasks that commit nothing and returns their statistics in order."""
+        results: dict[int, Any] = {}
+        work = Work(name, function, self.store, f"work/{folder_name(name)}", shared)
+        failures = self._compute(work, dict(enumerate(payloads)), lambda m: results.update({m.index: m.stats}))
+        if failures:
+            raise failed(name, len(payloads), failures)
+        return [results[index] for index in range(len(payloads))]
+
+    def repair(self, paths: Iterable[str]) -> None:
+        """Computes the tasks again that wrote these committed files, and puts the new files in their places.
+
+        Raises OSError where a task now writes something else than it committed.
+        """
+        wanted = set(paths)
+        for work, payloads, sealed in list(self.known.values()):
+            tasks = {i: m for i, m in sealed.done() if not wanted.isdisjoint(file.path for file in m.files)}
+            if not tasks:
+                continue
+            wanted -= {file.path for manifest in tasks.values() for file in manifest.files}
+            again = Work(work.name, work.function, work.store, work.folder, work.shared, work.identity)
+
+            def replace(manifest: Manifest, tasks: Mapping[int, Manifest] = tasks) -> None:
+                self._replace(tasks[manifest.index], manifest)
+
+            failures = self._compute(again, {index: payloads[index] for index in tasks}, replace)
+            if failures:
+                raise failed(work.name, len(tasks), failures)
+        if wanted:
+            raise Damaged(min(wanted), "damaged, and no step of this run wrote it; delete work/ and run again")
+
+    def _replace(self, committed: Manifest, again: Manifest) -> None:
+        new = {file.role: file for file in again.files}
+        for file in committed.files:
+            other = new.get(file.role)
+            if other is None or other.checksum != file.checksum:
+                raise OSError(
+                    f"{self.store.path(file.path)}: damaged, and computing it again gave other content; delete "
+                    f"{self.store.path(file.path.rpartition('/files/')[0])} and run again"
+                )
+        self.check_lease()
+        for file in committed.files:
+            self.store.move(new[file.role].path, file.path)
+            self.repaired.append(file.path)
+
+    def read(self, file: File) -> bytes:
+        """A committed file's content, repaired where it was damaged."""
+        from pipeline.checked import read_checked
+
+        for _ in range(MAX_REPAIRS):
+            try:
+                return read_checked(self.store, file)
+            except Damaged as error:
+                self.repair([error.path])
+        return read_checked(self.store, file)
 
 
 def missing_tasks(sealed: Sealed) -> list[int]:

@@ -1,26 +1,36 @@
 """The shuffle: every sender writes one file sorted by partition, every receiver reads its part of each.
 
-File: for each partition that has rows, one Arrow IPC stream (zstd); then an index, four uint64 a partition (partition,
-offset, length, rows); then a footer, the number of index entries and a magic. A receiver makes one ranged read per
-sender. With more senders than `max_segments`, merge tasks combine groups of them first, so that no task opens more.
+File: *segments*, then an index, five uint64 a segment (partition, offset, length, rows, xxh3_64 of its bytes), sorted
+by partition; then a footer: entries, xxh3_64 of the index, a magic. A segment is an Arrow IPC stream (zstd) of rows of
+one partition. A sender holds about `RUN_BYTES` of rows; with more it writes several runs, so a partition may have
+several segments in a file. A receiver reads its segments and no other bytes, and checks each before it uses it. With
+more senders than `max_segments`, merge tasks combine groups of them first, so that no task opens more.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
+from pipeline.checked import Damaged
 from pipeline.commit import Output, Sealed
 from pipeline.engine import Engine, Task
 from pipeline.store import Store
 
 ROLE = "exchange"
-MAGIC = b"GRSTXCH1"
-FOOTER_BYTES = 16
+MAGIC = b"GRSTXCH2"
+FOOTER_BYTES = 24
+TAIL_BYTES = 1 << 16
+"""Read at once from the end of a file: footer and index of most."""
+RUN_BYTES = 32_000_000
 OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
 
 
@@ -31,66 +41,153 @@ def partition_of(route: np.ndarray, partitions: int) -> np.ndarray:
 
 def send(output: Output, table: pa.Table, partition: np.ndarray) -> None:
     """Writes `table`'s rows by `partition` (non-negative integers), keeping their order within each."""
-    order = np.argsort(partition, kind="stable")
-    ordered = partition[order]
-    table = table.take(pa.array(order)) if len(order) and np.any(order[1:] < order[:-1]) else table
-    bounds = (
-        np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.array([], int)
-    )
-    ends = np.append(bounds, len(ordered))[1:]
-    with output.open(ROLE, ".xch") as file:
-        index = []
-        for first, end in zip(bounds.tolist(), ends.tolist(), strict=True):
-            start = file.bytes
+    with Sender(output) as sender:
+        sender.add(table, partition)
+
+
+class Sender:
+    """The exchange file of a task; rows are added table by table and written about `RUN_BYTES` at a time."""
+
+    def __init__(self, output: Output) -> None:
+        self.context = output.open(ROLE, ".xch")
+        self.held: list[tuple[pa.Table, np.ndarray]] = []
+        self.size = 0
+        self.index: list[tuple[int, int, int, int, int]] = []
+
+    def __enter__(self) -> Sender:
+        self.file = self.context.__enter__()
+        return self
+
+    def add(self, table: pa.Table, partition: np.ndarray) -> None:
+        if table.num_rows == 0:
+            return
+        self.held.append((table, partition))
+        self.size += table.nbytes
+        if self.size >= RUN_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.held:
+            return
+        table = pa.concat_tables([table for table, _ in self.held]).combine_chunks()
+        partition = np.concatenate([each for _, each in self.held])
+        self.held, self.size = [], 0
+        order = np.argsort(partition, kind="stable")
+        ordered = partition[order]
+        if np.any(order[1:] < order[:-1]):
+            table = table.take(pa.array(order))
+        bounds = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        for first, end in zip(bounds.tolist(), np.append(bounds, len(ordered))[1:].tolist(), strict=True):
             buffer = io.BytesIO()
             with pa.ipc.new_stream(buffer, table.schema, options=OPTIONS) as stream:
                 stream.write_table(table.slice(first, end - first).combine_chunks())
-            file.write(buffer.getvalue())
-            index.append((int(ordered[first]), start, file.bytes - start, end - first))
-        write_index(file, index)
-        file.rows = table.num_rows  # type: ignore[attr-defined]
+            self._segment(int(ordered[first]), buffer.getbuffer(), end - first)
 
+    def _segment(self, partition: int, content: Any, rows: int) -> None:
+        entry = (partition, self.file.bytes, len(content), rows, xxhash.xxh3_64_intdigest(content))
+        self.file.write(content)
+        self.file.rows += rows
+        self.index.append(entry)
 
-def write_index(file: Any, index: Sequence[tuple[int, int, int, int]]) -> None:
-    file.write(np.array(index, dtype="<u8").reshape(-1, 4).tobytes())
-    file.write(np.array([len(index)], dtype="<u8").tobytes() + MAGIC)
+    def copy(self, partition: int, content: bytes, rows: int) -> None:
+        """A segment as another sender wrote it."""
+        self._segment(partition, content, rows)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+            index = np.array(self.index, dtype="<u8").reshape(-1, 5)
+            content = index[np.argsort(index[:, 0], kind="stable")].tobytes()
+            self.file.write(content)
+            self.file.write(np.array([len(index), xxhash.xxh3_64_intdigest(content)], dtype="<u8").tobytes() + MAGIC)
+        self.context.__exit__(kind, error, trace)
 
 
 def read_index(store: Store, path: str) -> np.ndarray:
-    """(entries, 4) uint64: partition, offset, length, rows."""
-    with store.open_input(path) as file:
-        size = file.size()
-        file.seek(size - FOOTER_BYTES)
-        footer = file.read(FOOTER_BYTES)
-        if footer[8:] != MAGIC:
-            raise OSError(f"{path}: not an exchange file, or cut short; delete it and run again")
-        entries = int(np.frombuffer(footer[:8], "<u8")[0])
-        file.seek(size - FOOTER_BYTES - 32 * entries)
-        return np.frombuffer(file.read(32 * entries), "<u8").reshape(-1, 4)
-
-
-def receive(store: Store, paths: Iterable[str], first: int, end: int | None = None) -> list[tuple[int, pa.Table]]:
-    """(partition, rows) of the partitions first..end-1 (default: first alone), in order of senders, then partitions."""
-    end = first + 1 if end is None else end
-    result: list[tuple[int, pa.Table]] = []
-    for path in paths:
-        index = read_index(store, path)
-        index = index[(index[:, 0] >= first) & (index[:, 0] < end)]
-        if not len(index):
-            continue
-        start = int(index[0, 1])
+    """(segments, 5) uint64: partition, offset, length, rows, checksum."""
+    try:
         with store.open_input(path) as file:
-            file.seek(start)
-            content = pa.py_buffer(file.read(int(index[-1, 1] + index[-1, 2]) - start))
-        for partition, offset, length, _ in index.tolist():
-            with pa.ipc.open_stream(content.slice(offset - start, length)) as stream:
-                result.append((partition, stream.read_all()))
-    return result
+            size = file.size()
+            tail = min(size, TAIL_BYTES)
+            file.seek(size - tail)
+            content = file.read(tail)
+            footer = content[-FOOTER_BYTES:]
+            if len(footer) < FOOTER_BYTES or footer[16:] != MAGIC:
+                raise Damaged(path, "not an exchange file, or cut short")
+            entries, digest = np.frombuffer(footer[:16], "<u8").tolist()
+            wanted = FOOTER_BYTES + 40 * entries
+            if wanted > size:
+                raise Damaged(path, "its index is not that written")
+            if wanted > tail:
+                file.seek(size - wanted)
+                content = file.read(wanted)
+    except FileNotFoundError:
+        raise Damaged(path, "missing") from None
+    index = content[len(content) - wanted : len(content) - FOOTER_BYTES]
+    if xxhash.xxh3_64_intdigest(index) != digest:
+        raise Damaged(path, "its index is not that written")
+    return np.frombuffer(index, "<u8").reshape(-1, 5)
 
 
-def receive_table(store: Store, paths: Iterable[str], partition: int) -> pa.Table | None:
-    """All rows of one partition in sender order, or None where nobody sent any."""
-    tables = [table for _, table in receive(store, paths, partition)]
+@dataclass
+class Incoming:
+    """What a task receives: the partitions first..end-1 of some exchange files, in order of senders."""
+
+    paths: Sequence[str]
+    first: int
+    end: int
+    found: list[tuple[str, np.ndarray]] | None = field(default=None, repr=False, compare=False)
+
+    def entries(self, store: Store) -> list[tuple[str, np.ndarray]]:
+        """(path, index rows of these partitions) of every sender that has any."""
+        if self.found is None:
+            self.found = []
+            for path in self.paths:
+                index = read_index(store, path)
+                mine = index[(index[:, 0] >= np.uint64(self.first)) & (index[:, 0] < np.uint64(self.end))]
+                if len(mine):
+                    self.found.append((path, mine))
+        return self.found
+
+    def digest(self, store: Store) -> str:
+        """xxh3_128 over partition, rows and checksum of every segment, in order."""
+        whole = xxhash.xxh3_128()
+        for _, index in self.entries(store):
+            whole.update(np.ascontiguousarray(index[:, [0, 3, 4]]).tobytes())
+            whole.update(b"|")
+        return whole.hexdigest()
+
+
+def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, bytes]]:
+    """(partition, rows, content) of every segment, in order of senders, then partitions; checked."""
+    entries = incoming.entries(store)
+    incoming.found = None  # what a task holds is bounded by what it reads, not by what it has read
+    for path, index in entries:
+        with store.open_input(path) as file:
+            for partition, offset, length, rows, checksum in index.tolist():
+                yield partition, rows, read_segment(file, path, offset, length, checksum)
+
+
+def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, checksum: int) -> bytes:
+    file.seek(offset)
+    content: bytes = file.read(length)
+    if xxhash.xxh3_64_intdigest(content) != checksum:
+        raise Damaged(path, f"bytes from {offset:,} are not those committed")
+    return content
+
+
+def receive(store: Store, incoming: Incoming) -> Iterator[tuple[int, pa.Table]]:
+    """(partition, rows) of every segment, in order of senders, then partitions."""
+    for partition, _, content in segments(store, incoming):
+        with pa.ipc.open_stream(content) as stream:
+            yield partition, stream.read_all()
+
+
+def receive_table(store: Store, incoming: Incoming) -> pa.Table | None:
+    """All rows of a single partition in sender order, or None where nobody sent any."""
+    tables = [table for _, table in receive(store, incoming)]
     return pa.concat_tables(tables) if tables else None
 
 
@@ -99,8 +196,8 @@ def sent(sealed: Sealed) -> list[str]:
     return [file.path for _, manifest in sealed.done() if (file := manifest.file(ROLE)) is not None]
 
 
-def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> list[list[str]]:
-    """Paths to read for each of `partitions` receivers: at most `max_segments`, after as many merge rounds as it takes.
+def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> list[Incoming]:
+    """What each of `partitions` receivers reads: at most `max_segments` files, after as many merge rounds as it takes.
 
     A merge task reads one range of partitions of up to `max_segments` senders and writes one file, so that senders
     become fewer by that factor while a task's volume stays that of about one partition's worth of senders.
@@ -110,12 +207,13 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
     round_number = 0
     upstream = step
     while max(len(group) for _, _, group in ranges) > max_segments:
-        tasks: list[tuple[int, int, list[str]]] = []
+        tasks: list[Incoming] = []
         for first, end, group in ranges:
             width = max(1, -(-(end - first) // max_segments))
             for start in range(first, end, width):
                 stop = min(start + width, end)
-                tasks += [(start, stop, group[i : i + max_segments]) for i in range(0, len(group), max_segments)]
+                parts = [group[i : i + max_segments] for i in range(0, len(group), max_segments)]
+                tasks += [Incoming(part, start, stop) for part in parts]
         upstream = engine.step(
             f"{step.name}.merge{round_number}",
             merge,
@@ -125,36 +223,25 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
         )
         joined: dict[tuple[int, int], list[str]] = {}
         for index, manifest in upstream.done():
-            start, stop, _ = tasks[index]
             file = manifest.file(ROLE)
-            joined.setdefault((start, stop), []).extend([file.path] if file else [])
+            joined.setdefault((tasks[index].first, tasks[index].end), []).extend([file.path] if file else [])
         ranges = [(start, stop, group) for (start, stop), group in joined.items()]
         round_number += 1
-    result: list[list[str]] = [[] for _ in range(partitions)]
+    result = [Incoming([], partition, partition + 1) for partition in range(partitions)]
     for first, end, group in ranges:
         for partition in range(first, end):
-            result[partition] = group
+            result[partition] = Incoming(group, partition, partition + 1)
     return result
 
 
 def merge(task: Task) -> None:
-    """One merge task: copies the streams of a range of partitions, by partition, then by sender; nothing is decoded."""
-    first, end, paths = task.payload
-    entries: list[tuple[int, int, str, int, int, int]] = []
-    for order, path in enumerate(paths):
-        for partition, offset, length, rows in read_index(task.store, path).tolist():
-            if first <= partition < end:
-                entries.append((partition, order, path, offset, length, rows))
-    entries.sort()
-    with task.output.open(ROLE, ".xch") as file:
-        index = []
-        handles = {path: task.store.open_input(path) for path in paths}
-        for partition, _, path, offset, length, rows in entries:
-            handle = handles[path]
-            handle.seek(offset)
-            index.append((partition, file.bytes, length, rows))
-            file.write(handle.read(length))
-        for handle in handles.values():
-            handle.close()
-        write_index(file, index)
-        file.rows = sum(entry[5] for entry in entries)  # type: ignore[attr-defined]
+    """One merge task: copies the segments of a range of partitions, by partition, then sender; nothing is decoded."""
+    incoming: Incoming = task.payload
+    entries = []
+    for order, (path, index) in enumerate(incoming.entries(task.store)):
+        entries += [(row[0], order, place, path, row) for place, row in enumerate(index.tolist())]
+    entries.sort(key=lambda entry: entry[:3])
+    with ExitStack() as files, Sender(task.output) as sender:
+        opened = {path: files.enter_context(task.store.open_input(path)) for path, _ in incoming.entries(task.store)}
+        for partition, _, _, path, (_, offset, length, rows, checksum) in entries:
+            sender.copy(partition, read_segment(opened[path], path, offset, length, checksum), rows)

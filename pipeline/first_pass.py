@@ -21,6 +21,7 @@ from pipeline.ledger import Ledger
 from pipeline.partition import Partition
 from pipeline.readers import read
 from pipeline.readers.source import SourceSpec
+from pipeline.removal import Removed
 from stages.document import DOCUMENT, RAW
 from stages.interface import DocumentStage
 
@@ -50,6 +51,7 @@ def first_pass(
     *,
     seed: int,
     max_document_bytes: int,
+    removed: Sequence[Removed] = (),
 ) -> Sealed:
     resources = stage_resources(stages)
     identity = {
@@ -62,19 +64,58 @@ def first_pass(
         "seed": seed,
         "max_document_bytes": max_document_bytes,
     }
+    local = {name: identity[name] for name in ("version", "libraries", "stages", "seed", "max_document_bytes")}
     shared = Pass(tuple(sources), tuple(stages), resources, seed, max_document_bytes)
-    return engine.step("read", read_partition, partitions, identity=identity, shared=shared)
+    payloads = inputs(sources, inventory, partitions, removed)
+    if removed:
+        identity["removed"] = [payload.removed for payload in payloads]
+    return engine.step("read", read_partition, payloads, identity=identity, shared=shared, local=local)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A partition, and what else its task depends on."""
+
+    partition: Partition
+    spec: SourceSpec
+    etags: tuple[str, ...]
+    """Of the segments' files."""
+    removed: tuple[str, ...]
+    """Ids in hexadecimal, sorted: documents to be read as if they were not in the input."""
+
+    def task_identity(self) -> list[Any]:
+        segments = [(s.path, s.size, s.start, s.end, s.unit) for s in self.partition.segments]
+        return [{**asdict(self.spec), "uri": None}, segments, self.etags, self.removed]
+
+
+def inputs(
+    sources: Sequence[SourceSpec],
+    inventory: Sequence[FileEntry],
+    partitions: Sequence[Partition],
+    removed: Sequence[Removed],
+) -> list[Input]:
+    specs = {spec.name: spec for spec in sources}
+    etags = {(entry.source, entry.path): entry.etag for entry in inventory}
+    gone: dict[tuple[str, str], list[str]] = {}
+    for each in removed:
+        gone.setdefault((each.source, each.path), []).append(each.id)
+    result = []
+    for partition in partitions:
+        places = list(dict.fromkeys((partition.source, segment.path) for segment in partition.segments))
+        ids = sorted({name for place in places for name in gone.get(place, ())})
+        result.append(Input(partition, specs[partition.source], tuple(etags[place] for place in places), tuple(ids)))
+    return result
 
 
 def read_partition(task: Task) -> dict[str, Any]:
     shared: Pass = task.shared
-    partition: Partition = task.payload
-    spec = next(spec for spec in shared.sources if spec.name == partition.source)
+    given: Input = task.payload
+    removed = frozenset(bytes.fromhex(name) for name in given.removed)
     stages = localise(shared.stages, shared.resources)
     ledger = Ledger(task.output, task.index, shared.seed)
     groups: dict[str, list[int]] = {}
     own_ids = 0
-    batches = read(partition, spec, max_document_bytes=shared.max_document_bytes)
+    batches = read(given.partition, given.spec, max_document_bytes=shared.max_document_bytes, removed=removed)
     with Writers(task) as writers:
         empty = True
         for batch in batches:

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kernels.text.draw import draw
-from pipeline.commit import Output
+from pipeline.checked import open_checked
+from pipeline.commit import File, Output
 from pipeline.store import Store
 from stages.document import ID, VERDICT
 
@@ -116,7 +117,7 @@ def without_verdicts(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in VERDICT.names if has(table, name)])
 
 
-def excerpt_columns(store: Store, signals_path: str) -> tuple[str, ...]:
+def excerpt_columns(store: Store, signals: File) -> tuple[str, ...]:
     """('preview',) where the signals file has previews, else nothing."""
-    with store.open_input(signals_path) as handle:
+    with open_checked(store, signals) as handle:
         return ("preview",) if "preview" in pq.read_schema(handle).names else ()

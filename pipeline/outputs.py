@@ -26,20 +26,19 @@ from tokenizer.manifest import NAME, manifest, to_bytes
 
 
 def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed) -> None:
-    store = engine.store
     publish(
-        store,
+        engine,
         "curated",
         [(f.role.removeprefix("curated/"), f) for _, m in curated.done() for f in m.roles("curated/")],
     )
-    publish(store, "signals", [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.roles(SIGNALS)])
+    publish(engine, "signals", [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.roles(SIGNALS)])
     ledger = [
         (f"{number:02d}-{sealed.name}/part-{i:05d}.parquet", file)
         for number, sealed in enumerate(s for s in engine.sealed if any(m.file(LEDGER) for _, m in s.done()))
         for i, manifest in sealed.done()
         if (file := manifest.file(LEDGER)) is not None and file.rows
     ]
-    publish(store, "ledger", ledger, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
+    publish(engine, "ledger", ledger, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
 
 
 def counts_table(engine: Engine) -> bytes:
@@ -61,15 +60,15 @@ def rules_table(stages: Sequence[Stage]) -> bytes:
     return parquet_bytes(pa.concat_tables(tables) if tables else describe([]))
 
 
-def publish_tokenizer(store: Store, model: TokenizerFiles) -> None:
+def publish_tokenizer(engine: Engine, model: TokenizerFiles) -> None:
     if model.trained is None:
-        publish(store, "tokenizer", [], {"tokenizer.model": model.model})
+        publish(engine, "tokenizer", [], {"tokenizer.model": model.model})
         return
     files = [file for _, manifest in model.trained.done() for file in manifest.files]
-    publish(store, "tokenizer", [(file.role.removeprefix("tokenizer/"), file) for file in files])
+    publish(engine, "tokenizer", [(file.role.removeprefix("tokenizer/"), file) for file in files])
 
 
-def publish_shards(store: Store, blend: BlendWork, written: Sealed, model: TokenizerFiles) -> dict[str, Any]:
+def publish_shards(engine: Engine, blend: BlendWork, written: Sealed, model: TokenizerFiles) -> dict[str, Any]:
     """Publishes one blend and returns what `run.json` says of it."""
     folder = f"shards/{blend.name}"
     files: list[tuple[str, File]] = []
@@ -85,12 +84,11 @@ def publish_shards(store: Store, blend: BlendWork, written: Sealed, model: Token
         "tokenizer_sha256": model.digest,
         **encoder_facts(model),
     }
-    facts |= encoder_facts(model)
     whole = manifest(train, **facts)
     extra = {NAME: to_bytes(whole)}
     if holdout:
         extra[f"holdout/{NAME}"] = to_bytes(manifest(holdout, **facts))
-    publish(store, folder, files, extra)
+    publish(engine, folder, files, extra)
     targets: dict[str, int] = {}
     for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
         targets[unit.domain] = targets.get(unit.domain, 0) + target

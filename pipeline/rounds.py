@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.chain import library_versions, localise, stage_identity, stage_resources
 from pipeline.commit import Sealed
 from pipeline.engine import Engine, Task
-from pipeline.exchange import merged, partition_of, receive_table, send
+from pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
 from pipeline.selection import Corpus, PartitionFiles, decide
 from stages.interface import CorpusStage, Round
 
@@ -37,13 +37,13 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
     documents = corpus.payloads()
     count = max(1, len(documents))
     previous: Sealed | None = None
-    received: list[list[str]] = []
+    received: list[Incoming] = []
     for each in stage.rounds():
         partitions = {"key": count, "one": 1, "document": count}[each.send]
         shared = RoundWork(stage, resources, each, partitions)
         payloads: list[Any]
         if each.over == "documents":
-            payloads = [(files, received[i] if received else []) for i, files in enumerate(documents)]
+            payloads = [(files, received[i] if received else None) for i, files in enumerate(documents)]
             function = round_over_documents
         else:
             payloads, function = list(received), round_over_exchange
@@ -64,33 +64,35 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
 def round_over_documents(task: Task) -> None:
     work: RoundWork = task.shared
     files: PartitionFiles | None
-    files, paths = task.payload
+    incoming: Incoming | None
+    files, incoming = task.payload
     if files is None:
         return
     (stage,) = localise([work.stage], work.resources)
     method = getattr(stage, work.round.method)
-    received = receive_table(task.store, paths, task.index)
+    received = receive_table(task.store, incoming) if incoming is not None else None
     alive, _ = files.state(task.store)
     columns = list(dict.fromkeys((*work.round.columns, "handle")))
-    results = []
-    for table, _ in files.batches(task.store, columns, alive, task.index):
-        results.append(method(table.combine_chunks().to_batches()[0], received))
-    send_on(task, work, pa.concat_tables([as_table(result) for result in results]) if results else None)
+    with Sender(task.output) as sender:
+        for table, _ in files.batches(task.store, columns, alive, task.index):
+            send_on(sender, work, as_table(method(table.combine_chunks().to_batches()[0], received)))
 
 
 def round_over_exchange(task: Task) -> None:
     work: RoundWork = task.shared
     (stage,) = localise([work.stage], work.resources)
-    table = receive_table(task.store, task.payload, task.index)
-    send_on(task, work, as_table(getattr(stage, work.round.method)(table)) if table is not None else None)
+    table = receive_table(task.store, task.payload)
+    if table is not None:
+        with Sender(task.output) as sender:
+            send_on(sender, work, as_table(getattr(stage, work.round.method)(table)))
 
 
 def as_table(result: pa.Table | pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([result]) if isinstance(result, pa.RecordBatch) else result
 
 
-def send_on(task: Task, work: RoundWork, table: pa.Table | None) -> None:
-    if table is None or table.num_rows == 0:
+def send_on(sender: Sender, work: RoundWork, table: pa.Table) -> None:
+    if table.num_rows == 0:
         return
     if work.round.send == "key":
         partition = partition_of(table.column("route").to_numpy(), work.partitions)
@@ -98,4 +100,4 @@ def send_on(task: Task, work: RoundWork, table: pa.Table | None) -> None:
         partition = table.column("handle").to_numpy() >> np.uint64(32)
     else:
         partition = np.zeros(table.num_rows, np.uint64)
-    send(task.output, table.combine_chunks(), partition.astype(np.int64))
+    sender.add(table, partition.astype(np.int64))

@@ -26,6 +26,8 @@ from pipeline.lease import Lease
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
 from pipeline.readers.machine import missing
+from pipeline.removal import describe
+from pipeline.removal import load as load_removed
 from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
 from pipeline.store import Store
@@ -114,7 +116,9 @@ class Driver:
         self.files = files
         self.started = time.time()
         self.funnel: list[tuple[str, Counts]] = []
+        self.removed = load_removed(engine.store)
         self.notes = [sentence for spec in config.sources if spec.is_machine for sentence in missing(spec)]
+        self.notes += [describe(self.removed)] if self.removed else []
 
     def run(self) -> Result:
         config, engine = self.config, self.engine
@@ -135,7 +139,7 @@ class Driver:
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
         model = tokenizer(engine, curated, as_dict(config.tokenizer), seed=config.seed)
-        publish_tokenizer(engine.store, model)
+        publish_tokenizer(engine, model)
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
         self.check(self.funnel)
@@ -158,6 +162,7 @@ class Driver:
             stages,
             seed=config.seed,
             max_document_bytes=config.plan.max_document_bytes,
+            removed=self.removed,
         )
         for index, manifest in sealed.done():
             check_chain(index, list(manifest.counts.items()))
@@ -198,9 +203,7 @@ class Driver:
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
         scattered = next(s for s in reversed(engine.sealed) if s.name == f"blend/{name}/scatter")
         self.check([self.funnel[-1], *scattered.counts().items()])
-        return publish_shards(engine.store, blend, written, model) | {
-            "counts": scattered.counts()[f"blend/{name}"].to_dict()
-        }
+        return publish_shards(engine, blend, written, model) | {"counts": scattered.counts()[f"blend/{name}"].to_dict()}
 
     def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
         store = self.engine.store

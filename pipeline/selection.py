@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.chain import count_rules, library_versions, localise, stage_identity, stage_resources, take_out
+from pipeline.checked import open_checked
 from pipeline.commit import File, Manifest, Sealed
 from pipeline.engine import Engine, Task
-from pipeline.exchange import receive_table
+from pipeline.exchange import Incoming, receive_table
 from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
 from pipeline.ledger import Ledger, excerpt_columns
 from pipeline.store import Store
@@ -75,7 +76,7 @@ class PartitionFiles:
         """(alive, cluster) of all rows."""
         if self.selection is None:
             return np.ones(self.documents.rows, bool), pa.nulls(self.documents.rows, ID)
-        with store.open_input(self.selection.path) as handle:
+        with open_checked(store, self.selection) as handle:
             table = pq.read_table(handle)
         return table.column("alive").to_numpy().copy(), table.column("cluster").combine_chunks()
 
@@ -87,7 +88,7 @@ class PartitionFiles:
         `handle` may be among the columns. With `every`, also groups without an alive row.
         """
         wanted = [name for name in columns if name != "handle"]
-        with store.open_input(self.documents.path) as documents, store.open_input(self.signals.path) as signals:
+        with open_checked(store, self.documents) as documents, open_checked(store, self.signals) as signals:
             stored, numeric = pq.ParquetFile(documents), pq.ParquetFile(signals)
             first = [name for name in wanted if name in stored.schema_arrow.names]
             second = [name for name in wanted if name not in first]
@@ -144,7 +145,7 @@ def select_partition(task: Task) -> dict[str, Any]:
     alive, cluster = files.state(task.store)
     counts = task.counts(stage.name)
     groups: dict[str, list[int]] = {}
-    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals.path), *stage.needs)))
+    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals), *stage.needs)))
     for table, rows in files.batches(task.store, columns, alive, task.index):
         before = table.column("text_bytes").to_numpy()
         marked = table.drop_columns(["text"]) if "text" in table.column_names else table
@@ -173,10 +174,10 @@ class Deciding:
 
 
 def decide(
-    engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, paths: list[list[str]], seed: int
+    engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, incoming: Sequence[Incoming], seed: int
 ) -> Corpus:
     """A step that applies what the rounds of a corpus stage decided."""
-    payloads = [(files, paths[index]) for index, files in enumerate(corpus.payloads())]
+    payloads = [(files, incoming[index]) for index, files in enumerate(corpus.payloads())]
     step = engine.step(
         stage.name,
         decide_partition,
@@ -190,14 +191,14 @@ def decide(
 
 def decide_partition(task: Task) -> dict[str, Any]:
     files: PartitionFiles | None
-    files, paths = task.payload
+    files, incoming = task.payload
     if files is None:
         return {"groups": {}}
     shared: Deciding = task.shared
     ledger = Ledger(task.output, task.index, shared.seed)
     alive, cluster = files.state(task.store)
     counts = task.counts(shared.name)
-    decided = receive_table(task.store, paths, task.index)
+    decided = receive_table(task.store, incoming)
     leaving = np.zeros(len(alive), bool)
     quarantine = np.zeros(len(alive), bool)
     survivor = cluster
@@ -215,7 +216,7 @@ def decide_partition(task: Task) -> dict[str, Any]:
         values, number = np.unique(kept, return_counts=True)
         sizes = dict(zip(values.tolist(), number.tolist(), strict=True))
     groups: dict[str, list[int]] = {}
-    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals.path))))
+    columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals))))
     for table, rows in files.batches(task.store, columns, alive, task.index):
         size = table.column("text_bytes").to_numpy()
         gone = leaving[rows]

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from kernels.text.draw import draw, uniform
 from pipeline.engine import Task
-from pipeline.exchange import receive_table, send
+from pipeline.exchange import Incoming, Sender, partition_of, receive_table
 from pipeline.tokens import batches
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def scatter(task: Task) -> dict[str, Any]:
 
     blend: BlendWork = task.shared
     file: File
-    file, paths = task.payload
-    placed = receive_table(task.store, paths, task.index)
+    incoming: Incoming
+    file, incoming = task.payload
+    placed = receive_table(task.store, incoming)
     if placed is None:
         placed = pa.table(
             {"handle": pa.array([], pa.uint64()), "epoch": pa.array([], pa.int32()), "shard": pa.array([], pa.int32())}
@@ -40,27 +41,26 @@ def scatter(task: Task) -> dict[str, Any]:
     order = np.lexsort((placed.column("epoch").to_numpy(), rows))
     rows = rows[order]
     epochs, shards = placed.column("epoch").to_numpy()[order], placed.column("shard").to_numpy()[order]
-    parts, targets = [], []
     first = 0
     counts = task.counts(f"blend/{blend.name}")
     columns = list(dict.fromkeys(("id", "cluster", *UNIT, *SENT)))
-    for table in batches(task.store, file.path, columns):
-        begin, end = np.searchsorted(rows, (first, first + table.num_rows))
-        local = rows[begin:end] - first
-        held = np.flatnonzero(held_out(table, blend.seed, blend.holdout))
-        first += table.num_rows
-        account(counts, table, local, held)
-        for chosen, epoch, shard in (
-            (local, epochs[begin:end], shards[begin:end]),
-            (held, np.zeros(len(held), np.int32), blend.shards + holdout_shard(blend, table, held)),
-        ):
-            part = table.select(SENT).take(pa.array(chosen))
-            place = draw(blend.seed, f"place/{blend.name}", part.column("id").combine_chunks(), epoch.astype(np.uint64))
-            part = part.append_column("epoch", pa.array(epoch, pa.int32())).append_column("place", pa.array(place))
-            parts.append(part)
-            targets.append(shard.astype(np.int64))
-    if parts:
-        send(task.output, pa.concat_tables(parts).combine_chunks(), np.concatenate(targets))
+    with Sender(task.output) as sender:
+        for table in batches(task.store, file, columns):
+            begin, end = np.searchsorted(rows, (first, first + table.num_rows))
+            local = rows[begin:end] - first
+            held = np.flatnonzero(held_out(table, blend.seed, blend.holdout))
+            first += table.num_rows
+            account(counts, table, local, held)
+            for chosen, epoch, shard in (
+                (local, epochs[begin:end], shards[begin:end]),
+                (held, np.zeros(len(held), np.int32), blend.shards + holdout_shard(blend, table, held)),
+            ):
+                part = table.select(SENT).take(pa.array(chosen))
+                ids = part.column("id").combine_chunks()
+                place = draw(blend.seed, f"place/{blend.name}", ids, epoch.astype(np.uint64))
+                part = part.append_column("epoch", pa.array(epoch, pa.int32())).append_column("place", pa.array(place))
+                piece = partition_of(place, blend.parts).astype(np.int64)
+                sender.add(part, shard.astype(np.int64) * blend.parts + piece)
     return {}
 
 
@@ -97,24 +97,35 @@ def shard_name(blend: BlendWork, index: int) -> str:
 
 
 def write_shard(task: Task) -> dict[str, Any]:
+    """The payload's parts are ranges of the draw that orders the shard, one after the other."""
     from tokenizer.shards import ShardWriter
 
     blend: BlendWork = task.shared
-    table = receive_table(task.store, task.payload, task.index)
+    parts: list[Incoming] = task.payload
     name = shard_name(blend, task.index)
-    if table is None:
+    if not any(part.entries(task.store) for part in parts):
         return {"entry": None}
-    table = table.sort_by([("place", "ascending"), ("id", "ascending"), ("epoch", "ascending")]).combine_chunks()
-    ids = table.column("ids").combine_chunks()
-    offsets = ids.offsets.to_numpy()
-    values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
-    with ExitStack() as files:
+    with ExitStack() as stack:
+        opened = []
 
         def open_file(path: str) -> Any:
-            file = files.enter_context(task.output.open(f"shards/{path}", path[path.index(".") :]))
-            file.rows = table.num_rows  # type: ignore[attr-defined]
+            file = stack.enter_context(task.output.open(f"shards/{path}", path[path.index(".") :]))
+            opened.append(file)
             return file
 
         writer = ShardWriter(name, open_file)
-        writer.append(values, offsets - offsets[0], table.drop_columns(["ids", "place"]))
-        return {"entry": writer.close()}
+        rows = 0
+        for part in parts:
+            table = receive_table(task.store, part)
+            if table is None:
+                continue
+            table = table.sort_by([("place", "ascending"), ("id", "ascending"), ("epoch", "ascending")])
+            ids = table.column("ids").combine_chunks()
+            offsets = ids.offsets.to_numpy()
+            values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
+            writer.append(values, offsets - offsets[0], table.drop_columns(["ids", "place"]))
+            rows += table.num_rows
+        entry = writer.close()
+        for file in opened:
+            file.rows = rows
+    return {"entry": entry}

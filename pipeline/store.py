@@ -7,6 +7,7 @@ that commits. A `Store` is pickled as its URI.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import uuid
@@ -18,6 +19,8 @@ from typing import IO, cast
 import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
+
+from pipeline.checked import BlockHash
 
 
 class Store:
@@ -77,11 +80,31 @@ class Store:
             os.fsync(stream.fileno())
         return name
 
+    def _sync_folder(self, relative: str) -> None:
+        """A name outlives a loss of power once its folder is on disk."""
+        folder = os.open(posixpath.dirname(self.path(relative)), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
     @contextmanager
-    def open_output(self, relative: str) -> Iterator[pa.NativeFile]:
+    def open_output(self, relative: str) -> Iterator[IO[bytes] | pa.NativeFile]:
+        """A new file, on disk when the block ends; what an exception leaves is removed as far as possible."""
         self._parent(relative)
-        with self.filesystem.open_output_stream(self.path(relative)) as stream:
-            yield stream
+        try:
+            if self.local:
+                with open(self.path(relative), "wb", buffering=1 << 20) as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            else:
+                with self.filesystem.open_output_stream(self.path(relative)) as remote:
+                    yield remote
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.delete(relative)
+            raise
 
     def write(self, relative: str, content: bytes) -> None:
         """Replaces the file in one move, so that a reader sees the old or the new content."""
@@ -106,7 +129,16 @@ class Store:
             return False
         finally:
             os.unlink(temporary)
+        self._sync_folder(relative)
         return True
+
+    def move(self, source: str, target: str) -> None:
+        """`source` takes the place of `target`."""
+        if self.local:
+            self._parent(target)
+            os.replace(self.path(source), self.path(target))
+        else:
+            self.filesystem.move(self.path(source), self.path(target))
 
     def publish(self, source: str, target: str) -> None:
         """Makes `source` appear as `target` too: a hard link on a local disk, a server-side copy elsewhere."""
@@ -139,11 +171,12 @@ class Store:
 
 
 class HashingFile:
-    """A binary file for writing that counts and hashes (xxh3_128) what passes through it."""
+    """A binary file for writing that counts and hashes what passes through it. `rows` is for whoever writes to set."""
 
     def __init__(self, sink: pa.NativeFile | IO[bytes]) -> None:
         self.sink = sink
-        self.digest = xxhash.xxh3_128()
+        self.digest = BlockHash()
+        self.rows = 0
         self.bytes = 0
         self.closed = False
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.chain import library_versions, local_copy, read_uri
+from pipeline.checked import open_checked
 from pipeline.commit import File, Sealed
 from pipeline.curate import curated_files
 from pipeline.engine import Engine, Task, fingerprint
@@ -49,9 +50,9 @@ REPORT_DOCUMENTS = 4000
 """Documents of the sample over which fertility is reported."""
 
 
-def batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+def batches(store: Store, file: File, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The file row group by row group."""
-    with store.open_input(path) as handle:
+    with open_checked(store, file) as handle:
         parquet = pq.ParquetFile(handle)
         for group in range(parquet.num_row_groups):
             yield parquet.read_row_group(group, columns=list(columns))
@@ -61,7 +62,7 @@ def all_batches(task: Task, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The files of a task's payload, one after the other."""
     files: list[File] = task.payload
     for file in files:
-        yield from batches(task.store, file.path, columns)
+        yield from batches(task.store, file, columns)
 
 
 @dataclass(frozen=True)
@@ -97,19 +98,19 @@ def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, see
     sampled = engine.step(
         "tokenizer.sample", sample_file, curated_files(curated), identity=identity, upstream=[curated], shared=sample
     )
-    paths = [file.path for _, manifest in sampled.done() for file in manifest.roles("sample")]
+    samples = [file for _, manifest in sampled.done() for file in manifest.roles("sample")]
     trained = engine.step(
         "tokenizer.train",
         train_tokenizer,
-        [paths],
-        identity={"version": VERSION, "vocab_size": config["vocab_size"], "libraries": library_versions()},
+        [samples],
+        identity={**identity, "vocab_size": config["vocab_size"], "seed": seed},
         upstream=[sampled],
         shared={"vocab_size": config["vocab_size"], "sample": sample.record(), "seed": seed},
     )
     result = trained.manifests[0]
     if result is None:
         raise OSError("tokenizer.train is missing; run again without --allow-missing")
-    model = engine.store.read(next(file.path for file in result.files if file.role == "tokenizer/tokenizer.model"))
+    model = engine.read(next(file for file in result.files if file.role == "tokenizer/tokenizer.model"))
     return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), trained)
 
 
@@ -127,18 +128,18 @@ def train_tokenizer(task: Task) -> dict[str, Any]:
     from tokenizer.report import report
     from tokenizer.train import train
 
-    paths: list[str] = task.payload
+    samples: list[File] = task.payload
 
     def texts() -> Iterator[str]:
-        for path in paths:
-            for table in batches(task.store, path, ["text"]):
+        for sample in samples:
+            for table in batches(task.store, sample, ["text"]):
                 yield from table.column("text").to_pylist()
 
     with tempfile.TemporaryDirectory() as folder:
         trained = train(texts(), folder, task.shared["vocab_size"])
         model = Path(folder) / "tokenizer.model"
         export(model, folder)
-        rows = (table for path in paths for table in batches(task.store, path, SAMPLED.names))
+        rows = (table for sample in samples for table in batches(task.store, sample, SAMPLED.names))
         measured = report(Encoder(model), first_rows(rows, max(1, REPORT_DOCUMENTS)))
         result = {"trained": asdict(trained), "sample": task.shared["sample"], "measured": measured}
         (Path(folder) / "report.json").write_text(json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True))

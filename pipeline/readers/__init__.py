@@ -33,17 +33,25 @@ READERS = {
 
 
 def read(
-    partition: Partition, spec: SourceSpec, *, max_document_bytes: int = 64_000_000, batch_bytes: int = 16_000_000
+    partition: Partition,
+    spec: SourceSpec,
+    *,
+    max_document_bytes: int = 64_000_000,
+    batch_bytes: int = 16_000_000,
+    removed: frozenset[bytes] = frozenset(),
 ) -> Iterator[pa.RecordBatch]:
     """Record batches of schema `pipeline.readers.rows.READ`, in the order of the partition's segments and their
     records.
 
     A batch has about `batch_bytes` of text, or one row where that is larger, or 65,536 rows. A document of more than
-    `max_document_bytes` is quarantined as read.too_large. OSError where the storage fails, FileNotFoundError included.
+    `max_document_bytes` is quarantined as read.too_large. Documents with an id in `removed` are passed over. OSError where the storage fails, FileNotFoundError included.
     """
-    from pipeline.readers.rows import batches
+    from pipeline.readers.rows import batches, row_id
 
-    yield from batches(_rows(partition, spec, max_document_bytes), spec, max_document_bytes, batch_bytes)
+    rows = _rows(partition, spec, max_document_bytes)
+    if removed:
+        rows = (row for row in rows if row_id(row, spec.name) not in removed)
+    yield from batches(rows, spec, max_document_bytes, batch_bytes)
 
 
 def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:

@@ -163,6 +163,14 @@ def _columns(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in READ.names], schema=READ)
 
 
+def row_id(row: Row, source: str) -> bytes:
+    """The id of one row; `_ids` gives those of many."""
+    import xxhash
+
+    own = (row.path, str(row.record)) if row.own_id is None else (row.own_id,)
+    return xxhash.xxh3_128_digest(b"\0".join(part.encode("utf-8", "replace") for part in (source, *own)))
+
+
 def _ids(rows: list[Row], source: str) -> pa.Array:
     from kernels.text.hashing import document_ids
 

@@ -1,0 +1,144 @@
+"""Reading committed files so that nothing is used that is not what was committed.
+
+A committed file is known by checksums of its blocks of 4 MiB. Every block is hashed (xxh3_64) when it is read, before
+a byte of it is used; a file that is missing, of another size or with another content raises `Damaged`. The engine then
+computes the task that wrote it again. Exchange files carry their own checksums, a segment each: `pipeline.exchange`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import xxhash
+
+if TYPE_CHECKING:
+    from pipeline.commit import File
+    from pipeline.store import Store
+
+BLOCK_BYTES = 4 << 20
+
+
+class Damaged(OSError):
+    """A committed file is not there, or not as it was written. `path` is below the output's root."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+class BlockHash:
+    """Checksums of a stream's blocks, and of the whole (xxh3_128)."""
+
+    def __init__(self) -> None:
+        self.whole = xxhash.xxh3_128()
+        self.block = xxhash.xxh3_64()
+        self.room = BLOCK_BYTES
+        self.blocks: list[str] = []
+
+    def update(self, data: Any) -> None:
+        self.whole.update(data)
+        view = memoryview(data)
+        while len(view) >= self.room:
+            self.block.update(view[: self.room])
+            view = view[self.room :]
+            self.blocks.append(self.block.hexdigest())
+            self.block, self.room = xxhash.xxh3_64(), BLOCK_BYTES
+        self.block.update(view)
+        self.room -= len(view)
+
+    def result(self) -> tuple[str, tuple[str, ...]]:
+        """(xxh3_128 of the whole, xxh3_64 of every block), hexadecimal."""
+        last = [self.block.hexdigest()] if self.room < BLOCK_BYTES else []
+        return self.whole.hexdigest(), (*self.blocks, *last)
+
+
+class CheckedFile(io.RawIOBase):
+    """A committed file for reading at any position; the last block read is kept."""
+
+    def __init__(self, handle: pa.NativeFile, file: File) -> None:
+        super().__init__()
+        self.handle = handle
+        self.file = file
+        self.position = 0
+        self.held: tuple[int, bytes] = (-1, b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.file.bytes}[whence]
+        self.position = max(0, base + offset)
+        return self.position
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self.file.bytes if size is None or size < 0 else min(self.position + size, self.file.bytes)
+        if end <= self.position:
+            return b""
+        first, last = self.position // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        if first == last == self.held[0]:
+            blocks, start = memoryview(self.held[1]), first * BLOCK_BYTES
+        else:
+            start = first * BLOCK_BYTES
+            self.handle.seek(start)
+            content = self.handle.read(min((last + 1) * BLOCK_BYTES, self.file.bytes) - start)
+            blocks = memoryview(content)
+            for number in range(first, last + 1):
+                piece = blocks[(number - first) * BLOCK_BYTES : (number - first + 1) * BLOCK_BYTES]
+                if xxhash.xxh3_64_hexdigest(piece) != self.file.blocks[number]:
+                    raise Damaged(self.file.path, f"bytes from {number * BLOCK_BYTES:,} are not those committed")
+            self.held = (last, bytes(blocks[(last - first) * BLOCK_BYTES :]))
+        result = bytes(blocks[self.position - start : end - start])
+        self.position = end
+        return result
+
+    def close(self) -> None:
+        if not self.closed:
+            self.handle.close()
+        super().close()
+
+
+@contextmanager
+def open_checked(store: Store, file: File) -> Iterator[pa.NativeFile]:
+    """A committed file for pyarrow; Damaged where it is not what was committed."""
+    try:
+        handle = store.open_input(file.path)
+    except FileNotFoundError:
+        raise Damaged(file.path, "missing") from None
+    size = handle.size()
+    if size != file.bytes:
+        handle.close()
+        raise Damaged(file.path, f"{size:,} bytes instead of {file.bytes:,}")
+    with pa.PythonFile(CheckedFile(handle, file), mode="r") as source:
+        yield source
+
+
+def read_checked(store: Store, file: File) -> bytes:
+    """The whole content of a committed file."""
+    with open_checked(store, file) as source:
+        content: bytes = source.read()
+        return content
+
+
+def is_intact(store: Store, file: File) -> bool:
+    """Reads the whole file, block by block."""
+    try:
+        with open_checked(store, file) as source:
+            while source.read(BLOCK_BYTES):
+                pass
+    except Damaged:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""What a task depends on, as a hash: two tasks with one key write the same files.
+
+A step's fingerprint covers everything upstream, so one document more changes it. A task depends on less: its step's
+own configuration, its place, and the content of what it reads. Its key covers just that, so a task of an earlier
+fingerprint of the same step that has the same key is taken over instead of computed. Committed files count by their
+checksums, what comes through an exchange by the checksums of its segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pipeline.commit import File
+from pipeline.store import Store
+
+
+def task_key(store: Store, identity: str, index: int, payload: Any) -> str:
+    """SHA-256 of the step's `identity`, the task's index and its payload by content."""
+    parts = [identity, index, by_content(store, payload)]
+    content = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def by_content(store: Store, value: Any) -> Any:
+    """JSON values that stand for `value`, files replaced by what is in them."""
+    from pipeline.exchange import Incoming
+
+    if isinstance(value, File):
+        return [value.role, value.rows, value.checksum]
+    if isinstance(value, Incoming):
+        return [value.first, value.end, value.digest(store)]
+    own = getattr(value, "task_identity", None)
+    if own is not None:
+        return by_content(store, own())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: by_content(store, getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): by_content(store, entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [by_content(store, entry) for entry in value]
+    return value
