@@ -23,12 +23,16 @@ BLOCK_BYTES = 4 << 20
 
 
 class Damaged(OSError):
-    """A committed file is not there, or not as it was written. `path` is below the output's root."""
+    """A committed file is not there, or not as it was written. `path` is below the output's root.
 
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(path, why)
+    `others`: more such files that the same task reads.
+    """
+
+    def __init__(self, path: str, why: str, others: tuple[str, ...] = ()) -> None:
+        super().__init__(path, why, others)
         self.path = path
         self.why = why
+        self.others = others
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"

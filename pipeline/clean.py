@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pipeline.commit import Manifest, StepFolder
+from pipeline.commit import StepFolder, folder_name
 from pipeline.lease import Lease
 from pipeline.store import Store
 
@@ -14,27 +14,37 @@ def clean(output: str) -> tuple[int, int]:
     store = Store(output)
     if not store.exists("run.json"):
         raise ValueError(f"{output}: holds no run.json, so nothing says which steps are in use; run to the end first")
-    used = {
-        f"{step['name'].replace('/', '-')}-{step['fingerprint'][:16]}": step
-        for step in json.loads(store.read("run.json"))["steps"]
-    }
-    files = size = 0
     with Lease(store):
-        for folder in store.folders("work"):
-            keep = committed_files(store, folder, used[folder]) if folder in used else set()
-            for path in store.files(f"work/{folder}"):
-                if path in keep:
-                    continue
-                files += 1
-                size += store.size(path)
-                store.delete(path)
-            if folder not in used:
-                store.delete_folder(f"work/{folder}")
+        return remove_unused(store)
+
+
+def remove_unused(store: Store) -> tuple[int, int]:
+    """As `clean`, for whoever holds the lease."""
+    steps = json.loads(store.read("run.json"))["steps"]
+    used = {f"{folder_name(step['name'])}-{step['fingerprint'][:16]}": step for step in steps}
+    keep: set[str] = set()
+    for step in used.values():  # a task taken over from an earlier fingerprint has its files in that one's folder
+        keep |= committed_files(store, step)
+    files = size = 0
+    for folder in store.folders("work"):
+        left = 0
+        for path in store.files(f"work/{folder}"):
+            if path in keep:
+                left += 1
+                continue
+            files += 1
+            size += store.size(path)
+            store.delete(path)
+        if not left:
+            store.delete_folder(f"work/{folder}")
     return files, size
 
 
-def committed_files(store: Store, folder: str, step: dict[str, str]) -> set[str]:
-    sealed = StepFolder(store, step["name"], step["fingerprint"])
-    manifests: list[Manifest] = sealed.sealed() or list(sealed.committed().values())
-    control = {path for path in store.files(f"work/{folder}") if path.endswith(("step.parquet", ".json"))}
+def committed_files(store: Store, step: dict[str, str]) -> set[str]:
+    """The step's seal and commits, and the files that they name."""
+    folder = StepFolder(store, step["name"], step["fingerprint"])
+    sealed = folder.sealed()
+    manifests = sealed if sealed is not None else list(folder.committed().values())
+    control = {f"{folder.folder}/step.parquet"} if sealed is not None else set()
+    control |= {path for path in store.files(f"{folder.folder}/tasks") if path.endswith(".json")}
     return control | {file.path for manifest in manifests for file in manifest.files}

@@ -10,6 +10,7 @@ error, with a traceback only after `--debug`.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -22,6 +23,12 @@ from typer.main import get_command
 
 DONE, FAILED, WRONG = 0, 1, 2
 GROUP = "gristmill.commands"
+REMEDIES = {
+    errno.ENOSPC: "make room there and run again, what is done is kept",
+    errno.EDQUOT: "make room there and run again, what is done is kept",
+    errno.EROFS: "make it writable, or choose another --output",
+    errno.EACCES: "give yourself the right to, or choose another --output",
+}
 
 
 class Commands(TyperGroup):
@@ -208,7 +215,8 @@ def _sentence(error: Exception) -> str:
         hint = f"; {context.command_path} --help lists what there is" if context is not None else ""
         return error.format_message().rstrip(".") + hint
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{said}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else said
     text = str(error).strip()
     if text and (isinstance(error, ValueError | OSError | RuntimeError) or hasattr(error, "exit_code")):
         return text

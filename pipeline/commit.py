@@ -48,7 +48,7 @@ class Manifest:
     counts: dict[str, Counts]
     stats: dict[str, Any]
     key: str = ""
-    """Of all that the task read: a task with the same key would write the same files. `pipeline.task_key`."""
+    """Of all that the task read: a task with the same key would write the same files. `pipeline.task_inputs`."""
 
     def file(self, role: str) -> File | None:
         return next((file for file in self.files if file.role == role), None)

@@ -6,7 +6,7 @@ the object store once. Results are committed in whatever order they come; nothin
 
 A task that finds a committed file damaged fails with `Damaged`: the engine computes the task that wrote the file again,
 puts the new file in the place of the damaged one, and goes on. A task that an earlier fingerprint of its step has
-computed from the same input is taken over (`pipeline.task_key`).
+computed from the same input is taken over (`pipeline.task_inputs`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pipeline.accounting import Counts, check
 from pipeline.checked import Damaged
 from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, read_commits, read_seal
 from pipeline.store import Store
-from pipeline.task_key import task_key
+from pipeline.task_inputs import damaged, task_key
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
 
-MAX_REPAIRS = 8
-"""How often a step mends what it reads: a whole folder that is gone is one repair, a chain of them one each."""
+MAX_REPAIRS = 3
+"""How often a step mends what it reads."""
 
 
 class StepFailed(RuntimeError):
@@ -95,13 +95,16 @@ class StorageFull(OSError):
 
 def execute(work: Work, index: int, payload: Any) -> Manifest:
     """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
-    key = task_key(work.store, work.identity, index, payload)
-    for manifest in work.earlier.get(index, ()):
-        if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
-            return manifest
     output = Output(work.store, work.folder, index)
     try:
+        key = task_key(work.store, work.identity, index, payload)
+        for manifest in work.earlier.get(index, ()):
+            if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
+                return manifest
         stats = work.function(Task(index, payload, work.shared, work.store, output))
+    except Damaged as error:
+        output.discard()
+        raise Damaged(error.path, error.why, tuple(damaged(work.store, payload))) from None
     except OSError as error:
         output.discard()
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -241,10 +244,10 @@ class Engine:
                 else:
                     accept(outcome)
             tasks = {index: pending[index] for index in sorted(failures)}
-            damaged = {error.path for error in failures.values() if isinstance(error, Damaged)}
-            if damaged and repairs < MAX_REPAIRS:
+            broken = [error for error in failures.values() if isinstance(error, Damaged)]
+            if broken and repairs < MAX_REPAIRS:
                 repairs += 1
-                self.repair(damaged)
+                self.repair({path for error in broken for path in (error.path, *error.others)})
                 continue
             if not tasks or all(getattr(error, "final", False) for error in failures.values()):
                 break

@@ -139,16 +139,18 @@ class Incoming:
     first: int
     end: int
     found: list[tuple[str, np.ndarray]] | None = field(default=None, repr=False, compare=False)
+    """The entries, between the task's key and its reading."""
 
     def entries(self, store: Store) -> list[tuple[str, np.ndarray]]:
         """(path, index rows of these partitions) of every sender that has any."""
         if self.found is None:
-            self.found = []
+            found = []
             for path in self.paths:
                 index = read_index(store, path)
                 mine = index[(index[:, 0] >= np.uint64(self.first)) & (index[:, 0] < np.uint64(self.end))]
                 if len(mine):
-                    self.found.append((path, mine))
+                    found.append((path, mine))
+            self.found = found
         return self.found
 
     def digest(self, store: Store) -> str:

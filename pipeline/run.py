@@ -85,7 +85,7 @@ def run(
     """
     store = Store(config.output)
     progress = progress or Silent()
-    with Lease(store):
+    with Lease(store) as lease:
         files = inventory(config.sources)
         executor: Executor
         if inline:
@@ -96,7 +96,7 @@ def run(
             executor = RayExecutor(workers or config.runtime.workers, config.runtime.memory_per_worker)
             if store.local and executor.nodes() > 1:
                 raise ValueError(f"output {store.uri} is on one machine, the cluster has several: give a shared URI")
-        engine = Engine(store, executor, progress, allow_missing)
+        engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             result = Driver(config, engine, files).run()
             from pipeline.report import write
@@ -207,6 +207,9 @@ class Driver:
 
     def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
         store = self.engine.store
+        if self.engine.repaired:
+            number = len(self.engine.repaired)
+            self.notes.append(f"{number} committed files were damaged or missing and have been computed again")
         groups: dict[str, dict[str, Any]] = {}
         for _, manifest in curated.done():
             for name, group in manifest.stats["groups"].items():
@@ -233,6 +236,8 @@ class Driver:
                     "fingerprint": sealed.fingerprint,
                     "tasks": len(sealed.manifests),
                     "reused": sealed.reused,
+                    "computed": self.engine.recomputed.get(sealed.name, 0),
+                    "adopted": self.engine.adopted.get(sealed.name, 0),
                     "seconds": round(sealed.seconds, 3),
                     "missing": [i for i, manifest in enumerate(sealed.manifests) if manifest is None],
                     "bytes_written": sum(f.bytes for _, m in sealed.done() for f in m.files),
@@ -244,6 +249,7 @@ class Driver:
             "clusters": clusters,
             "tokenizer": tokenizer_record(store, model),
             "blends": dict(blends),
+            "repaired": self.engine.repaired,
             "notes": self.notes,
             "summary": summary(self.funnel, groups, blends, self.notes),
         }

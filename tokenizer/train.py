@@ -90,9 +90,10 @@ def train(
 
     counts = dict.fromkeys(("documents", "left_out", "sentences", "bytes"), 0)
     model = io.BytesIO()
+    failures: list[BaseException] = []
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_sentences(texts, counts),
+            sentence_iterator=_sentences(_watched(texts, failures), counts),
             model_writer=model,
             vocab_size=vocab_size,
             character_coverage=character_coverage,
@@ -100,7 +101,10 @@ def train(
             **SETTINGS,
         )
     except (RuntimeError, OSError) as error:
-        raise ValueError(_sentence(str(error), vocab_size, counts)) from error
+        if not failures:
+            raise ValueError(_sentence(str(error), vocab_size, counts)) from error
+    if failures:
+        raise failures[0]
     size = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).vocab_size()
     if size < vocab_size and not shrink:
         raise ValueError(
@@ -146,6 +150,15 @@ def pieces_with_digits(model: bytes) -> list[str]:
         and not (processor.is_byte(i) or processor.is_control(i) or processor.is_unknown(i))
         and not digits.isdisjoint(piece)
     ]
+
+
+def _watched(texts: Iterable[str], failures: list[BaseException]) -> Iterator[str]:
+    """The same texts; what goes wrong while they are read is kept, as SentencePiece takes it for their end."""
+    try:
+        yield from texts
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
 def _sentences(texts: Iterable[str], counts: dict[str, int]) -> Iterator[str]:

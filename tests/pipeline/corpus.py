@@ -71,6 +71,44 @@ def lay_out(shared_data: Path, folder: Path, model: Path) -> Path:
     return path
 
 
+def lay_out_small(shared_data: Path, folder: Path, model: Path, documents: int = 60) -> Path:
+    """A few hundred documents with ids of their own in plain JSONL, for tests that run the whole mill many times."""
+    inputs = folder / "input"
+    inputs.mkdir(parents=True)
+    english = [r for p in sorted((shared_data / "english").glob("*.jsonl.zst")) for r in records(p, documents)]
+    other = [
+        r for p in sorted((shared_data / "multilingual").glob("*.jsonl.zst"))[:4] for r in records(p, documents // 2)
+    ]
+    code = list(records(shared_data / "code" / "code-permissive.jsonl.zst", 3 * documents))
+    for name, rows in (("english", english + english[::7]), ("other", other), ("code", code)):
+        kept = [{**row, "id": f"{name}-{number}"} for number, row in enumerate(rows) if len(row["text"]) < 30_000]
+        lines = [json.dumps(row, ensure_ascii=False) for row in kept]
+        (inputs / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    config = {
+        "output": str(folder / "out"),
+        "sources": [
+            {"name": "english", "uri": str(inputs / "english.jsonl"), "columns": {"id": "id"}},
+            {"name": "other", "uri": str(inputs / "other.jsonl"), "columns": {"id": "id"}},
+            {"name": "code", "uri": str(inputs / "code.jsonl"), "domain": "code", "columns": {"id": "id"}},
+        ],
+        "stages": [{"language": {"model": str(model)}}, {"rules": {}}, {"exact_dedup": {}}, {"near_dedup": {}}],
+        "tokenizer": {"vocab_size": 1600, "sample_bytes": 300_000},
+        "blends": {
+            "pretrain": {
+                "domains": {"english": 0.70, "multilingual": 0.15, "code": 0.15},
+                "tokens": "max",
+                "max_epochs": 4,
+                "on_shortage": "renormalize",
+            }
+        },
+        "shards": {"tokens_per_shard": 100_000, "holdout": 0.02},
+        "plan": {"partition_bytes": 500_000, "max_segments": 3},
+    }
+    path = folder / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
 def tree(output: Path) -> dict[str, bytes]:
     """Every published file with its content."""
     return {

@@ -117,3 +117,14 @@ def test_cutting_prefers_line_then_word_starts():
 def test_cost_is_known_beforehand():
     assert 3.3e9 < cost(267_000_000)["memory_bytes"] < 4e9
     assert 46 < cost(267_000_000)["cpu_s"] < 60
+
+
+def test_an_error_while_the_text_is_read_is_not_taken_for_its_end(tmp_path):
+    def texts():
+        for number in range(2000):
+            yield f"line {number} of a text that ends too early"
+        raise OSError("the sample cannot be read on")
+
+    with pytest.raises(OSError, match="cannot be read on"):
+        train(texts(), tmp_path, 1500)
+    assert not list(tmp_path.iterdir())

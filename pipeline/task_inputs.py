@@ -1,4 +1,4 @@
-"""What a task depends on, as a hash: two tasks with one key write the same files.
+"""What a task reads: its key, and which of its files are damaged.
 
 A step's fingerprint covers everything upstream, so one document more changes it. A task depends on less: its step's
 own configuration, its place, and the content of what it reads. Its key covers just that, so a task of an earlier
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from pipeline.checked import Damaged, is_intact
 from pipeline.commit import File
 from pipeline.store import Store
 
@@ -43,3 +44,32 @@ def by_content(store: Store, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [by_content(store, entry) for entry in value]
     return value
+
+
+def damaged(store: Store, payload: Any) -> list[str]:
+    """Committed files of the payload that are not what was committed; reads all of them."""
+    return sorted(set(_damaged(store, payload)))
+
+
+def _damaged(store: Store, value: Any) -> Iterator[str]:
+    from pipeline.exchange import Incoming, segments
+
+    if isinstance(value, File):
+        if not is_intact(store, value):
+            yield value.path
+    elif isinstance(value, Incoming):
+        for path in value.paths:
+            try:
+                for _ in segments(store, Incoming([path], value.first, value.end)):
+                    pass
+            except Damaged as error:
+                yield error.path
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _damaged(store, getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from _damaged(store, entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _damaged(store, entry)

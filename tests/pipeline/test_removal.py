@@ -1,0 +1,118 @@
+"""Removal requests: the output is what it would be if the documents had never been there, and nothing holds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpus import differences, lay_out_small, tree
+
+from kernels.text.hashing import document_ids
+from pipeline.config import load
+from pipeline.removal import PATH
+from pipeline.removing import remove
+from pipeline.run import run
+from pipeline.verify import verify
+
+SOURCES = {"english": (3, 40, 41), "code": (10,)}
+"""Documents to remove: their places among the source's lines."""
+
+
+@pytest.fixture(scope="module")
+def config_path(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> Path:
+    return lay_out_small(shared_data, tmp_path_factory.mktemp("removal"), language_model)
+
+
+def own_ids(folder: Path, source: str) -> list[str]:
+    lines = (folder / "input" / f"{source}.jsonl").read_text("utf-8").split("\n")
+    return [json.loads(line)["id"] for line in lines if line.strip()]
+
+
+def ids_of(folder: Path) -> list[str]:
+    result = []
+    for source, places in SOURCES.items():
+        chosen = [own_ids(folder, source)[place] for place in places]
+        result += [bytes(row).hex() for row in document_ids(source, pa.array(chosen))]
+    return result
+
+
+def blanked(config_path: Path, folder: Path) -> Path:
+    """The same input with white space where the documents stood: every other document keeps its place."""
+    (folder / "input").mkdir(parents=True)
+    for path in (config_path.parent / "input").iterdir():
+        lines = path.read_bytes().split(b"\n")
+        for place in SOURCES.get(path.stem, ()):
+            lines[place] = b" " * len(lines[place])
+        (folder / "input" / path.name).write_bytes(b"\n".join(lines))
+    target = folder / "pipeline.yaml"
+    target.write_text(config_path.read_text().replace(str(config_path.parent), str(folder)))
+    return target
+
+
+@pytest.fixture(scope="module")
+def removed(config_path: Path) -> tuple[Path, Any]:
+    config = load(str(config_path))
+    run(config, inline=True)
+    done = remove(config, ["# asked for on Monday", *ids_of(config_path.parent)], "requests.txt", inline=True)
+    return Path(config.output), done
+
+
+def test_the_output_is_what_it_would_be_without_the_documents(removed: Any, config_path: Path, tmp_path: Path) -> None:
+    never = load(str(blanked(config_path, tmp_path / "never")))
+    run(never, inline=True)
+    assert differences(tree(removed[0]), tree(Path(never.output))) == []
+    assert verify(str(removed[0])) == []
+
+
+def test_no_file_of_the_output_holds_a_removed_document_any_more(removed: Any, config_path: Path) -> None:
+    output, _ = removed
+    gone = {bytes.fromhex(each) for each in ids_of(config_path.parent)}
+    for path in output.rglob("*.parquet"):
+        names = pq.read_schema(path).names
+        for column in {"id", "cluster", "survivor"} & set(names):
+            assert gone.isdisjoint(pq.read_table(path, columns=[column]).column(column).to_pylist()), path
+    text = json.loads((config_path.parent / "input" / "code.jsonl").read_text("utf-8").split("\n")[10])["text"]
+    piece = text[: len(text) // 2].encode()
+    for path in (p for p in output.rglob("*") if p.suffix in (".parquet", ".xch", ".jsonl")):
+        assert piece not in path.read_bytes()
+
+
+def test_only_what_depends_on_the_documents_was_computed(removed: Any) -> None:
+    output, done = removed
+    steps = {step["name"]: step for step in json.loads((output / "run.json").read_text())["steps"]}
+    assert (done.new, done.removed) == (4, 4)
+    assert done.files > 0
+    for name in ("read", "rules", "exact_dedup.keys" if "exact_dedup.keys" in steps else "exact_dedup"):
+        assert 0 < steps[name]["computed"] < steps[name]["tasks"], name
+        assert steps[name]["computed"] + steps[name]["adopted"] == steps[name]["tasks"]
+
+
+def test_a_later_run_does_not_bring_them_back(removed: Any, config_path: Path) -> None:
+    output, _ = removed
+    before = tree(output)
+    result = run(load(str(config_path)), inline=True)
+    assert differences(before, tree(output)) == []
+    assert "4 documents are left out on request (removed.jsonl)" in result.record["notes"]
+    assert sum(step["computed"] for step in result.record["steps"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("not an id", "requests.txt, line 2: 'not an id' is neither an id of 32 hexadecimal digits nor a URL"),
+        ("f" * 32, f"requests.txt: 1 of 1 are not in .*, first {'f' * 32}; take them out"),
+        ("https://nowhere.example/", "first https://nowhere.example/; take them out"),
+    ],
+)
+def test_what_the_output_does_not_know_is_said_and_nothing_is_changed(
+    removed: Any, config_path: Path, line: str, sentence: str
+) -> None:
+    output, _ = removed
+    before = (output / PATH).read_bytes()
+    with pytest.raises(ValueError, match=sentence):
+        remove(load(str(config_path)), ["", line], "requests.txt", inline=True)
+    assert (output / PATH).read_bytes() == before
