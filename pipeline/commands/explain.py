@@ -1,0 +1,38 @@
+"""`gristmill explain ID-OR-URL [OUTPUT]`: one document's way through the last run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    document: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID-OR-URL",
+            help="Its id or the first 6 digits and more, its URL, the source's own id, or source:path:record.",
+        ),
+    ],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The output of a run: a folder or its URI.")] = "out",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Show what became of one document: every step, signal, rule, its duplicates, its place in the shards.
+
+    \b
+    gristmill explain 3f2a9c417b60 out
+    gristmill explain https://example.org/page out --json
+    """
+    from pipeline.explain import explain as explain_document
+    from pipeline.store import Store
+
+    explanation = explain_document(Store(output), document)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False))
+        return
+    from pipeline.explain_show import show
+
+    show(explanation)

@@ -1,0 +1,35 @@
+"""`gristmill plan`: what a run will do and take, before it does it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def plan(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The configuration.")] = "pipeline.yaml",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Set a key of the configuration; repeatable.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", metavar="WORDS", help="A corpus and a cluster in words, not yours.")
+    ] = None,
+    measured: Annotated[
+        str | None, typer.Option("--measured", metavar="OUT", help="The output of a run whose rates to take.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Say what a run will do: steps, tasks, bytes, time, memory. Runs nothing.
+
+    \b
+    gristmill plan pipeline.yaml
+    gristmill plan --corpus "8 T tokens, 200 nodes of 64 cores, s3"
+    """
+    import json
+
+    from pipeline.plan_command import planned
+
+    lines, value = planned(config, assignments or [], corpus=corpus, measured=measured, workers=workers)
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))

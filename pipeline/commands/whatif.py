@@ -1,0 +1,40 @@
+"""`gristmill whatif`: what another limit of a rule would keep."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def whatif(
+    expressions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXPR...",
+            help="What is kept: 'RULE <= N', 'RULE >= N', '3 <= RULE <= 10', < and > too, or 'RULE off'. RULE: a rule "
+            "as `gristmill rules` lists it, or a signal for every rule that limits it.",
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="The output of a run: a folder or its URI.")] = "out",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Say how many documents, bytes and tokens other limits would keep, from what a run has measured.
+
+    \b
+    gristmill whatif "gopher_quality.mean_word_length <= 8"
+    gristmill whatif "words >= 40" "duplicate_lines off" -o out
+    """
+    from pipeline.whatif import whatif as answer_of
+    from pipeline.whatif_text import as_dict, show
+
+    answer = answer_of(output, expressions)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(as_dict(answer), ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+
+    show(answer, Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80))
