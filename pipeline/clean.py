@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
-from pipeline.commit import StepFolder, folder_name
+from pipeline.commit import Manifest, StepFolder, folder_name
 from pipeline.lease import Lease
 from pipeline.store import Store
 
@@ -44,7 +45,7 @@ def committed_files(store: Store, step: dict[str, str]) -> set[str]:
     """The step's seal and commits, and the files that they name."""
     folder = StepFolder(store, step["name"], step["fingerprint"])
     sealed = folder.sealed()
-    manifests = sealed if sealed is not None else list(folder.committed().values())
+    manifests: Iterable[Manifest | None] = sealed if sealed is not None else folder.committed().values()
     control = {f"{folder.folder}/step.parquet"} if sealed is not None else set()
     control |= {path for path in store.files(f"{folder.folder}/tasks") if path.endswith(".json")}
-    return control | {file.path for manifest in manifests for file in manifest.files}
+    return control | {file.path for manifest in manifests if manifest is not None for file in manifest.files}

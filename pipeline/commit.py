@@ -12,7 +12,7 @@ import contextlib
 import io
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.accounting import Counts
+from pipeline.packed import Packed
 from pipeline.store import HashingFile, Store
 
 COMPRESSION = "zstd"
@@ -161,7 +162,7 @@ class Sealed:
     name: str
     fingerprint: str
     folder: str
-    manifests: tuple[Manifest | None, ...]
+    manifests: Sequence[Manifest | None]
     seconds: float = 0.0
     reused: int = 0
     """Tasks that were found committed."""
@@ -187,12 +188,12 @@ class StepFolder:
         self.fingerprint = fingerprint
         self.folder = f"work/{folder_name(name)}-{fingerprint[:16]}"
 
-    def sealed(self) -> list[Manifest] | None:
+    def sealed(self) -> Packed[Manifest] | None:
         """The manifests of a sealed step, or None."""
         return read_seal(self.store, self.folder)
 
     def committed(self) -> dict[int, Manifest]:
-        return read_commits(self.store, self.folder)
+        return {manifest.index: manifest for manifest in read_commits(self.store, self.folder)}
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Commits a task's result; where another attempt was first, that one counts."""
@@ -206,18 +207,26 @@ class StepFolder:
         self.store.write(path, content)
         return manifest
 
-    def seal(self, manifests: list[Manifest]) -> None:
-        table = pa.table(
-            {
-                "index": pa.array([m.index for m in manifests], pa.int64()),
-                "rows": pa.array([sum(f.rows for f in m.files) for m in manifests], pa.int64()),
-                "bytes": pa.array([sum(f.bytes for f in m.files) for m in manifests], pa.int64()),
-                "manifest": pa.array([signed(m.to_json()).decode() for m in manifests], pa.large_string()),
-            },
-        )
+    def seal(self, manifests: Iterable[Manifest]) -> None:
+        rows = [
+            (m.index, sum(f.rows for f in m.files), sum(f.bytes for f in m.files), signed(m.to_json()).decode())
+            for m in manifests
+        ]
+        columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+        table = pa.table([pa.array(c, f.type) for c, f in zip(columns, STEP, strict=True)], schema=STEP)
         buffer = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata({"tasks": str(len(manifests))}), buffer, compression=COMPRESSION)
+        pq.write_table(table.replace_schema_metadata({"tasks": str(len(rows))}), buffer, compression=COMPRESSION)
         self.store.write(f"{self.folder}/step.parquet", buffer.getvalue())
+
+
+STEP = pa.schema(
+    [
+        pa.field("index", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("manifest", pa.large_string()),
+    ]
+)
 
 
 def folder_name(step: str) -> str:
@@ -235,7 +244,12 @@ def unsigned(content: bytes) -> bytes | None:
     return rest if xxhash.xxh3_128_hexdigest(rest).encode() == digest else None
 
 
-def read_seal(store: Store, folder: str) -> list[Manifest] | None:
+def packed(lines: Iterable[bytes | None]) -> Packed[Manifest]:
+    """A sequence of manifests that takes little room; the lines are their JSON."""
+    return Packed(lines, Manifest.from_json)
+
+
+def read_seal(store: Store, folder: str) -> Packed[Manifest] | None:
     """The manifests of a sealed step below `folder`; None where it is not sealed or the seal is damaged."""
     path = f"{folder}/step.parquet"
     if not store.exists(path):
@@ -248,11 +262,12 @@ def read_seal(store: Store, folder: str) -> list[Manifest] | None:
         return None
     if len(contents) != tasks or not all(contents):
         return None
-    return [Manifest.from_json(content) for content in contents if content]
+    return packed(contents)
 
 
-def read_commits(store: Store, folder: str) -> dict[int, Manifest]:
-    """Index -> manifest of the committed tasks below `folder`; a damaged commit is left out."""
-    contents = [unsigned(store.read(path)) for path in store.files(f"{folder}/tasks") if path.endswith(".json")]
-    manifests = [Manifest.from_json(content) for content in contents if content]
-    return {manifest.index: manifest for manifest in manifests}
+def read_commits(store: Store, folder: str) -> Iterator[Manifest]:
+    """The committed tasks below `folder`; a damaged commit is left out."""
+    for path in store.files(f"{folder}/tasks"):
+        content = unsigned(store.read(path)) if path.endswith(".json") else None
+        if content:
+            yield Manifest.from_json(content)

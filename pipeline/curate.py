@@ -22,6 +22,7 @@ from pipeline.engine import Engine, Task
 from pipeline.exchange import Incoming, Sender, merged, receive
 from pipeline.first_pass import group_name
 from pipeline.ledger import Ledger
+from pipeline.packed import Lazy
 from pipeline.selection import Corpus, PartitionFiles
 from stages.document import CURATED, DOCUMENT
 from stages.interface import DocumentStage
@@ -91,7 +92,8 @@ def curate(
         "partition_bytes": partition_bytes,
         "libraries": library_versions(),
     }
-    payloads = list(zip(corpus.payloads(), places, strict=True))
+    documents = corpus.payloads()
+    payloads = Lazy(len(documents), lambda index: (documents[index], places[index]))
     sent = engine.step(
         "curate.send",
         send_partition,

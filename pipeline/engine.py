@@ -22,7 +22,9 @@ from typing import Any, Protocol
 
 from pipeline.accounting import Counts, check
 from pipeline.checked import Damaged
-from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, read_commits, read_seal
+from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
+from pipeline.packed import Pending
+from pipeline.process import one_core, release_memory
 from pipeline.store import Store
 from pipeline.task_inputs import damaged, task_key
 
@@ -83,8 +85,14 @@ class Work:
     shared: Any
     identity: str = ""
     """Of the step apart from its input; enters the tasks' keys."""
-    earlier: Mapping[int, tuple[Manifest, ...]] = field(default_factory=dict)
-    """Index -> what tasks of other fingerprints of this step committed."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A payload, and what the task of this index committed under other fingerprints of its step (JSON)."""
+
+    payload: Any
+    earlier: tuple[bytes, ...]
 
 
 class StorageFull(OSError):
@@ -95,10 +103,14 @@ class StorageFull(OSError):
 
 def execute(work: Work, index: int, payload: Any) -> Manifest:
     """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
+    one_core()
     output = Output(work.store, work.folder, index)
+    earlier: tuple[bytes, ...] = ()
+    if isinstance(payload, Candidate):
+        payload, earlier = payload.payload, payload.earlier
     try:
         key = task_key(work.store, work.identity, index, payload)
-        for manifest in work.earlier.get(index, ()):
+        for manifest in map(Manifest.from_json, earlier):
             if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
                 return manifest
         stats = work.function(Task(index, payload, work.shared, work.store, output))
@@ -115,6 +127,8 @@ def execute(work: Work, index: int, payload: Any) -> Manifest:
     except BaseException:
         output.discard()
         raise
+    finally:
+        release_memory()
     return output.manifest(stats or {}, key)
 
 
@@ -184,30 +198,32 @@ class Engine:
         found = step.sealed()
         if found is not None:
             self.recomputed.setdefault(name, 0)
-            return self._finish(work, payloads, Sealed(name, mark, step.folder, tuple(found), 0.0, len(found)))
-        done = step.committed()
+            return self._finish(work, payloads, Sealed(name, mark, step.folder, found, 0.0, len(found)))
+        done = {manifest.index: manifest.to_json() for manifest in read_commits(self.store, step.folder)}
         reused = len(done)
         self.progress.start(name, len(payloads), reused)
-        pending = {index: payload for index, payload in enumerate(payloads) if index not in done}
-        earlier = self._earlier(step) if pending else {}
-        work = Work(name, function, self.store, step.folder, shared, own, earlier)
+        left = [index for index in range(len(payloads)) if index not in done]
+        earlier = self._earlier(step) if left else {}
+
+        def job(index: int) -> Any:
+            return Candidate(payloads[index], earlier[index]) if index in earlier else payloads[index]
 
         def commit(manifest: Manifest) -> None:
             for stage, counts in manifest.counts.items():
                 check(stage, manifest.index, counts)
             self.check_lease()
-            done[manifest.index] = step.commit(manifest)
+            done[manifest.index] = step.commit(manifest).to_json()
             taken = bool(manifest.files) and not manifest.files[0].path.startswith(f"{step.folder}/")
             tally = self.adopted if taken else self.recomputed
             tally[name] = tally.get(name, 0) + 1
             self.progress.advance(name, manifest)
 
-        failures = self._compute(work, pending, commit)
-        manifests = tuple(done.get(index) for index in range(len(payloads)))
+        failures = self._compute(work, Pending(left, job), commit)
+        manifests = packed(done.pop(index, None) for index in range(len(payloads)))
         if failures and not self.allow_missing:
             raise failed(name, len(payloads), failures)
         if not failures:
-            step.seal([m for m in manifests if m is not None])
+            step.seal(m for m in manifests if m is not None)
         seconds = time.monotonic() - started
         return self._finish(work, payloads, Sealed(name, mark, step.folder, manifests, seconds, reused))
 
@@ -217,23 +233,23 @@ class Engine:
         self.progress.finish(result)
         return result
 
-    def _earlier(self, step: StepFolder) -> dict[int, tuple[Manifest, ...]]:
+    def _earlier(self, step: StepFolder) -> dict[int, tuple[bytes, ...]]:
         """What other fingerprints of the step have committed, by index."""
-        found: dict[int, tuple[Manifest, ...]] = {}
+        found: dict[int, tuple[bytes, ...]] = {}
         prefix = f"{folder_name(step.name)}-"
         for folder in self.store.folders("work"):
             if folder.startswith(prefix) and len(folder) == len(prefix) + 16 and f"work/{folder}" != step.folder:
                 sealed = read_seal(self.store, f"work/{folder}")
-                for manifest in sealed if sealed is not None else read_commits(self.store, f"work/{folder}").values():
-                    if manifest.files:
-                        found[manifest.index] = (*found.get(manifest.index, ()), manifest)
+                for manifest in sealed if sealed is not None else read_commits(self.store, f"work/{folder}"):
+                    if manifest is not None and manifest.files:
+                        found[manifest.index] = (*found.get(manifest.index, ()), manifest.to_json())
         return found
 
     def _compute(
         self, work: Work, pending: Mapping[int, Any], accept: Callable[[Manifest], None]
     ) -> dict[int, Exception]:
         """Runs the tasks with retries and repairs; what is left are those that failed to the end."""
-        tasks = dict(pending)
+        tasks = pending
         failures: dict[int, Exception] = {}
         attempts = repairs = 0
         while attempts < ATTEMPTS:
@@ -243,7 +259,7 @@ class Engine:
                     failures[index] = outcome
                 else:
                     accept(outcome)
-            tasks = {index: pending[index] for index in sorted(failures)}
+            tasks = Pending(sorted(failures), pending.__getitem__)
             broken = [error for error in failures.values() if isinstance(error, Damaged)]
             if broken and repairs < MAX_REPAIRS:
                 repairs += 1
@@ -258,7 +274,9 @@ class Engine:
         """Runs tasks that commit nothing and returns their statistics in order."""
         results: dict[int, Any] = {}
         work = Work(name, function, self.store, f"work/{folder_name(name)}", shared)
-        failures = self._compute(work, dict(enumerate(payloads)), lambda m: results.update({m.index: m.stats}))
+        failures = self._compute(
+            work, Pending(range(len(payloads)), payloads.__getitem__), lambda m: results.update({m.index: m.stats})
+        )
         if failures:
             raise failed(name, len(payloads), failures)
         return [results[index] for index in range(len(payloads))]
@@ -279,7 +297,7 @@ class Engine:
             def replace(manifest: Manifest, tasks: Mapping[int, Manifest] = tasks) -> None:
                 self._replace(tasks[manifest.index], manifest)
 
-            failures = self._compute(again, {index: payloads[index] for index in tasks}, replace)
+            failures = self._compute(again, Pending(tasks, payloads.__getitem__), replace)
             if failures:
                 raise failed(work.name, len(tasks), failures)
         if wanted:

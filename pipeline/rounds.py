@@ -7,6 +7,7 @@ that of a sender. The stage sees tables; where they go and come from is here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.chain import library_versions, localise, stage_identity, stage_res
 from pipeline.commit import Sealed
 from pipeline.engine import Engine, Task
 from pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
+from pipeline.packed import Lazy
 from pipeline.selection import Corpus, PartitionFiles, decide
 from stages.interface import CorpusStage, Round
 
@@ -37,16 +39,14 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
     documents = corpus.payloads()
     count = max(1, len(documents))
     previous: Sealed | None = None
-    received: list[Incoming] = []
+    received: Sequence[Incoming] = []
     for each in stage.rounds():
         partitions = {"key": count, "one": 1, "document": count}[each.send]
         shared = RoundWork(stage, resources, each, partitions)
-        payloads: list[Any]
+        payloads: Sequence[Any] = received
+        function = round_over_exchange
         if each.over == "documents":
-            payloads = [(files, received[i] if received else None) for i, files in enumerate(documents)]
-            function = round_over_documents
-        else:
-            payloads, function = list(received), round_over_exchange
+            payloads, function = with_received(documents, received), round_over_documents
         previous = engine.step(
             f"{stage.name}.{each.method}",
             function,
@@ -59,6 +59,11 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
     if previous is None:
         raise ValueError(f"stage {stage.name} has no rounds; rounds() must return at least one")
     return decide(engine, corpus, stage, previous, received, seed)
+
+
+def with_received(documents: Sequence[PartitionFiles | None], received: Sequence[Incoming]) -> Sequence[Any]:
+    """(files, what was sent to them or None) of every partition."""
+    return Lazy(len(documents), lambda index: (documents[index], received[index] if received else None))
 
 
 def round_over_documents(task: Task) -> None:

@@ -23,6 +23,7 @@ from pipeline.engine import Engine, Task
 from pipeline.exchange import Incoming, receive_table
 from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
 from pipeline.ledger import Ledger, excerpt_columns
+from pipeline.packed import Lazy
 from pipeline.store import Store
 from stages.document import ID
 from stages.interface import CorpusStage, DocumentStage
@@ -43,8 +44,8 @@ class Corpus:
     def upstream(self) -> list[Sealed]:
         return [self.read] + ([self.selected] if self.selected else [])
 
-    def payloads(self) -> list[PartitionFiles | None]:
-        return [self.files(index) for index in range(len(self.read.manifests))]
+    def payloads(self) -> Sequence[PartitionFiles | None]:
+        return Lazy(len(self.read.manifests), self.files)
 
     def files(self, index: int) -> PartitionFiles | None:
         """None where the partition is missing, here or in an earlier step: a task without input selects nothing."""
@@ -177,7 +178,8 @@ def decide(
     engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, incoming: Sequence[Incoming], seed: int
 ) -> Corpus:
     """A step that applies what the rounds of a corpus stage decided."""
-    payloads = [(files, incoming[index]) for index, files in enumerate(corpus.payloads())]
+    documents = corpus.payloads()
+    payloads = Lazy(len(documents), lambda index: (documents[index], incoming[index]))
     step = engine.step(
         stage.name,
         decide_partition,

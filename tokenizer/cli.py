@@ -17,6 +17,7 @@ app = typer.Typer(
 TABLE_ROWS = 40
 
 Model = Annotated[Path, typer.Option(help="A trained tokenizer.model.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 
 
 @app.command()
@@ -28,8 +29,13 @@ def train(
     alpha: Annotated[float, typer.Option(help="Languages in proportion to bytes^alpha; 1: as in the corpus.")] = 0.3,
     seed: Annotated[int, typer.Option(help="Chooses the documents of the sample.")] = 1,
     shrink: Annotated[bool, typer.Option(help="Take fewer pieces where the text has no more.")] = True,
+    as_json: Json = False,
 ) -> None:
-    """Sample the corpus, train SentencePiece BPE, export and measure it."""
+    """Sample the corpus, train SentencePiece BPE, export and measure it.
+
+    \b
+    gristmill tokenizer train out/curated --output tokenizer --vocab-size 256000
+    """
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
     from tokenizer.build import Recipe, build, count, curated_batches
@@ -44,11 +50,15 @@ def train(
         expected = cost(size)
         typer.echo(
             f"training on {size:,} bytes of {sum(corpus.values()):,}: at most about "
-            f"{expected['memory_bytes'] / 1e9:.1f} GB of memory and {expected['cpu_s']:.0f} s"
+            f"{expected['memory_bytes'] / 1e9:.1f} GB of memory and {expected['cpu_s']:.0f} s",
+            err=as_json,
         )
         progress.update(step, description="training")
         content = build(batches, corpus, output, recipe)
     trained = content["training"]
+    if as_json:
+        _print_json({"tokenizer": str(output / "tokenizer.model"), **content})
+        return
     if trained["vocab_size"] < vocab_size:
         typer.echo(f"the text has no more than {trained['vocab_size']:,} pieces; {vocab_size:,} were asked for")
     _print_table(content)
@@ -62,8 +72,13 @@ def encode(
     file: Annotated[Path, typer.Argument(help="A UTF-8 text file, or - for standard input.")],
     model: Model = Path("tokenizer/tokenizer.model"),
     pieces: Annotated[bool, typer.Option("--pieces", help="Print pieces instead of ids.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print a text's token ids, one text one line."""
+    """Print a text's token ids, one text one line.
+
+    \b
+    echo "Grain in, flour out." | gristmill tokenizer encode - --model out/tokenizer/tokenizer.model
+    """
     from tokenizer.encode import Encoder
 
     encoder = Encoder(model)
@@ -74,6 +89,9 @@ def encode(
         ids = encoder.encode(data.decode()).tolist()
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
+    if as_json:
+        _print_json({"ids": ids, "pieces": [encoder.piece(i) for i in ids]})
+        return
     typer.echo(" ".join(map(repr, map(encoder.piece, ids)) if pieces else map(str, ids)))
 
 
@@ -82,8 +100,13 @@ def report(
     curated: Annotated[str, typer.Argument(help="The folder `curated` of a run, or its URI.")],
     model: Model = Path("tokenizer/tokenizer.model"),
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Measure a tokenizer on all documents of a curated corpus."""
+    """Measure a tokenizer on all documents of a curated corpus.
+
+    \b
+    gristmill tokenizer report out/curated --model out/tokenizer/tokenizer.model
+    """
     import json
 
     from tokenizer.build import curated_batches
@@ -95,7 +118,10 @@ def report(
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    _print_table(content)
+    if as_json:
+        _print_json(content)
+    else:
+        _print_table(content)
 
 
 def main() -> None:
@@ -105,6 +131,12 @@ def main() -> None:
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise SystemExit(2) from None
+
+
+def _print_json(content: dict) -> None:
+    import json
+
+    typer.echo(json.dumps(content, ensure_ascii=False))
 
 
 def _print_table(content: dict) -> None:

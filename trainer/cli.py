@@ -24,7 +24,12 @@ app = typer.Typer(
 
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key: phases.0.tokens=1e6. Repeatable.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 Source = Annotated[Path, typer.Argument(help="A folder of checkpoints, or one step-N folder in it.")]
+
+
+MEMORY = ("tensor", "data", "parameters", "states", "with bf16 gradients", "activations of one sequence")
+SCHEDULE = ("phase", "tokens", "step", "sequences", "tokens/step", "learning rate")
 
 
 @app.command()
@@ -34,9 +39,14 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start anew, or go on from the checkpoint.")] = False,
     stop_after_steps: Annotated[int | None, typer.Option(help="Save and stop after this many steps.", min=1)] = None,
     replay: Annotated[int | None, typer.Option(help="Print the samples of this step, train nothing.", min=1)] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train; resumes from the last good checkpoint by itself."""
+    """Train; resumes from the last good checkpoint by itself.
+
+    \b
+    gristmill train run debug --set phases.0.tokens=1e6
+    """
     with _sentences(debug):
         from trainer.config import read_config
 
@@ -44,13 +54,19 @@ def run(
         if replay is not None:
             from trainer.replay import replay as replayed
 
-            for line in replayed(settings, replay):
+            lines = list(replayed(settings, replay))
+            if as_json:
+                _print_json({"step": replay, "samples": lines})
+            for line in () if as_json else lines:
                 typer.echo(line)
             return
         _mention_other_kernels()
         from trainer.loop import train
 
         result = train(settings, fresh, stop_after_steps)
+        if as_json:
+            _print_json({**result, "metrics": f"{settings.logging.directory}/metrics.jsonl"})
+            return
         if result["finished"]:
             typer.echo(f"finished: step {result['step']:,}, {result['tokens']:,} tokens, metrics in ", nl=False)
         else:
@@ -62,9 +78,14 @@ def run(
 def plan(
     what: Annotated[str, typer.Argument(help="A preset (nemotron4_15b, minitron_8b, ...) or a configuration.")],
     set_: Set = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Parameters, FLOPs, memory per rank, learning rate and batch over tokens."""
+    """Parameters, FLOPs, memory per rank, learning rate and batch over tokens.
+
+    \b
+    gristmill train plan nemotron4_15b
+    """
     with _sentences(debug):
         from rich.console import Console
         from rich.table import Table
@@ -82,6 +103,11 @@ def plan(
         shape = config.model.shape() if config else PRESETS[what]
         fp32 = config is not None and config.dtype == "float32"
         console = Console(width=110, highlight=False)
+        if as_json:
+            memory = [dict(zip(MEMORY, row, strict=True)) for row in memory_rows(shape, LAYOUTS, fp32)]
+            schedule = [dict(zip(SCHEDULE, row, strict=True)) for row in schedule_rows(config)] if config else []
+            _print_json({"model": dict(model_rows(shape)), "memory_gib_per_rank": memory, "schedule": schedule})
+            return
         for label, value in model_rows(shape):
             console.print(f"{label:40} {value}")
         layouts: tuple[tuple[int, int], ...] = LAYOUTS
@@ -91,12 +117,11 @@ def plan(
             console,
             Table,
             "Memory per rank, GiB (states: optimizer sharded over data-parallel ranks)",
-            ("tensor", "data", "parameters", "states", "with bf16 gradients", "activations of one sequence"),
+            MEMORY,
             memory_rows(shape, layouts, fp32),
         )
         if config:
-            headings = ("phase", "tokens", "step", "sequences", "tokens/step", "learning rate")
-            _print(console, Table, "Batch and learning rate over tokens", headings, schedule_rows(config))
+            _print(console, Table, "Batch and learning rate over tokens", SCHEDULE, schedule_rows(config))
 
 
 @app.command()
@@ -104,15 +129,23 @@ def evaluate(
     source: Source,
     shards: Annotated[Path, typer.Argument(help="A folder of shards, such as shards/pretrain/holdout.")],
     max_tokens: Annotated[int, typer.Option(help="Tokens to score at most.")] = 2_000_000,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Loss in nats per token and bits per byte on shards, per domain."""
+    """Loss in nats per token and bits per byte on shards, per domain.
+
+    \b
+    gristmill train evaluate out/train/checkpoints out/shards/pretrain/holdout
+    """
     with _sentences(debug):
         from trainer.evaluate import evaluate as score
         from trainer.generate import load_model
 
         model = load_model(source)
         figures = score(model, shards, model.shape.context, 8, max_tokens, "cpu")
+        if as_json:
+            _print_json(figures)
+            return
         for name, row in [("all", figures), *figures["domains"].items()]:
             if row["tokens"]:
                 typer.echo(
@@ -127,9 +160,14 @@ def export(
     output: Annotated[Path, typer.Argument(help="Folder to write: config.json and safetensors.")],
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "bfloat16",
     tokenizer: Annotated[Path | None, typer.Option(help="Folder whose tokenizer files are copied along.")] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a checkpoint as a Hugging Face NemotronForCausalLM directory."""
+    """Write a checkpoint as a Hugging Face NemotronForCausalLM directory.
+
+    \b
+    gristmill train export out/train/checkpoints model --tokenizer out/tokenizer
+    """
     with _sentences(debug):
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"--dtype {dtype}: give float32 or bfloat16")
@@ -137,21 +175,33 @@ def export(
 
         from trainer.export import export_hf
 
-        for path in export_hf(source, output, getattr(torch, dtype), tokenizer):
-            typer.echo(str(path))
+        paths = [str(path) for path in export_hf(source, output, getattr(torch, dtype), tokenizer)]
+        if as_json:
+            _print_json({"files": paths})
+        for path in () if as_json else paths:
+            typer.echo(path)
 
 
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(help="A NemotronForCausalLM directory with safetensors.")],
     directory: Annotated[Path, typer.Argument(help="checkpoint.directory of the run that will start from it.")],
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a Hugging Face Nemotron a checkpoint at step 0, to train on from."""
+    """Make a Hugging Face Nemotron a checkpoint at step 0, to train on from.
+
+    \b
+    gristmill train import model out/train/checkpoints
+    """
     with _sentences(debug):
         from trainer.export import import_hf
 
-        typer.echo(str(import_hf(folder, directory)))
+        path = str(import_hf(folder, directory))
+        if as_json:
+            _print_json({"checkpoint": path})
+        else:
+            typer.echo(path)
 
 
 @app.command()
@@ -162,21 +212,36 @@ def generate(
     tokens: Annotated[int, typer.Option(help="New tokens at most.", min=1)] = 100,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token.", min=0.0)] = 0.8,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 1,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Continue a text with a trained checkpoint."""
+    """Continue a text with a trained checkpoint.
+
+    \b
+    gristmill train generate out/train/checkpoints "The mill" --tokenizer out/tokenizer/tokenizer.model
+    """
     with _sentences(debug):
         from tokenizer.encode import Encoder
         from trainer.generate import generate as continued
         from trainer.generate import load_model
 
         encoder = Encoder(tokenizer)
-        typer.echo(prompt + continued(load_model(source), encoder, prompt, tokens, temperature, seed))
+        text = continued(load_model(source), encoder, prompt, tokens, temperature, seed)
+        if as_json:
+            _print_json({"prompt": prompt, "text": text})
+        else:
+            typer.echo(prompt + text)
 
 
 def main() -> None:
     """Entry point of `python -m trainer`."""
     app(prog_name="python -m trainer")
+
+
+def _print_json(content: dict) -> None:
+    import json
+
+    typer.echo(json.dumps(content, ensure_ascii=False, default=str))
 
 
 @contextmanager

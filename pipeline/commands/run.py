@@ -1,0 +1,47 @@
+"""`gristmill run`: curate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The configuration.")] = "pipeline.yaml",
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI to write to.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,
+    inline: Annotated[bool, typer.Option("--inline", help="Run in this process, without Ray.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on without partitions that failed after retries.")
+    ] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Set a key of the configuration; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="run.json on standard output, for programs.")] = False,
+) -> None:
+    """Curate: from a configuration to shards. Resumes by itself.
+
+    \b
+    gristmill run pipeline.yaml --output out --set seed=2
+    """
+    import json
+
+    from pipeline.config import load
+
+    loaded = load(config, [*(assignments or []), *([f"output={json.dumps(output)}"] if output is not None else [])])
+    from pipeline.progress import Terminal
+    from pipeline.run import run as run_pipeline
+
+    progress = Terminal()
+    try:
+        result = run_pipeline(loaded, workers=workers, inline=inline, allow_missing=allow_missing, progress=progress)
+    finally:
+        progress.close()
+    if as_json:
+        typer.echo(json.dumps(result.record, ensure_ascii=False))
+        return
+    for line in result.summary:
+        typer.echo(line)
+    if result.report:
+        typer.echo(f"report: {result.report}")
