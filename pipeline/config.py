@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from pipeline.config_errors import message, validated
-from pipeline.config_stages import build_stages, missing
+from pipeline.config_stages import RECIPE, build_stages, missing
 from pipeline.config_yaml import ConfigError, Located, Path, nearest, override, read
 from pipeline.readers.source import SourceSpec
 from stages.blend import ATTRIBUTES, Blend, Unit, plan
@@ -115,6 +115,8 @@ class Config:
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
     located = read(path)
+    if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
+        located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []

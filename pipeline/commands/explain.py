@@ -24,7 +24,7 @@ def explain(
     gristmill explain 3f2a9c417b60 out
     gristmill explain https://example.org/page out --json
     """
-    from pipeline.explain import explain as explain_document
+    from pipeline.explain.explanation import explain as explain_document
     from pipeline.store import Store
 
     explanation = explain_document(Store(output), document)
@@ -33,6 +33,6 @@ def explain(
 
         typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False))
         return
-    from pipeline.explain_show import show
+    from pipeline.explain.show import show
 
     show(explanation)

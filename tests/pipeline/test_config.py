@@ -354,3 +354,12 @@ def test_overrides_of_the_documentation_work() -> None:
         with pytest.raises(ConfigError) as caught:
             load(str(ROOT / "pipeline.yaml"), [line.split(": ")[1].removeprefix("--set ")])
         assert str(caught.value) == line.removeprefix("gristmill: ")
+
+
+def test_an_override_reaches_into_the_recipe_where_the_file_lists_no_stages(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text("sources: [{name: m, uri: 'machine:'}]\n")
+    limited = load(str(path), ['stages.rules.set."gopher_quality.mean_word_length".max=8'])
+    assert [stage.name for stage in limited.stages] == [stage.name for stage in load(str(path)).stages]
+    rules = next(stage for stage in limited.stages if stage.name == "rules").rules()
+    assert {rule.maximum for rule in rules if rule.name == "gopher_quality.mean_word_length"} == {8}

@@ -17,10 +17,10 @@ from corpus import lay_out, records
 
 from pipeline.commands.explain import explain as command
 from pipeline.config import load
-from pipeline.explain import Explanation, explain
-from pipeline.explain_diff import Line
-from pipeline.explain_find import PREFIX_DIGITS, find, parse
-from pipeline.explain_show import page, safe
+from pipeline.explain.diff import Line
+from pipeline.explain.explanation import Explanation, explain
+from pipeline.explain.find import PREFIX_DIGITS, find, parse
+from pipeline.explain.show import page, safe
 from pipeline.run import run
 from pipeline.store import Store
 from tokenizer.encode import Encoder

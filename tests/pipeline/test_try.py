@@ -27,7 +27,7 @@ from pipeline.commands.try_ import try_
 from pipeline.partition import Partition, Segment
 from pipeline.readers import read
 from pipeline.readers.source import SourceSpec
-from pipeline.trial import Line, edited, recipe, repeated, trial
+from pipeline.trial.trial import Line, edited, recipe, repeated, trial
 from stages.extract import Extract
 from stages.language import Language
 from stages.rules import Rules
@@ -196,7 +196,7 @@ def test_broken_input_is_a_sentence_and_no_error(name: str, config: Path, tmp_pa
 def test_every_reason_that_a_reader_or_a_stage_gives_has_its_sentence() -> None:
     import re
 
-    from pipeline.trial_text import REASONS
+    from pipeline.trial.text import REASONS
 
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "pipeline" / "readers").glob("*.py"))
     given = set(re.findall(r'"((?:read|warc)\.[a-z_0-9]+)"', text))

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from pipeline.commands.whatif import whatif as command
 from pipeline.config import load
 from pipeline.run import run
-from pipeline.whatif import token_rates, whatif
-from pipeline.whatif_expression import Bound, change, parse
-from pipeline.whatif_scan import Tally
+from pipeline.whatif.answer import token_rates, whatif
+from pipeline.whatif.expression import Bound, change, parse
+from pipeline.whatif.scan import Tally
 from stages.presets.rule import Rule
 from stages.rules import Rules
 

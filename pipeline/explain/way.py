@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.commit import Manifest, StepFolder
-from pipeline.explain_find import Place, over, rows_with_id
+from pipeline.explain.find import Place, over, rows_with_id
 from pipeline.store import Store
 
 LEAVES = ("dropped", "quarantined", "merged")
@@ -74,7 +74,9 @@ class Run:
             return {}
         folder = StepFolder(self.store, "read", step["fingerprint"])
         sealed = folder.sealed()
-        return {manifest.index: manifest for manifest in sealed} if sealed is not None else folder.committed()
+        if sealed is None:
+            return folder.committed()
+        return {manifest.index: manifest for manifest in sealed if manifest is not None}
 
 
 def open_run(store: Store) -> Run:

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.explain_find import Place, Query, find, id_mask, over
-from pipeline.explain_way import Run, departure, ledger_rows
+from pipeline.explain.find import Place, Query, find, id_mask, over
+from pipeline.explain.way import Run, departure, ledger_rows
 from pipeline.store import Store
 
 MEMBERS = 10

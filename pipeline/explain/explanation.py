@@ -2,9 +2,9 @@
 
     explain(Store("out"), "3f2a9c41…") -> Explanation
 
-It is found by scanning id columns (`pipeline.explain_find`), followed through the ledger (`pipeline.explain_way`,
-`pipeline.explain_clusters`), compared with its survivor (`pipeline.explain_text`) and located in `curated/` and the
-shards (`pipeline.explain_shards`). Memory is that of a few row groups. Rendering is `pipeline.explain_show`'s.
+It is found by scanning id columns (`pipeline.explain.find`), followed through the ledger (`pipeline.explain.way`,
+`pipeline.explain.clusters`), compared with its survivor (`pipeline.explain.text`) and located in `curated/` and the
+shards (`pipeline.explain.shards`). Memory is that of a few row groups. Rendering is `pipeline.explain.show`'s.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.explain_clusters import Cluster, clusters, first_of_its_id
-from pipeline.explain_find import Place, find, parse, read_row
-from pipeline.explain_shards import Blend, blends, count_tokens, locate, sampled
-from pipeline.explain_text import Comparison, Text, compare, complete, document_of, stored_text, text_of
-from pipeline.explain_way import Limit, Run, Step, departure, ledger_rows, limits, number, open_run, way
+from pipeline.explain.clusters import Cluster, clusters, first_of_its_id
+from pipeline.explain.find import Place, find, parse, read_row
+from pipeline.explain.shards import Blend, blends, count_tokens, locate, sampled
+from pipeline.explain.text import Comparison, Text, compare, complete, document_of, stored_text, text_of
+from pipeline.explain.way import Limit, Run, Step, departure, ledger_rows, limits, number, open_run, way
 from pipeline.first_pass import IDENTIFYING
 from pipeline.removal import load as load_removed
 from pipeline.store import Store

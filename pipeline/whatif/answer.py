@@ -1,6 +1,6 @@
 """What another limit would keep: the rules of a finished run over `signals/` as they were, and as they would be.
 
-Exact at the rules step (`pipeline.whatif_scan`), and checked: what the rules as they were keep must be what the run
+Exact at the rules step (`pipeline.whatif.scan`), and checked: what the rules as they were keep must be what the run
 counted. Tokens are estimates, bytes over the bytes per token of the language. Later steps are not computed: what passes
 may still be a duplicate. No text is read, and nothing is written.
 """
@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store import Store
-from pipeline.whatif_expression import Change, change, parse
-from pipeline.whatif_scan import Example, Scan, Tally
+from pipeline.whatif.expression import Change, change, parse
+from pipeline.whatif.scan import Example, Scan, Tally
 from stages.rules import Rules
 from stages.signals import own_column
 

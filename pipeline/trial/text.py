@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.figures import limits, number
-from pipeline.trial import FAILS, NO_VALUE, PASSES, Judged, Line, Passed, Recipe, Trial, Verdict
-from pipeline.whatif_text import measured, printable
+from pipeline.trial.trial import FAILS, NO_VALUE, PASSES, Judged, Line, Passed, Recipe, Trial, Verdict
+from pipeline.whatif.text import measured, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.trial_source import Input
+    from pipeline.trial.source import Input
 
 FIRST_LINES = 40
 """Of a text, unless all are asked for; lines that an edit touches are shown wherever they are."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.explain_diff import Difference, difference
-from pipeline.explain_find import Place, read_row
-from pipeline.explain_shards import locate
-from pipeline.explain_way import Run, departure, ledger_rows
+from pipeline.explain.diff import Difference, difference
+from pipeline.explain.find import Place, read_row
+from pipeline.explain.shards import locate
+from pipeline.explain.way import Run, departure, ledger_rows
 from pipeline.first_pass import DOCUMENTS
 
 EXCERPT_CHARACTERS = 1_000
@@ -102,7 +102,7 @@ def stored_text(
         found = (place.file, place.row)
     if found is not None:
         return read_row(run.store, *found), "as it is in curated/", notes
-    from pipeline.explain_source import read_again
+    from pipeline.explain.source import read_again
 
     if not place.file.startswith("signals/"):
         notes.append("it left in the first pass, which keeps no text of such documents but a preview in the ledger")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.explain_find import over, rows_with_id
-from pipeline.explain_way import Run, number
+from pipeline.explain.find import over, rows_with_id
+from pipeline.explain.way import Run, number
 from pipeline.first_pass import group_name
 
 TOKEN_BYTES = 4  # int32: docs/formats.md

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.figures import number, share, short, size
-from pipeline.whatif import Answer
-from pipeline.whatif_expression import SIDES, limit_text
-from pipeline.whatif_scan import Example, Tally
+from pipeline.whatif.answer import Answer
+from pipeline.whatif.expression import SIDES, limit_text
+from pipeline.whatif.scan import Example, Tally
 
 if TYPE_CHECKING:
     from rich.console import Console

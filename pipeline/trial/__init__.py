@@ -1,0 +1,1 @@
+"""`gristmill try`: one file through the stages that need one document only."""

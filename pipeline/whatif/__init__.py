@@ -1,0 +1,1 @@
+"""`gristmill whatif`: what other limits would keep, from the signals alone."""
