@@ -1,7 +1,9 @@
 """The report of a run: one HTML file that opens anywhere, without a network.
 
-`data` and `training` gather what a run left behind, `charts` draws it as SVG, `corpus`, `tokens` and `facts` lay out
-the sections and `page` puts them together with `page.css` and `page.js`. What came from documents is escaped.
+`data` gathers what a run left behind, with `distributions` (`axes`), `clusters`, `sums` and `training`; `charts` draws
+as SVG; `corpus`, `samples`, `signals`, `duplicates`, `tokens`, `plan` and `facts` lay out the sections, and `page` puts
+them together with the style sheet and the scripts beside it. What came from documents is escaped. `sums`,
+`limitations`, `markdown` and `sheet_tokens` serve the datasheet (`pipeline.datasheet`).
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Sections about documents: the funnel, what each rule removed, languages, clusters of duplicates."""
+"""Sections about documents: the funnel, what each rule removed, languages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from pipeline.report.charts import Sieve, bar, funnel, histogram, pair
+from pipeline.report.charts import Sieve, bar, funnel, pair
 from pipeline.report.data import Removal, Run
 from pipeline.report.elements import Section, fold, folded, quiet, table
 from pipeline.report.figures import count, esc, language, limits, number, plural, share, size
@@ -167,8 +166,9 @@ def short_source(removal: Removal) -> str:
 
 def rule_name(removal: Removal) -> str:
     preset, _, name = removal.rule.partition(".")
+    parts = esc(name).replace("_", '_<wbr class="late">')  # breaks inside the name on a phone only
     mark = ' <span class="mark">quarantined</span>' if removal.action == "quarantined" else ""
-    return f'<span class="preset">{esc(preset)}.</span><wbr>{esc(name)}{mark}'
+    return f'<span class="preset">{esc(preset)}.</span><wbr>{parts}{mark}'
 
 
 def scope(removal: Removal) -> str:
@@ -216,43 +216,6 @@ def language_table(groups: Sequence[dict[str, Any]], name: str) -> str:
         for g in groups
     ]
     return folded((name, "", "bytes", "documents"), rows, "lbnn", 16, "languages")
-
-
-def clusters_section(run: Run) -> Section | None:
-    clusters = {step: sizes for step, sizes in run.record["clusters"].items() if sizes}
-    if not clusters:
-        return None
-    parts, total = "", 0
-    for step, found in clusters.items():
-        sizes = {int(value): number_of for value, number_of in found.items()}
-        documents, number_of = sum(s * n for s, n in sizes.items()), sum(sizes.values())
-        total += documents - number_of
-        bins = cluster_bins(sizes)
-        chart = pair(partial(columns, bins), 470)
-        largest = ", ".join(f"{count(s)}{f' (×{count(n)})' if n > 1 else ''}" for s, n in sorted(sizes.items())[:-6:-1])
-        title = f"<b>{esc(step)}</b> {plural(number_of, 'cluster')} of {plural(documents, 'document')}"
-        note = quiet(f"Largest: {largest} documents.")
-        parts += f"<figure><figcaption>{title}</figcaption>{chart}{note}</figure>"
-    lede = f"{plural(total, 'document')} left because a copy stayed. Counts are on a logarithmic scale."
-    return Section("duplicates", "Duplicates", lede, f'<div class="columns">{parts}</div>')
-
-
-def columns(bins: Sequence[tuple[str, int]], width: int) -> str:
-    return histogram(bins, width, "documents in a cluster", "clusters")
-
-
-def cluster_bins(sizes: dict[int, int]) -> list[tuple[str, int]]:
-    """Clusters by size in bins 2, 3–4, 5–8, 9–16 and so on."""
-    bins: dict[int, int] = {}
-    for value, number_of in sizes.items():
-        power = max(1, (value - 1).bit_length())
-        bins[power] = bins.get(power, 0) + number_of
-    names = {k: "2" if k == 1 else f"{_k(2 ** (k - 1) + 1)}–{_k(2**k)}" for k in range(1, max(bins) + 1)}
-    return [(names[k], bins.get(k, 0)) for k in names]
-
-
-def _k(value: int) -> str:
-    return str(value) if value < 1000 else f"{value // 1024}k"
 
 
 def _cut(value: str, length: int) -> str:

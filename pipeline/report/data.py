@@ -1,15 +1,16 @@
-"""What a run left behind, gathered for its report: `run.json`, the ledger's rules and a few documents of each rule.
+"""What a run left behind, gathered for its report: `run.json`, the ledger's rules and some documents of each rule.
 
-The ledger is read file by file and batch by batch with the columns that are shown; of each rule three rows stay in
+The ledger is read file by file and batch by batch with the columns that are shown; of each rule PREVIEWS rows stay in
 memory: the smallest ids among those with a preview (where none has one, among all), so the choice does not
-depend on order. `alone` counts documents that failed no other rule of their stage (one bit in `failed`).
+depend on order. `alone` counts documents that failed no other rule of their stage (one bit in `failed`). What is
+streamed besides: `distributions` over the signals, `clusters` of duplicates, `sums` of the shards' tokens.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.report.clusters import Cluster, largest_clusters
+from pipeline.report.distributions import Distributions, distributions
+from pipeline.report.sums import Group, shard_tokens
+from pipeline.storage import redacted_values
 from pipeline.store import Store
 
 SAMPLES = 3
+"""Documents that a rule's row opens to."""
+PREVIEWS = 20
+"""Documents of a rule that can be searched, where they have a preview."""
 BATCH_ROWS = 16_384
 SHOWN = ("id", "value", "limit", "language", "source", "path", "record", "survivor", "preview")
 SCANNED = ("step", "action", "rule", "failed", "bytes", *SHOWN)
@@ -56,6 +64,7 @@ class Removal:
     source: str
     limit: float | None  # where the rule is no row of the table but all its documents were held against one limit
     samples: tuple[dict[str, Any], ...]
+    previews: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,10 @@ class Run:
     idle: tuple[Removal, ...]  # rules that took nothing
     edits: tuple[Removal, ...]
     tokenizer: dict[str, Any] | None  # what `tokenizer.report.figures` gives
+    distributions: Distributions | None = None
+    clusters: Mapping[str, tuple[Cluster, ...]] = field(default_factory=dict)  # by step, the largest first
+    taken: Mapping[str, Mapping[Group, tuple[int, int]]] = field(default_factory=dict)
+    """Blend -> (domain, category, source, language) -> copies and tokens in its shards."""
 
 
 def gather(store: Store) -> Run:
@@ -75,6 +88,7 @@ def gather(store: Store) -> Run:
     if not store.exists("run.json"):
         raise ValueError(f"{store.path('run.json')}: missing; give the output of a finished run, or run it to the end")
     record = json.loads(store.read("run.json"))
+    record["configuration"] = redacted_values(record["configuration"])
     table = rule_rows(store)
     taken = scan(store)
     removals: dict[tuple[str, str], Removal] = {}
@@ -92,10 +106,20 @@ def gather(store: Store) -> Run:
         for key, found in sorted(taken.items())
         if found.action == "edited"
     ]
-    name = store.uri.rstrip("/").rsplit("/", 1)[-1]
+    name = store.shown.rstrip("/").rsplit("/", 1)[-1]
     report = record["tokenizer"]["report"]
     measured = report.get("measured", report) if report else None  # a run's report has it beside how it was trained
-    return Run(name, record, tuple(removals.values()), tuple(idle), tuple(edits), measured)
+    return Run(
+        name,
+        record,
+        tuple(removals.values()),
+        tuple(idle),
+        tuple(edits),
+        measured,
+        distributions(store, list(table.values())),
+        largest_clusters(store),
+        {blend: shard_tokens(store, f"shards/{blend}") for blend in record["blends"]},
+    )
 
 
 def rule_rows(store: Store) -> dict[str, dict[str, Any]]:
@@ -133,7 +157,7 @@ def scan(store: Store) -> dict[tuple[str, str], Taken]:
                 found = pc.unique(batch.column("limit").filter(pa.array(rows)).drop_null()).to_pylist()
                 entry.limits.update(found[:3])
             mine = [row for of, row in chosen if of == code]
-            entry.samples = sorted([*entry.samples, *mine], key=_rank)[:SAMPLES]
+            entry.samples = sorted([*entry.samples, *mine], key=_rank)[:PREVIEWS]
     return taken
 
 
@@ -162,7 +186,7 @@ def choose(batch: pa.RecordBatch, codes: np.ndarray) -> list[tuple[int, dict[str
     table = table.sort_by([("code", "ascending"), ("without", "ascending"), ("id", "ascending")])
     sorted_codes, rows = table["code"].to_numpy(), table["row"].to_numpy()
     first = np.searchsorted(sorted_codes, sorted_codes)  # where a row's code begins
-    picked = np.flatnonzero(np.arange(len(rows)) - first < SAMPLES)
+    picked = np.flatnonzero(np.arange(len(rows)) - first < PREVIEWS)
     values = batch.select(list(SHOWN)).take(pa.array(rows[picked])).to_pylist()
     return list(zip(sorted_codes[picked].tolist(), values, strict=True))
 
@@ -187,5 +211,6 @@ def _removal(
         tuple(rule["languages"]),
         rule["source"],
         only,
-        tuple(taken.samples) if taken else (),
+        tuple(taken.samples[:SAMPLES]) if taken else (),
+        tuple(row for row in taken.samples if row["preview"] is not None) if taken else (),
     )

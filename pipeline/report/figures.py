@@ -19,6 +19,11 @@ def esc(value: object) -> str:
     return html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\ufffd", str(value)), quote=True)
 
 
+def breakable(name: str) -> str:
+    """Escaped, and a line may end after each underscore."""
+    return esc(name).replace("_", "_<wbr>")
+
+
 def count(value: float) -> str:
     return f"{value:,.0f}".replace("-", "−")
 

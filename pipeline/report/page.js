@@ -1,9 +1,9 @@
 // Sorting and filtering of the rules, and what a point of the training curve stands for. The page reads without it.
 "use strict";
 (() => {
-  const controls = document.querySelector(".controls");
-  if (controls) {
-    const list = document.querySelector(".rules");
+  const list = document.querySelector(".rules");
+  if (list) {
+    const controls = document.querySelector("#rules .controls");
     const rows = [...list.children];
     const buttons = [...controls.querySelectorAll("button")];
     controls.hidden = false;

@@ -12,18 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.report.charts import millstone
-from pipeline.report.corpus import clusters_section, funnel_section, languages_section, rules_section
+from pipeline.report.corpus import funnel_section, languages_section, rules_section
 from pipeline.report.data import Run
+from pipeline.report.duplicates import clusters_section
 from pipeline.report.elements import Section, quiet, render
 from pipeline.report.facts import facts_section, time_section
 from pipeline.report.figures import count, duration, esc, listing, plural, share, short, size
+from pipeline.report.plan import plan_section
+from pipeline.report.samples import samples_section
+from pipeline.report.signals import signals_section
 from pipeline.report.tokens import blends_section, tokenizer_section, training_section
 from pipeline.report.training import Training
+
+SCRIPTS = ("page", "samples", "signals")
+"""Files beside this one that make up the page's one script."""
 
 
 def page(run: Run, training: Training | None) -> str:
     """The whole file as text."""
-    style, script = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    style = Path(__file__).with_name("page.css").read_text("utf-8")
+    script = "".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
     possible = {
@@ -32,15 +40,18 @@ def page(run: Run, training: Training | None) -> str:
         "trained tokenizer": tokenizer_section(run),
         "training": training_section(training),
     }
-    optional = [section for section in possible.values() if section]
-    sections = [
+    found = [
         funnel_section(run),
         rules_section(run),
+        samples_section(run),
+        signals_section(run.distributions),
         languages_section(run),
-        *optional,
+        *possible.values(),
+        plan_section(run),
         time_section(run),
         facts_section(run),
     ]
+    sections = [section for section in found if section]
     absent = [name for name, section in possible.items() if section is None]
     sentence = quiet(f"Not in this output: {listing(absent)}.") if absent else ""
     return (

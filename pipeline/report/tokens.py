@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.report.charts import Panel, Share, bar, curves, pair, shares
 from pipeline.report.data import Run
 from pipeline.report.elements import Section, folded, quiet, table
 from pipeline.report.figures import count, duration, esc, language, number, plural, share, short
+from pipeline.report.sums import UNIT, Group
 from pipeline.report.training import Point, Training
 
 CHART_POINTS = 160
@@ -21,14 +22,20 @@ def blends_section(run: Run) -> Section | None:
     if not blends:
         return None
     body = "".join(
-        blend(name, entry, run.record["configuration"].get("blends", {}).get(name, {}))
+        blend(name, entry, run.record["configuration"].get("blends", {}).get(name, {}), run.taken.get(name) or None)
         for name, entry in blends.items()
     )
     lede = "Shares of tokens in the shards against the plan. A source repeated has more than one epoch."
     return Section("blends", "The blend" if len(blends) == 1 else "Blends", lede, body)
 
 
-def blend(name: str, entry: dict[str, Any], configured: dict[str, Any]) -> str:
+def blend(
+    name: str,
+    entry: dict[str, Any],
+    configured: dict[str, Any],
+    taken: Mapping[Group, tuple[int, int]] | None = None,
+) -> str:
+    """taken: what the shards hold by (domain, category, source, language); None where they do not say."""
     targets, found = entry["target_tokens_by_domain"], entry["tokens_by_domain"]
     whole, planned = max(1, sum(found.values())), max(1, sum(targets.values()))
     asked = configured.get("domains", {})
@@ -48,28 +55,38 @@ def blend(name: str, entry: dict[str, Any], configured: dict[str, Any]) -> str:
         f"{plural(entry['shards'], 'shard')}; {count(entry['holdout_tokens'])} tokens held out.</p>"
     )
     figure = f"<figure>{pair(lambda width: shares(rows, width))}</figure>"
-    by_language = units_table(entry["units"], ("domain", "language"), planned)
-    by_source = units_table(entry["units"], ("domain", "category", "source"), planned)
+    by_language = units_table(entry["units"], ("domain", "language"), planned, taken)
+    by_source = units_table(entry["units"], ("domain", "category", "source"), planned, taken)
     return head + figure + "".join(map(quiet, notes)) + by_language + by_source
 
 
-def units_table(units: Sequence[dict[str, Any]], keys: tuple[str, ...], whole: int) -> str:
-    """Targets summed over units that agree in `keys`; epochs are target over what is there."""
-    sums: dict[tuple[str, ...], list[int]] = {}
+def units_table(
+    units: Sequence[dict[str, Any]],
+    keys: tuple[str, ...],
+    planned: int,
+    taken: Mapping[Group, tuple[int, int]] | None,
+) -> str:
+    """Sums over units that agree in `keys`; epochs are target over what is there, `taken` stands beside the target."""
+    sums: dict[Group, list[int]] = {}
     for unit in units:
-        entry = sums.setdefault(tuple(unit[key] or "" for key in keys), [0, 0, 0])
-        for i, value in enumerate((unit["documents"], unit["tokens"], unit["target"])):
+        entry = sums.setdefault(tuple(unit[key] or "" for key in keys), [0, 0, 0, 0])
+        _, in_shards = (taken or {}).get(tuple(unit[key] or "" for key in UNIT), (0, 0))
+        for i, value in enumerate((unit["documents"], unit["tokens"], unit["target"], in_shards)):
             entry[i] += value
-    most = max([1.0, *(target / tokens for _, tokens, target in sums.values() if tokens)])
+    most = max([1.0, *(target / tokens for _, tokens, target, _ in sums.values() if tokens)])
     rows = []
-    for key, (documents, tokens, target) in sorted(sums.items(), key=lambda item: (-item[1][2], item[0])):
+    for key, (documents, tokens, target, found) in sorted(sums.items(), key=lambda item: (-item[1][2], item[0])):
         epochs = target / tokens if tokens else 0.0
         last = language(key[0], key[-1]) if keys[-1] == "language" else esc(key[-1])
         names = [last, esc(key[0]), *(esc(part) for part in key[1:-1])]
-        figures = (count(documents), count(tokens), count(target), share(target, whole, 2))
+        actual = (count(found), share(found, target, 1)) if taken else ()
+        figures = (count(documents), count(tokens), count(target), *actual, share(target, planned, 2))
         rows.append((*names, *figures, bar(epochs / most), f"{epochs:.2f}"))
-    head = (keys[-1], *keys[:-1], "documents", "tokens there", "tokens taken", "share", "", "epochs")
-    return folded(head, rows, "lL" + "L" * (len(keys) - 2) + "NNnnBn", 8, "rows", f"By {keys[-1]}")
+    beside = ("taken", "of target") if taken else ()
+    head = (keys[-1], *keys[:-1], "documents", "tokens there", "target", *beside, "planned share", "", "epochs")
+    several = len(keys) > 2  # then the domain tells rows apart on a phone too, and the share makes room for it
+    kinds = f"l{'lL' if several else 'L'}NNN{'nN' if taken else ''}{'N' if several else 'n'}Bn"
+    return folded(head, rows, kinds, 8, "rows", f"By {keys[-1]}")
 
 
 def tokenizer_section(run: Run) -> Section | None:
