@@ -24,7 +24,7 @@ from pipeline.accounting import Counts, check
 from pipeline.checked import Damaged
 from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
 from pipeline.packed import Pending
-from pipeline.process import one_core, release_memory
+from pipeline.process import prepare, release_memory
 from pipeline.store import Store
 from pipeline.task_inputs import damaged, task_key
 
@@ -103,7 +103,7 @@ class StorageFull(OSError):
 
 def execute(work: Work, index: int, payload: Any) -> Manifest:
     """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
-    one_core()
+    prepare()
     output = Output(work.store, work.folder, index)
     earlier: tuple[bytes, ...] = ()
     if isinstance(payload, Candidate):

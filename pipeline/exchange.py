@@ -30,7 +30,7 @@ MAGIC = b"GRSTXCH2"
 FOOTER_BYTES = 24
 TAIL_BYTES = 1 << 16
 """Read at once from the end of a file: footer and index of most."""
-RUN_BYTES = 32_000_000
+RUN_BYTES = 16_000_000
 OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
 
 
@@ -107,24 +107,21 @@ class Sender:
 
 def read_index(store: Store, path: str) -> np.ndarray:
     """(segments, 5) uint64: partition, offset, length, rows, checksum."""
-    try:
-        with store.open_input(path) as file:
-            size = file.size()
-            tail = min(size, TAIL_BYTES)
-            file.seek(size - tail)
-            content = file.read(tail)
-            footer = content[-FOOTER_BYTES:]
-            if len(footer) < FOOTER_BYTES or footer[16:] != MAGIC:
-                raise Damaged(path, "not an exchange file, or cut short")
-            entries, digest = np.frombuffer(footer[:16], "<u8").tolist()
-            wanted = FOOTER_BYTES + 40 * entries
-            if wanted > size:
-                raise Damaged(path, "its index is not that written")
-            if wanted > tail:
-                file.seek(size - wanted)
-                content = file.read(wanted)
-    except FileNotFoundError:
-        raise Damaged(path, "missing") from None
+    with opened(store, path) as file:
+        size = file.size()
+        tail = min(size, TAIL_BYTES)
+        file.seek(size - tail)
+        content = file.read(tail)
+        footer = content[-FOOTER_BYTES:]
+        if len(footer) < FOOTER_BYTES or footer[16:] != MAGIC:
+            raise Damaged(path, "not an exchange file, or cut short")
+        entries, digest = np.frombuffer(footer[:16], "<u8").tolist()
+        wanted = FOOTER_BYTES + 40 * entries
+        if wanted > size:
+            raise Damaged(path, "its index is not that written")
+        if wanted > tail:
+            file.seek(size - wanted)
+            content = file.read(wanted)
     index = content[len(content) - wanted : len(content) - FOOTER_BYTES]
     if xxhash.xxh3_64_intdigest(index) != digest:
         raise Damaged(path, "its index is not that written")
@@ -167,9 +164,16 @@ def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, bytes
     entries = incoming.entries(store)
     incoming.found = None  # what a task holds is bounded by what it reads, not by what it has read
     for path, index in entries:
-        with store.open_input(path) as file:
+        with opened(store, path) as file:
             for partition, offset, length, rows, checksum in index.tolist():
                 yield partition, rows, read_segment(file, path, offset, length, checksum)
+
+
+def opened(store: Store, path: str) -> pa.NativeFile:
+    try:
+        return store.open_input(path)
+    except FileNotFoundError:
+        raise Damaged(path, "missing") from None
 
 
 def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, checksum: int) -> bytes:
@@ -244,6 +248,6 @@ def merge(task: Task) -> None:
         entries += [(row[0], order, place, path, row) for place, row in enumerate(index.tolist())]
     entries.sort(key=lambda entry: entry[:3])
     with ExitStack() as files, Sender(task.output) as sender:
-        opened = {path: files.enter_context(task.store.open_input(path)) for path, _ in incoming.entries(task.store)}
+        handles = {path: files.enter_context(opened(task.store, path)) for path, _ in incoming.entries(task.store)}
         for partition, _, _, path, (_, offset, length, rows, checksum) in entries:
-            sender.copy(partition, read_segment(opened[path], path, offset, length, checksum), rows)
+            sender.copy(partition, read_segment(handles[path], path, offset, length, checksum), rows)

@@ -40,6 +40,7 @@ LEDGER = pa.schema(
         pa.field("record", pa.int64(), nullable=False),
         pa.field("domain", pa.string()),
         pa.field("language", pa.string()),
+        pa.field("url", pa.string()),
         pa.field("survivor", ID),  # the document kept in place of this one
         pa.field("preview", pa.string()),
     ]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 from pipeline.accounting import Counts, check_chain
-from pipeline.blending import build, count_units, resolve
+from pipeline.blending import build, resolve
 from pipeline.chain import library_versions
 from pipeline.commit import Sealed
 from pipeline.config import Config
@@ -23,6 +23,7 @@ from pipeline.engine import Engine, Executor, Inline, Progress, Silent, missing_
 from pipeline.first_pass import first_pass
 from pipeline.inventory import inventory
 from pipeline.lease import Lease
+from pipeline.metrics import Metrics
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
 from pipeline.readers.machine import missing
@@ -32,6 +33,7 @@ from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
 from pipeline.store import Store
 from pipeline.tokens import TokenizerFiles, tokenize, tokenizer
+from pipeline.units import count_units
 from stages.interface import CorpusStage, DocumentStage, Stage
 
 
@@ -84,7 +86,7 @@ def run(
     Raises LeaseHeld, StepFailed, AccountingError, ValueError; each with a sentence for the user.
     """
     store = Store(config.output)
-    progress = progress or Silent()
+    progress = Metrics(store, progress or Silent())
     with Lease(store) as lease:
         files = inventory(config.sources)
         executor: Executor
@@ -99,8 +101,10 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             result = Driver(config, engine, files).run()
+            from pipeline import datasheet
             from pipeline.report import write
 
+            datasheet.write(store, result.record)
             result.report = write(config.output)
             return result
         finally:
@@ -205,6 +209,24 @@ class Driver:
         self.check([self.funnel[-1], *scattered.counts().items()])
         return publish_shards(engine, blend, written, model) | {"counts": scattered.counts()[f"blend/{name}"].to_dict()}
 
+    def inputs(self) -> dict[str, Any]:
+        """What was read: files and stored bytes by source, and the records that hold no document, by reason."""
+        sources = {spec.name: {"files": 0, "bytes": 0} for spec in self.config.sources}
+        for entry in self.files:
+            sources[entry.source]["files"] += 1
+            sources[entry.source]["bytes"] += entry.size
+        read = next(sealed for sealed in self.engine.sealed if sealed.name == "read")
+        skipped: dict[str, int] = {}
+        for _, manifest in read.done():
+            for reason, number in manifest.stats.get("skipped", {}).items():
+                skipped[reason] = skipped.get(reason, 0) + number
+        return {
+            "files": len(self.files),
+            "bytes": sum(entry["bytes"] for entry in sources.values()),
+            "sources": sources,
+            "skipped": dict(sorted(skipped.items())),
+        }
+
     def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
         store = self.engine.store
         if self.engine.repaired:
@@ -229,7 +251,7 @@ class Driver:
             "python": platform.python_version(),
             "libraries": library_versions(),
             "configuration": self.config.to_dict(),
-            "inputs": {"files": len(self.files), "bytes": sum(entry.size for entry in self.files)},
+            "inputs": self.inputs(),
             "steps": [
                 {
                     "name": sealed.name,

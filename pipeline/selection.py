@@ -30,7 +30,7 @@ from stages.interface import CorpusStage, DocumentStage
 
 ROLE = "selection"
 SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
-ATTRIBUTES = ("id", "source", "path", "record", "domain", "language", "text_bytes")
+ATTRIBUTES = ("id", "source", "path", "record", "domain", "language", "url", "text_bytes")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from kernels.text.draw import draw, uniform
 from pipeline.engine import Task
 from pipeline.exchange import Incoming, Sender, partition_of, receive_table
 from pipeline.tokens import batches
+from pipeline.units import UNIT, held_out
 
 if TYPE_CHECKING:
     from pipeline.blending import BlendWork
@@ -26,8 +27,6 @@ SENT = ("id", "domain", "source", "language", "category", "bytes", "ids")
 
 
 def scatter(task: Task) -> dict[str, Any]:
-    from pipeline.blending import UNIT, held_out
-
     blend: BlendWork = task.shared
     file: File
     incoming: Incoming

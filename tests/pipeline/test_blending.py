@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.blending import UNIT, build, count_units, resolve, token_files
+from pipeline.blending import build, resolve
 from pipeline.commit import Sealed
 from pipeline.engine import Engine, Task
 from pipeline.store import Store
 from pipeline.tokens import TOKENIZED, batches
+from pipeline.units import UNIT, count_units, token_files
 from tokenizer.shards import ShardReader
 
 DOMAINS = {"english": ["en"], "multilingual": ["de", "fr", "sw"], "code": ["Python", "C"]}

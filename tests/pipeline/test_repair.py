@@ -113,7 +113,7 @@ class Saboteur:
         ("curate.send", "read-*/files"),
         ("curate.send.merge0", "curate.send-*"),
         ("tokenize", "*-*"),
-        ("blend/pretrain/write", "blend-pretrain-scatter-*/files"),
+        ("blend/pretrain/write", "blend-pretrain-scatter*/files"),
         ("blend/pretrain/write", "blend-pretrain-write-*"),
     ],
 )
