@@ -28,16 +28,18 @@ import pyarrow.parquet as pq
 from kernels.text.draw import draw
 from pipeline.checked import open_checked
 from pipeline.commit import File, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.exchange import Sender, merged, partition_of, receive_table, send
 from pipeline.sharding import scatter, write_shard
 from pipeline.store import Store
+from pipeline.task import Task
 from pipeline.tokens import batches
 from pipeline.units import UNIT, held_out, row_key, token_files, unit_key
 from stages.blend import Blend, BlendPlan, Unit, plan
 
 VERSION = 2
 PART_TOKENS = 8_000_000
+MAX_PARTS = 65_536
 COPY = pa.schema(
     [
         pa.field("draw", pa.uint64(), nullable=False),
@@ -95,6 +97,11 @@ class BlendWork:
         return np.array([self.domains.index(unit.domain) for unit in self.units], np.int64)
 
 
+def parts(shards: int, tokens: int) -> int:
+    """Of one shard. With very many shards one each: what a sender writes of where its parts are would outgrow them."""
+    return max(1, min(-(-tokens // PART_TOKENS), MAX_PARTS // shards))
+
+
 def resolve(
     name: str, counted: Sealed, config: Mapping[str, Any], *, seed: int, holdout: float, tokens_per_shard: int
 ) -> BlendWork:
@@ -121,7 +128,7 @@ def resolve(
         planned,
         max(1, round(total / tokens_per_shard)),
         max(1, round(held / tokens_per_shard)) if held else 0,
-        max(1, -(-min(total, tokens_per_shard) // PART_TOKENS)),
+        parts(max(1, round(total / tokens_per_shard)), min(total, tokens_per_shard)),
         tuple(sorted({unit.domain for unit in units})),
         max(1, len(counted.manifests)),
     )
@@ -163,8 +170,8 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
     received = merged(engine, placed, len(files), max_segments)
     scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
     count = blend.shards + blend.holdout_shards
-    parts = merged(engine, scattered, count * blend.parts, max_segments)
-    inputs = [parts[i * blend.parts : (i + 1) * blend.parts] for i in range(count)]
+    received_parts = merged(engine, scattered, count * blend.parts, max_segments)
+    inputs = [received_parts[i * blend.parts : (i + 1) * blend.parts] for i in range(count)]
     return step("write", write_shard, inputs, scattered)
 
 

@@ -20,10 +20,10 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 
 from pipeline.accounting import AccountingError, Counts
 from pipeline.ledger import Ledger, has, preview, split_verdicts, without_verdicts
+from pipeline.storage import open_input
 from stages.interface import DocumentStage, Stage
 
 LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "xxhash")
@@ -119,11 +119,8 @@ def count_rules(counts: Counts, rules: pa.ChunkedArray, size: np.ndarray) -> Non
 
 
 def read_uri(uri: str) -> bytes:
-    """Content of a model or a list at a local path or a pyarrow.fs URI."""
-    if "://" not in uri:
-        return Path(uri).read_bytes()
-    filesystem, path = pafs.FileSystem.from_uri(uri)
-    with filesystem.open_input_stream(path) as stream:
+    """Content of a model or a list at a local path or a URI."""
+    with open_input(uri) as stream:
         return cast(bytes, stream.read())
 
 

@@ -1,4 +1,4 @@
-"""`gristmill`: curate, report, verify, clean, list the rules; commands of other parts by entry points.
+"""`gristmill`: the commands of `pipeline.commands`; those of other parts by entry points.
 
 A package adds a command by an entry point of the group `gristmill.commands` that names a typer app; so the tokenizer's
 and the trainer's commands stand here without being imported here. Nothing heavy is imported until a command
@@ -14,12 +14,23 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
+
+from pipeline.commands.clean import clean
+from pipeline.commands.explain import explain
+from pipeline.commands.plan import plan
+from pipeline.commands.remove import remove
+from pipeline.commands.report import report
+from pipeline.commands.rules import rules
+from pipeline.commands.run import run
+from pipeline.commands.try_ import try_
+from pipeline.commands.verify import verify
+from pipeline.commands.whatif import whatif
 
 DONE, FAILED, WRONG = 0, 1, 2
 GROUP = "gristmill.commands"
@@ -60,103 +71,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Output = Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or its URI.")]
-
-
-@app.command()
-def run(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The configuration.")] = "pipeline.yaml",
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Folder or URI to write to.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,
-    inline: Annotated[bool, typer.Option("--inline", help="Run in this process, without Ray.")] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on without partitions that failed after retries.")
-    ] = False,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Set a key of the configuration; repeatable.")
-    ] = None,
-) -> None:
-    """Curate: from a configuration to shards. Resumes by itself."""
-    from pipeline.config import load
-
-    loaded = load(config, [*(assignments or []), *([f"output={_quoted(output)}"] if output is not None else [])])
-    from pipeline.progress import Terminal
-    from pipeline.run import run as run_pipeline
-
-    progress = Terminal()
-    try:
-        result = run_pipeline(loaded, workers=workers, inline=inline, allow_missing=allow_missing, progress=progress)
-    finally:
-        progress.close()
-    for line in result.summary:
-        typer.echo(line)
-    if result.report:
-        typer.echo(f"report: {result.report}")
-
-
-@app.command()
-def report(output: Output = "out") -> None:
-    """Write the report of an output again, and say where it is and what came out."""
-    import json
-
-    from pipeline.report import write
-    from pipeline.store import Store
-
-    path = write(output)
-    for line in json.loads(Store(output).read("run.json")).get("summary", []):
-        typer.echo(line)
-    typer.echo(f"report: {path}")
-
-
-@app.command()
-def verify(output: Output) -> None:
-    """Check an output: manifests, checksums, accounting, shard headers."""
-    from pipeline.verify import verify as problems_of
-
-    problems = problems_of(output)
-    for problem in problems:
-        typer.echo(problem, err=True)
-    if problems:
-        raise typer.Exit(FAILED)
-    typer.echo(f"{output}: all is as it was written")
-
-
-@app.command()
-def rules(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
-) -> None:
-    """List the rules of all presets: limits, signals, where they apply, where they come from."""
-    import json
-
-    from stages.presets import PRESETS
-
-    rows = [(preset, rule) for preset, table in PRESETS.items() for rule in table]
-    if as_json:
-        from dataclasses import asdict
-
-        for preset, rule in rows:
-            typer.echo(json.dumps({"preset": preset, **asdict(rule)}, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = Table("rule", "minimum", "maximum", "applies to", "source", box=None, pad_edge=False)
-    for preset, rule in rows:
-        name = rule.name if rule.name == f"{preset}.{rule.signal}" else f"{rule.name} ({rule.signal})"
-        scope = ", ".join([*(rule.domains or ["all domains"]), *rule.languages])
-        limits = ["" if limit is None else f"{limit:g}" for limit in (rule.minimum, rule.maximum)]
-        columns.add_row(name, *limits, scope, rule.source)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(columns)
-
-
-@app.command()
-def clean(output: Output = "out") -> None:
-    """Remove from an output the steps and files that the last run did not use."""
-    from pipeline.clean import clean as remove
-    from pipeline.progress import size_text
-
-    files, freed = remove(output)
-    typer.echo(f"{output}: {files:,} files removed, {size_text(freed)} freed")
+for command in (run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -224,7 +140,9 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(sentence: str, code: int) -> int:
-    typer.echo("\n".join(f"gristmill: {line}" for line in sentence.splitlines()), err=True)
+    from pipeline.storage import redacted
+
+    typer.echo("\n".join(f"gristmill: {redacted(line)}" for line in sentence.splitlines()), err=True)
     return code
 
 
@@ -240,13 +158,6 @@ def _unavailable(name: str, error: ImportError) -> TyperCommand:
         raise RuntimeError(f"{name}: cannot be loaded ({error}); install the package that it needs")
 
     return TyperCommand(name=name, callback=fail, help=f"Not available: {error}.", add_help_option=False)
-
-
-def _quoted(value: str) -> str:
-    """As a YAML scalar in double quotes, so that any path is text."""
-    import json
-
-    return json.dumps(value)
 
 
 def _require_own_kernels() -> None:

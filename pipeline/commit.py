@@ -199,7 +199,7 @@ class StepFolder:
         """Commits a task's result; where another attempt was first, that one counts."""
         path = f"{self.folder}/tasks/{manifest.index:07d}.json"
         content = signed(manifest.to_json())
-        if self.store.create(path, content):
+        if self.store.create(path, content, leased=True):
             return manifest
         earlier = unsigned(self.store.read(path))
         if earlier is not None:

@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from pipeline.chain import library_versions, localise, run_stage, stage_identity, stage_resources
 from pipeline.commit import File, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, receive
 from pipeline.first_pass import group_name
 from pipeline.ledger import Ledger
 from pipeline.packed import Lazy
 from pipeline.selection import Corpus, PartitionFiles
+from pipeline.task import Task
 from stages.document import CURATED, DOCUMENT
 from stages.interface import DocumentStage
 

@@ -11,7 +11,6 @@ computed from the same input is taken over (`pipeline.task_inputs`).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import time
@@ -20,16 +19,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipeline.accounting import Counts, check
+from pipeline.accounting import check
 from pipeline.checked import Damaged
-from pipeline.commit import File, Manifest, Output, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
+from pipeline.commit import File, Manifest, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
 from pipeline.packed import Pending
-from pipeline.process import prepare, release_memory
+from pipeline.retrying import StorageError
 from pipeline.store import Store
-from pipeline.task_inputs import damaged, task_key
+from pipeline.task import Candidate, TaskFunction, Work, execute
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
+
+MAX_DOWN = 4
+"""Tasks in a row for which the storage does not answer: the others would wait as long as these for the same."""
 
 MAX_REPAIRS = 3
 """How often a step mends what it reads."""
@@ -37,18 +39,6 @@ MAX_REPAIRS = 3
 
 class StepFailed(RuntimeError):
     """Tasks of a step failed after their retries; what finished is committed."""
-
-
-@dataclass
-class Task:
-    index: int
-    payload: Any
-    shared: Any
-    store: Store
-    output: Output
-
-    def counts(self, stage: str) -> Counts:
-        return self.output.counts.setdefault(stage, Counts())
 
 
 class Progress(Protocol):
@@ -69,67 +59,6 @@ def fingerprint(*parts: Any) -> str:
     """SHA-256 of the parts as canonical JSON."""
     content = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-TaskFunction = Callable[[Task], Mapping[str, Any] | None]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the tasks of a step have in common: their function, where they write, what they share."""
-
-    name: str
-    function: TaskFunction
-    store: Store
-    folder: str
-    shared: Any
-    identity: str = ""
-    """Of the step apart from its input; enters the tasks' keys."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A payload, and what the task of this index committed under other fingerprints of its step (JSON)."""
-
-    payload: Any
-    earlier: tuple[bytes, ...]
-
-
-class StorageFull(OSError):
-    """The output cannot be written to; trying again at once would not help."""
-
-    final = True
-
-
-def execute(work: Work, index: int, payload: Any) -> Manifest:
-    """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
-    prepare()
-    output = Output(work.store, work.folder, index)
-    earlier: tuple[bytes, ...] = ()
-    if isinstance(payload, Candidate):
-        payload, earlier = payload.payload, payload.earlier
-    try:
-        key = task_key(work.store, work.identity, index, payload)
-        for manifest in map(Manifest.from_json, earlier):
-            if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
-                return manifest
-        stats = work.function(Task(index, payload, work.shared, work.store, output))
-    except Damaged as error:
-        output.discard()
-        raise Damaged(error.path, error.why, tuple(damaged(work.store, payload))) from None
-    except OSError as error:
-        output.discard()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            why = (error.strerror or str(error)).lower()
-            remedy = "make room there and run again, what is done is kept"
-            raise StorageFull(f"{work.store.uri}: {why}; {remedy}") from error
-        raise
-    except BaseException:
-        output.discard()
-        raise
-    finally:
-        release_memory()
-    return output.manifest(stats or {}, key)
 
 
 class Executor(Protocol):
@@ -254,7 +183,11 @@ class Engine:
         attempts = repairs = 0
         while attempts < ATTEMPTS:
             failures = {}
+            down = 0
             for index, outcome in self.executor.run(work, tasks):
+                down = down + 1 if isinstance(outcome, StorageError) else 0
+                if isinstance(outcome, StorageError) and down == MAX_DOWN:
+                    raise outcome
                 if isinstance(outcome, Exception):
                     failures[index] = outcome
                 else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,8 +23,9 @@ import xxhash
 
 from pipeline.checked import Damaged
 from pipeline.commit import Output, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.store import Store
+from pipeline.task import Task
 
 ROLE = "exchange"
 MAGIC = b"GRSTXCH2"
@@ -31,6 +33,9 @@ FOOTER_BYTES = 24
 TAIL_BYTES = 1 << 16
 """Read at once from the end of a file: footer and index of most."""
 RUN_BYTES = 16_000_000
+SPAN_BYTES = 8_000_000
+"""Neighbouring segments that are read together."""
+READERS = 8
 OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
 
 
@@ -74,13 +79,14 @@ class Sender:
         self.held, self.size = [], 0
         order = np.argsort(partition, kind="stable")
         ordered = partition[order]
-        if np.any(order[1:] < order[:-1]):
-            table = table.take(pa.array(order))
+        in_order = not np.any(order[1:] < order[:-1])
         bounds = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
         for first, end in zip(bounds.tolist(), np.append(bounds, len(ordered))[1:].tolist(), strict=True):
+            # a piece at a time: the whole in order would be one more copy of it
+            piece = table.slice(first, end - first) if in_order else table.take(pa.array(order[first:end]))
             buffer = io.BytesIO()
             with pa.ipc.new_stream(buffer, table.schema, options=OPTIONS) as stream:
-                stream.write_table(table.slice(first, end - first).combine_chunks())
+                stream.write_table(piece.combine_chunks())
             self._segment(int(ordered[first]), buffer.getbuffer(), end - first)
 
     def _segment(self, partition: int, content: Any, rows: int) -> None:
@@ -89,7 +95,7 @@ class Sender:
         self.file.rows += rows
         self.index.append(entry)
 
-    def copy(self, partition: int, content: bytes, rows: int) -> None:
+    def copy(self, partition: int, content: Any, rows: int) -> None:
         """A segment as another sender wrote it."""
         self._segment(partition, content, rows)
 
@@ -128,6 +134,15 @@ def read_index(store: Store, path: str) -> np.ndarray:
     return np.frombuffer(index, "<u8").reshape(-1, 5)
 
 
+def read_indices(store: Store, paths: Sequence[str]) -> Iterator[np.ndarray]:
+    """The index of every file, in order; of a remote storage several at a time, as each waits for two answers."""
+    if store.local or len(paths) < 2:
+        yield from (read_index(store, path) for path in paths)
+        return
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from pool.map(lambda path: read_index(store, path), paths)
+
+
 @dataclass
 class Incoming:
     """What a task receives: the partitions first..end-1 of some exchange files, in order of senders."""
@@ -142,8 +157,7 @@ class Incoming:
         """(path, index rows of these partitions) of every sender that has any."""
         if self.found is None:
             found = []
-            for path in self.paths:
-                index = read_index(store, path)
+            for path, index in zip(self.paths, read_indices(store, self.paths), strict=True):
                 mine = index[(index[:, 0] >= np.uint64(self.first)) & (index[:, 0] < np.uint64(self.end))]
                 if len(mine):
                     found.append((path, mine))
@@ -159,14 +173,31 @@ class Incoming:
         return whole.hexdigest()
 
 
-def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, bytes]]:
+def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, Any]]:
     """(partition, rows, content) of every segment, in order of senders, then partitions; checked."""
     entries = incoming.entries(store)
     incoming.found = None  # what a task holds is bounded by what it reads, not by what it has read
     for path, index in entries:
         with opened(store, path) as file:
-            for partition, offset, length, rows, checksum in index.tolist():
-                yield partition, rows, read_segment(file, path, offset, length, checksum)
+            for run in neighbours(index):
+                start = run[0][1]
+                file.seek(start)
+                span = memoryview(file.read(run[-1][1] + run[-1][2] - start))
+                for partition, offset, length, rows, checksum in run:
+                    content = span[offset - start : offset - start + length]
+                    yield partition, rows, checked(content, path, offset, checksum)
+
+
+def neighbours(index: np.ndarray) -> Iterator[list[list[int]]]:
+    """Index rows in order, those together whose segments lie end to end, up to `SPAN_BYTES`: one read each."""
+    run: list[list[int]] = []
+    for row in index.tolist():
+        if run and (row[1] != run[-1][1] + run[-1][2] or row[1] + row[2] - run[0][1] > SPAN_BYTES):
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
 
 
 def opened(store: Store, path: str) -> pa.NativeFile:
@@ -176,9 +207,13 @@ def opened(store: Store, path: str) -> pa.NativeFile:
         raise Damaged(path, "missing") from None
 
 
-def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, checksum: int) -> bytes:
+def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, checksum: int) -> Any:
     file.seek(offset)
-    content: bytes = file.read(length)
+    return checked(file.read(length), path, offset, checksum)
+
+
+def checked(content: Any, path: str, offset: int, checksum: int) -> Any:
+    """A segment that is what was committed."""
     if xxhash.xxh3_64_intdigest(content) != checksum:
         raise Damaged(path, f"bytes from {offset:,} are not those committed")
     return content
@@ -187,7 +222,7 @@ def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, check
 def receive(store: Store, incoming: Incoming) -> Iterator[tuple[int, pa.Table]]:
     """(partition, rows) of every segment, in order of senders, then partitions."""
     for partition, _, content in segments(store, incoming):
-        with pa.ipc.open_stream(content) as stream:
+        with pa.ipc.open_stream(pa.py_buffer(content)) as stream:
             yield partition, stream.read_all()
 
 

@@ -6,6 +6,7 @@ with it row by row) and the ledger rows of what left on the way. Everything afte
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,17 +16,19 @@ import pyarrow as pa
 
 from pipeline.chain import library_versions, localise, run_stage, sizes, stage_identity, stage_resources, take_out
 from pipeline.commit import ParquetOutput, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.inventory import FileEntry
 from pipeline.ledger import Ledger
 from pipeline.partition import Partition
 from pipeline.readers import read
 from pipeline.readers.source import SourceSpec
 from pipeline.removal import Removed
+from pipeline.task import Task
 from stages.document import DOCUMENT, RAW
 from stages.interface import DocumentStage
 
-VERSION = 1
+VERSION = 2
+BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
 DOCUMENTS = "documents"
 SIGNALS = "signals"
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
@@ -115,7 +118,15 @@ def read_partition(task: Task) -> dict[str, Any]:
     ledger = Ledger(task.output, task.index, shared.seed)
     groups: dict[str, list[int]] = {}
     own_ids = 0
-    batches = read(given.partition, given.spec, max_document_bytes=shared.max_document_bytes, removed=removed)
+    skipped: Counter[str] = Counter()
+    batches = read(
+        given.partition,
+        given.spec,
+        max_document_bytes=shared.max_document_bytes,
+        batch_bytes=BATCH_BYTES,
+        removed=removed,
+        skipped=skipped,
+    )
     with Writers(task) as writers:
         empty = True
         for batch in batches:
@@ -127,7 +138,7 @@ def read_partition(task: Task) -> dict[str, Any]:
         if empty:
             writers.write(process(task, empty_input(), stages, ledger))
     ledger.close()
-    return {"groups": groups, "own_ids": own_ids}
+    return {"groups": groups, "own_ids": own_ids, "skipped": dict(sorted(skipped.items()))}
 
 
 def empty_input() -> pa.Table:

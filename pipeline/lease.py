@@ -17,6 +17,7 @@ import uuid
 from types import TracebackType
 from typing import Any
 
+from pipeline.retrying import StorageError
 from pipeline.store import Store
 
 PATH = "work/lease.json"
@@ -56,6 +57,8 @@ class Lease:
             return {"token": "", "host": "", "pid": 0, "renewed": 0.0, **value}
         except FileNotFoundError:
             return None
+        except StorageError:  # says nothing of the lease
+            raise
         except (OSError, ValueError, TypeError):
             return {"token": "", "host": "", "pid": 0, "renewed": 0.0}
 
@@ -68,12 +71,12 @@ class Lease:
                 continue
             if not stale(holder):
                 raise LeaseHeld(
-                    f"{self.store.uri}: process {holder['pid']} on {holder['host']} is running on this output; "
+                    f"{self.store.location()}: process {holder['pid']} on {holder['host']} is running on this output; "
                     "wait for it, or choose another --output"
                 )
             if self._take_over(holder):
                 return self._begin()
-        raise LeaseHeld(f"{self.store.uri}: another run takes this output's lease at the same time; try again")
+        raise LeaseHeld(f"{self.store.location()}: another run takes this output's lease at the same time; try again")
 
     def _begin(self) -> Lease:
         self.renewed = time.monotonic()
@@ -119,8 +122,8 @@ class Lease:
                 self._look()
         if self.lost is not None:
             raise LeaseLost(
-                f"{self.store.uri}: process {self.lost['pid']} on {self.lost['host']} has taken this output over, "
-                "because this run had stood still for more than a minute; nothing more is written here"
+                f"{self.store.location()}: process {self.lost['pid']} on {self.lost['host']} has taken this output "
+                "over, because this run had stood still for more than a minute; nothing more is written here"
             )
 
     def __exit__(

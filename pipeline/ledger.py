@@ -7,7 +7,9 @@ those with the smallest draw, so that the choice does not depend on order.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,7 @@ from stages.document import ID, VERDICT
 ROLE = "ledger"
 PREVIEWS_PER_RULE = 1000
 PREVIEW_CHARACTERS = 240
+WAITING_ROWS = 10_000
 
 LEDGER = pa.schema(
     [
@@ -55,13 +58,21 @@ def preview(text: pa.Array) -> pa.Array:
 
 
 class Ledger:
-    """Collects a task's rows and writes them as its file with role `ledger`."""
+    """Collects a task's rows and writes them as its file with role `ledger`.
+
+    Rows beyond `WAITING_ROWS` wait on the local disk: which previews stay is known when all have come.
+    """
 
     def __init__(self, output: Output, partition: int, seed: int) -> None:
         self.output = output
         self.partition = partition
         self.seed = seed
         self.tables: list[pa.Table] = []
+        self.waiting = 0
+        self.draws: dict[str, np.ndarray] = {}
+        """Rule -> the smallest draws so far, at most `PREVIEWS_PER_RULE`, sorted."""
+        self.spill: IO[bytes] | None = None
+        self.stream: Any = None
 
     def add(self, step: str, action: str, rows: pa.Table, **columns: pa.Array) -> None:
         """`rows` holds the document's columns, `columns` replaces or adds (rule, bytes, value, preview ...)."""
@@ -81,25 +92,50 @@ class Ledger:
             else pa.nulls(rows.num_rows, field.type)
             for field in LEDGER
         ]
-        self.tables.append(pa.table([a.cast(f.type) for a, f in zip(arrays, LEDGER, strict=True)], schema=LEDGER))
+        table = pa.table([a.cast(f.type) for a, f in zip(arrays, LEDGER, strict=True)], schema=LEDGER)
+        self._rank(table)
+        self.tables.append(table)
+        self.waiting += rows.num_rows
+        if self.waiting >= WAITING_ROWS:
+            self._put_aside()
+
+    def _draws(self, table: pa.Table) -> np.ndarray:
+        return draw(self.seed, "preview", table.column("id").combine_chunks())
+
+    def _rank(self, table: pa.Table) -> None:
+        """Takes the rows' draws into account."""
+        coded = table.column("rule").combine_chunks().dictionary_encode()
+        codes, draws = coded.indices.to_numpy(zero_copy_only=False), self._draws(table)
+        for code, rule in enumerate(coded.dictionary.to_pylist()):
+            both = np.concatenate([self.draws.get(rule, np.empty(0, np.uint64)), draws[codes == code]])
+            self.draws[rule] = np.sort(both)[:PREVIEWS_PER_RULE]
+
+    def _with_previews(self, table: pa.Table) -> pa.Table:
+        """The previews of the first documents of each rule by draw, null for the others."""
+        coded = table.column("rule").combine_chunks().dictionary_encode()
+        last = np.array([self.draws[rule][-1] for rule in coded.dictionary.to_pylist()], np.uint64)
+        chosen = self._draws(table) <= last[coded.indices.to_numpy(zero_copy_only=False)]
+        shown = pc.if_else(pa.array(chosen), table.column("preview").combine_chunks(), pa.scalar(None, pa.string()))
+        return table.set_column(LEDGER.get_field_index("preview"), "preview", shown)
+
+    def _put_aside(self) -> None:
+        if self.spill is None:
+            self.spill = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
+            self.stream = pa.ipc.new_stream(self.spill, LEDGER)
+        self.stream.write_table(self._with_previews(pa.concat_tables(self.tables).combine_chunks()))
+        self.tables, self.waiting = [], 0
 
     def close(self) -> None:
-        table = pa.concat_tables(self.tables).combine_chunks() if self.tables else LEDGER.empty_table()
-        if table.num_rows:
-            table = table.set_column(LEDGER.get_field_index("preview"), "preview", self._previews(table))
-        self.output.table(ROLE, table)
-
-    def _previews(self, table: pa.Table) -> pa.Array:
-        """The previews, null beyond the limit per rule."""
-        order = draw(self.seed, "preview", table.column("id").combine_chunks())
-        rule = table.column("rule").combine_chunks().dictionary_encode()
-        codes = rule.indices.to_numpy(zero_copy_only=False)
-        ranked = np.lexsort((order, codes))
-        starts = np.flatnonzero(np.concatenate(([True], codes[ranked][1:] != codes[ranked][:-1])))
-        rank = np.arange(len(ranked)) - np.repeat(starts, np.diff(np.append(starts, len(ranked))))
-        chosen = np.zeros(len(ranked), bool)
-        chosen[ranked[rank < PREVIEWS_PER_RULE]] = True
-        return pc.if_else(pa.array(chosen), table.column("preview").combine_chunks(), pa.scalar(None, pa.string()))
+        with self.output.parquet(ROLE, LEDGER) as writer:
+            if self.spill is not None:
+                self.stream.close()
+                self.spill.seek(0)
+                with pa.ipc.open_stream(self.spill) as stream:
+                    for batch in stream:
+                        writer.write(self._with_previews(pa.Table.from_batches([batch])))
+                self.spill.close()
+            if self.tables:
+                writer.write(self._with_previews(pa.concat_tables(self.tables).combine_chunks()))
 
 
 def split_verdicts(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

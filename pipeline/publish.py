@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.checked import Damaged, is_intact
@@ -16,7 +17,8 @@ from pipeline.commit import File
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.engine import Engine, Task
+    from pipeline.engine import Engine
+    from pipeline.task import Task
 
 MANIFEST = "files.json"
 FILES_PER_TASK = 256
@@ -73,7 +75,7 @@ def place_files(task: Task) -> None:
 
 def holds(store: Store, path: str, file: File) -> bool:
     """Whether `path` has the content that was committed as `file`."""
-    return store.exists(path) and store.size(path) == file.bytes and store.checksum(path) == file.checksum
+    return is_intact(store, replace(file, path=path))
 
 
 def problems(store: Store, folder: str) -> list[str]:

@@ -61,8 +61,8 @@ def request(store: Store, lines: Iterable[str], name: str) -> tuple[list[Removed
     unknown = sorted((ids - before) - {each.id for each in found}) + sorted(urls - seen_urls)
     if unknown:
         raise ValueError(
-            f"{name}: {len(unknown)} of {len(wanted)} are not in {store.uri}, first {unknown[0]}; take them out of the "
-            "list, or give the output that holds them"
+            f"{name}: {len(unknown)} of {len(wanted)} are not in {store.location()}, first {unknown[0]}; take them out "
+            "of the list, or give the output that holds them"
         )
     new = sorted({each for each in found if each.id not in before})
     if new:

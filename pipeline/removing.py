@@ -48,7 +48,7 @@ def remove(
     """
     store = Store(config.output)
     if not store.exists("run.json"):
-        raise ValueError(f"{store.uri}: holds no run.json; removal needs the output of a finished run")
+        raise ValueError(f"{store.location()}: holds no run.json; removal needs the output of a finished run")
     with Lease(store):  # not while a run reads the list
         removed, new = request(store, lines, name)
     result = run(config, workers=workers, inline=inline, progress=progress)

@@ -1,8 +1,8 @@
 """Runs a corpus stage: its rounds one after the other, with an exchange between them, then its decisions.
 
-A round over documents is one task a partition, over exchanged rows one task an exchange partition. There are as many
-exchange partitions as partitions of documents, so their number follows from planned bytes and a receiver's volume is
-that of a sender. The stage sees tables; where they go and come from is here.
+A round over documents is one task a partition, over exchanged rows one task an exchange partition. The number of those
+follows from the corpus's bytes and its partitions, so that a receiver's volume is that of a sender or less. The stage
+sees tables; where they go and come from is here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ import pyarrow as pa
 
 from pipeline.chain import library_versions, localise, stage_identity, stage_resources
 from pipeline.commit import Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
 from pipeline.packed import Lazy
 from pipeline.selection import Corpus, PartitionFiles, decide
+from pipeline.task import Task
 from stages.interface import CorpusStage, Round
+
+KEY_BYTES = 64_000_000
+"""Text whose keys meet in one exchange partition: about 7 MB of them for web pages, 30 MB for single lines."""
+MAX_EXTRA = 4096
+"""More partitions than there are senders make segments small: where there are many, a partition each will do."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,11 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
     identity = {"stage": stage_identity(stage, resources), "libraries": library_versions()}
     documents = corpus.payloads()
     count = max(1, len(documents))
+    keys = key_partitions(corpus)
     previous: Sealed | None = None
     received: Sequence[Incoming] = []
     for each in stage.rounds():
-        partitions = {"key": count, "one": 1, "document": count}[each.send]
+        partitions = {"key": keys, "one": 1, "document": count}[each.send]
         shared = RoundWork(stage, resources, each, partitions)
         payloads: Sequence[Any] = received
         function = round_over_exchange
@@ -59,6 +66,12 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
     if previous is None:
         raise ValueError(f"stage {stage.name} has no rounds; rounds() must return at least one")
     return decide(engine, corpus, stage, previous, received, seed)
+
+
+def key_partitions(corpus: Corpus) -> int:
+    """As many as partitions of documents; more where those are few and large, for a receiver holds all of its rows."""
+    text = sum(size for _, m in corpus.last().done() for _, size in m.stats["groups"].values())
+    return max(1, len(corpus.read.manifests), min(-(-text // KEY_BYTES), MAX_EXTRA))
 
 
 def with_received(documents: Sequence[PartitionFiles | None], received: Sequence[Incoming]) -> Sequence[Any]:

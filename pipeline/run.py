@@ -31,6 +31,7 @@ from pipeline.removal import describe
 from pipeline.removal import load as load_removed
 from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
+from pipeline.storage import redacted_values
 from pipeline.store import Store
 from pipeline.tokens import TokenizerFiles, tokenize, tokenizer
 from pipeline.units import count_units
@@ -93,11 +94,7 @@ def run(
         if inline:
             executor = Inline()
         else:
-            from pipeline.ray_executor import RayExecutor
-
-            executor = RayExecutor(workers or config.runtime.workers, config.runtime.memory_per_worker)
-            if store.local and executor.nodes() > 1:
-                raise ValueError(f"output {store.uri} is on one machine, the cluster has several: give a shared URI")
+            executor = on_ray(config, store, workers)
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             result = Driver(config, engine, files).run()
@@ -109,6 +106,25 @@ def run(
             return result
         finally:
             executor.close()
+
+
+def on_ray(config: Config, store: Store, workers: int | None) -> Executor:
+    """Ray as it is given or started here. ValueError where the output would be lost or is not seen by every node."""
+    from pipeline.ray_executor import RayExecutor, lost_with_the_job
+
+    if lost_with_the_job(store):
+        raise ValueError(
+            f"output {store.location()} is in the job's copy of the working directory, which Ray deletes; give a "
+            "URI or an absolute path that every node sees"
+        )
+    executor = RayExecutor(workers or config.runtime.workers, config.runtime.memory_per_worker)
+    blind = executor.blind_nodes(store) if store.local and executor.nodes() > 1 else []
+    if blind:
+        executor.close()
+        raise ValueError(
+            f"output {store.location()} is not the same folder on {', '.join(blind)}; give a shared folder or a URI"
+        )
+    return executor
 
 
 class Driver:
@@ -250,7 +266,7 @@ class Driver:
             "host": platform.node(),
             "python": platform.python_version(),
             "libraries": library_versions(),
-            "configuration": self.config.to_dict(),
+            "configuration": redacted_values(self.config.to_dict()),
             "inputs": self.inputs(),
             "steps": [
                 {
@@ -276,7 +292,7 @@ class Driver:
             "summary": summary(self.funnel, groups, blends, self.notes),
         }
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
-        return Result(store.uri, record["summary"], None, record)
+        return Result(store.shown, record["summary"], None, record)
 
 
 def summary(

@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 from pipeline.chain import count_rules, library_versions, localise, stage_identity, stage_resources, take_out
 from pipeline.checked import open_checked
 from pipeline.commit import File, Manifest, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.exchange import Incoming, receive_table
 from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
 from pipeline.ledger import Ledger, excerpt_columns
 from pipeline.packed import Lazy
 from pipeline.store import Store
+from pipeline.task import Task
 from stages.document import ID
 from stages.interface import CorpusStage, DocumentStage
 

@@ -7,21 +7,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kernels.text.draw import draw, uniform
-from pipeline.engine import Task
 from pipeline.exchange import Incoming, Sender, partition_of, receive_table
+from pipeline.task import Task
 from pipeline.tokens import batches
 from pipeline.units import UNIT, held_out
 
 if TYPE_CHECKING:
     from pipeline.blending import BlendWork
     from pipeline.commit import File
+
+SLICE_TOKENS = 1_000_000
+"""Tokens that are copied at once."""
 
 SENT = ("id", "domain", "source", "language", "category", "bytes", "ids")
 
@@ -50,10 +56,10 @@ def scatter(task: Task) -> dict[str, Any]:
             held = np.flatnonzero(held_out(table, blend.seed, blend.holdout))
             first += table.num_rows
             account(counts, table, local, held)
-            for chosen, epoch, shard in (
-                (local, epochs[begin:end], shards[begin:end]),
-                (held, np.zeros(len(held), np.int32), blend.shards + holdout_shard(blend, table, held)),
-            ):
+            copies = (local, epochs[begin:end], shards[begin:end])
+            out = (held, np.zeros(len(held), np.int32), blend.shards + holdout_shard(blend, table, held))
+            lengths = pc.list_value_length(table.column("ids")).to_numpy()
+            for chosen, epoch, shard in (*slices(copies, lengths), *slices(out, lengths)):
                 part = table.select(SENT).take(pa.array(chosen))
                 ids = part.column("id").combine_chunks()
                 place = draw(blend.seed, f"place/{blend.name}", ids, epoch.astype(np.uint64))
@@ -61,6 +67,15 @@ def scatter(task: Task) -> dict[str, Any]:
                 piece = partition_of(place, blend.parts).astype(np.int64)
                 sender.add(part, shard.astype(np.int64) * blend.parts + piece)
     return {}
+
+
+def slices(rows: tuple[np.ndarray, ...], lengths: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """The rows (first array: places in a table whose documents have `lengths` tokens) in runs of `SLICE_TOKENS`."""
+    tokens = lengths[rows[0]]
+    group = (np.cumsum(tokens) - tokens) // SLICE_TOKENS
+    bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(group)]
+    for first, end in pairwise(bounds if len(group) else []):
+        yield tuple(each[first:end] for each in rows)
 
 
 def account(counts: Any, table: pa.Table, local: np.ndarray, held: np.ndarray) -> None:
@@ -118,11 +133,15 @@ def write_shard(task: Task) -> dict[str, Any]:
             table = receive_table(task.store, part)
             if table is None:
                 continue
-            table = table.sort_by([("place", "ascending"), ("id", "ascending"), ("epoch", "ascending")])
-            ids = table.column("ids").combine_chunks()
-            offsets = ids.offsets.to_numpy()
-            values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
-            writer.append(values, offsets - offsets[0], table.drop_columns(["ids", "place"]))
+            table = table.combine_chunks()
+            order = pc.sort_indices(table, [("place", "ascending"), ("id", "ascending"), ("epoch", "ascending")])
+            lengths = pc.list_value_length(table.column("ids")).to_numpy()
+            for (chosen,) in slices((order.to_numpy(),), lengths):
+                piece = table.take(pa.array(chosen)).combine_chunks()
+                ids = piece.column("ids").combine_chunks()
+                offsets = ids.offsets.to_numpy()
+                values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
+                writer.append(values, offsets - offsets[0], piece.drop_columns(["ids", "place"]))
             rows += table.num_rows
         entry = writer.close()
         for file in opened:

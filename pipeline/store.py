@@ -1,8 +1,8 @@
 """The tree of files below one URI: local, s3, gs or hdfs through `pyarrow.fs`.
 
 Paths are relative to the root and use '/'. `create` makes a file only if it is absent: with a hard link on a
-local disk; elsewhere by looking first, which is enough because the driver that holds the lease is the only one
-that commits. A `Store` is pickled as its URI.
+local disk; elsewhere by claims, as pyarrow has no conditional writes, or, where the lease keeps others away, by looking
+first. A `Store` is pickled as its URI.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, cast
 
@@ -21,6 +22,10 @@ import pyarrow.fs as pafs
 import xxhash
 
 from pipeline.checked import BlockHash
+from pipeline.retrying import explaining
+from pipeline.storage import filesystem_of, redacted
+
+CLAIM_LOOKS, CLAIM_WAIT_S, CLAIM_STALE_S = 20, 0.25, 60.0
 
 
 class Store:
@@ -29,16 +34,24 @@ class Store:
         self.uri = uri if "://" in uri else str(Path(uri).absolute())
         self.local = "://" not in uri or uri.startswith("file://")
         if self.local:
-            self.root = self.uri.removeprefix("file://")
+            self.root, self.scheme = self.uri.removeprefix("file://"), ""
             self.filesystem: pafs.FileSystem = pafs.LocalFileSystem()
         else:
-            self.filesystem, self.root = pafs.FileSystem.from_uri(uri)
+            self.filesystem, path, form = filesystem_of(uri)
+            self.root = path.rstrip("/")
+            self.scheme = redacted(form.partition("{}")[0])
+        self.shown = redacted(self.uri)
+        """The URI for records, without credentials; it opens with those in the environment."""
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
 
     def path(self, relative: str) -> str:
         return posixpath.join(self.root, relative) if relative else self.root
+
+    def location(self, relative: str = "") -> str:
+        """A file's path or URI for messages, without credentials and options."""
+        return self.scheme + self.path(relative)
 
     def exists(self, relative: str) -> bool:
         return self.filesystem.get_file_info(self.path(relative)).type != pafs.FileType.NotFound
@@ -63,43 +76,40 @@ class Store:
         return self.filesystem.open_input_file(self.path(relative))
 
     def read(self, relative: str) -> bytes:
-        with self.filesystem.open_input_stream(self.path(relative)) as stream:
+        with explaining(self.location(relative)), self.filesystem.open_input_stream(self.path(relative)) as stream:
             return cast(bytes, stream.read())
 
     def _parent(self, relative: str) -> None:
         if self.local:
             os.makedirs(posixpath.dirname(self.path(relative)), exist_ok=True)
 
-    def _temporary(self, relative: str, content: bytes) -> str:
-        """A local file beside `relative` with this content, on disk before it gets its name."""
+    def _temporary(self, relative: str, content: bytes, sync: bool) -> str:
+        """A local file beside `relative` with this content; with `sync` on disk before it gets its name."""
         name = f"{self.path(relative)}.{uuid.uuid4().hex[:12]}"
         self._parent(relative)
         with open(name, "wb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
         return name
-
-    def _sync_folder(self, relative: str) -> None:
-        """A name outlives a loss of power once its folder is on disk."""
-        folder = os.open(posixpath.dirname(self.path(relative)), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     @contextmanager
     def open_output(self, relative: str) -> Iterator[IO[bytes] | pa.NativeFile]:
-        """A new file, on disk when the block ends; what an exception leaves is removed as far as possible."""
+        """A new file; what an exception leaves is removed as far as possible.
+
+        It is not forced to disk: what a loss of power takes is found by its checksum and computed again.
+        """
         self._parent(relative)
         try:
             if self.local:
                 with open(self.path(relative), "wb", buffering=1 << 20) as stream:
                     yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
             else:
-                with self.filesystem.open_output_stream(self.path(relative)) as remote:
+                with (
+                    explaining(self.location(relative)),
+                    self.filesystem.open_output_stream(self.path(relative)) as remote,
+                ):
                     yield remote
         except BaseException:
             with contextlib.suppress(OSError):
@@ -112,25 +122,71 @@ class Store:
             with self.open_output(relative) as stream:
                 stream.write(content)
             return
-        temporary = self._temporary(relative, content)
-        os.replace(temporary, self.path(relative))
+        temporary = self._temporary(relative, content, sync=True)
+        try:
+            os.replace(temporary, self.path(relative))
+        except OSError:
+            os.unlink(temporary)
+            raise
 
-    def create(self, relative: str, content: bytes) -> bool:
-        """Writes the file only if it is absent; says whether it did."""
+    def create(self, relative: str, content: bytes, leased: bool = False) -> bool:
+        """Writes the file only if it is absent; says whether it did.
+
+        On an object store one of several that try at once succeeds, or none. `leased` says that nobody else tries,
+        because the caller holds the output's lease, and saves five requests.
+        """
         if not self.local:
-            if self.exists(relative):
+            if self._is_file(relative):
                 return False
-            self.write(relative, content)
+            with nullcontext(True) if leased else self._alone(relative) as alone:
+                if not alone or (not leased and self._is_file(relative)):
+                    return False
+                self.write(relative, content)
             return True
-        temporary = self._temporary(relative, content)
+        temporary = self._temporary(relative, content, sync=False)
         try:
             os.link(temporary, self.path(relative))
         except FileExistsError:
             return False
         finally:
             os.unlink(temporary)
-        self._sync_folder(relative)
         return True
+
+    def _is_file(self, relative: str) -> bool:
+        """As `exists`, without a listing where it is absent."""
+        try:
+            self.filesystem.open_input_file(self.path(relative)).close()
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def _alone(self, relative: str) -> Iterator[bool]:
+        """Whether this process alone is in the block, on a storage that lists what was written (S3, GCS, HDFS).
+
+        Who wants in writes a claim, then lists the claims. It is in when it sees no other; while it sees a smaller name
+        it gives way, while it sees only larger ones it waits for them to leave. Of two at once the later lister sees
+        the other's claim or what it wrote. A claim a minute older than one's own is of a process that died.
+        """
+        claim = f"{relative}.claim-{uuid.uuid4().hex}"
+        folder = pafs.FileSelector(self.path(posixpath.dirname(relative)), allow_not_found=True)
+        self.write(claim, b"")
+        try:
+            alone = False
+            for _ in range(CLAIM_LOOKS):
+                listed = self.filesystem.get_file_info(folder)
+                claims = {info.path: info.mtime for info in listed if f"{self.path(relative)}.claim-" in info.path}
+                mine = claims.get(self.path(claim))
+                if mine is None:
+                    break
+                others = [path for path, written in claims.items() if (mine - written).total_seconds() < CLAIM_STALE_S]
+                alone = others == [self.path(claim)]
+                if alone or min(others) < self.path(claim):
+                    break
+                time.sleep(CLAIM_WAIT_S)
+            yield alone
+        finally:
+            self.delete(claim)
 
     def move(self, source: str, target: str) -> None:
         """`source` takes the place of `target`."""
@@ -154,7 +210,10 @@ class Store:
         os.replace(temporary, self.path(target))
 
     def delete(self, relative: str) -> None:
-        if self.exists(relative):
+        if not self.local:
+            with contextlib.suppress(FileNotFoundError):
+                self.filesystem.delete_file(self.path(relative))
+        elif self.exists(relative):
             self.filesystem.delete_file(self.path(relative))
 
     def delete_folder(self, relative: str) -> None:
@@ -164,7 +223,7 @@ class Store:
     def checksum(self, relative: str) -> str:
         """xxh3_128 of the file's content, hexadecimal."""
         digest = xxhash.xxh3_128()
-        with self.filesystem.open_input_stream(self.path(relative)) as stream:
+        with explaining(self.location(relative)), self.filesystem.open_input_stream(self.path(relative)) as stream:
             while chunk := stream.read(1 << 22):
                 digest.update(chunk)
         return digest.hexdigest()

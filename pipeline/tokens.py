@@ -24,8 +24,9 @@ from pipeline.chain import library_versions, local_copy, read_uri
 from pipeline.checked import open_checked
 from pipeline.commit import File, Sealed
 from pipeline.curate import curated_files
-from pipeline.engine import Engine, Task, fingerprint
+from pipeline.engine import Engine, fingerprint
 from pipeline.store import Store
+from pipeline.task import Task
 from stages.document import ID
 
 VERSION = 1

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from kernels.text.draw import draw, uniform
 from pipeline.commit import File, Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
+from pipeline.task import Task
 from pipeline.tokens import TOKENS, batches
 from stages.blend import Unit
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,6 +93,9 @@ class Language:
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
+SLICE_BYTES = 1_000_000
+"""Text that fastText is given at once, as Python strings, which take up to four times as much."""
+
 _VERDICTS = {"dropped_by": pa.string(), "value": pa.float64(), "limit": pa.float64()}
 _NO_REASON = pa.scalar(None, pa.string())
 
@@ -101,13 +105,17 @@ def identify(texts: pa.Array, model: str) -> tuple[pa.Array, pa.Array]:
 
     Scores are the model's float32 probabilities, at most 1 (its table of logarithms reaches 1.00001).
     """
-    lines = pc.replace_substring(texts, "\n", " ").to_pylist()
-    if not lines:
-        return pa.array([], pa.string()), pa.array([], pa.float64())
-    # the Python wrapper's own list form copies each probability into an array of numpy, one by one
-    labels, scores = _load(model).f.multilinePredict([line + "\n" for line in lines], 1, 0.0, "strict")
-    codes = [_code(found[0]) if found else None for found in labels]
-    values = [min(1.0, float(found[0])) if len(found) else 0.0 for found in scores]
+    codes: list[str | None] = []
+    values: list[float] = []
+    size = pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
+    group = (np.cumsum(size) - size) // SLICE_BYTES
+    bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(texts)]
+    for first, end in pairwise(bounds if len(texts) else []):
+        lines = pc.replace_substring(texts.slice(first, end - first), "\n", " ").to_pylist()
+        # the Python wrapper's own list form copies each probability into an array of numpy, one by one
+        labels, scores = _load(model).f.multilinePredict([line + "\n" for line in lines], 1, 0.0, "strict")
+        codes += [_code(found[0]) if found else None for found in labels]
+        values += [min(1.0, float(found[0])) if len(found) else 0.0 for found in scores]
     return pa.array(codes, pa.string()), pa.array(values, pa.float64())
 
 

@@ -1,11 +1,14 @@
 """Readers: from the files of a partition to record batches of documents.
 
-`READERS` is the registry of formats. A reader is a function (segment, spec, max_document_bytes) -> rows; it yields
-a row for every record, a quarantined one for a record that is broken, and lets only errors of the storage through.
+`READERS` is the registry of formats. A reader is a function (segment, spec, max_document_bytes, skipped) -> rows; it
+yields a row for every record, a quarantined one for a record that is broken, counts in `skipped` by reason what is no
+document by nature, and lets only errors of the storage through. Time and memory follow from the bytes read, whatever
+these bytes say.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.partition import Partition, Segment
-    from pipeline.readers.rows import Row
+    from pipeline.readers.rows import Row, Skipped
 
-    Reader = Callable[[Segment, SourceSpec, int], Iterator[Row]]
+    Reader = Callable[[Segment, SourceSpec, int, Skipped], Iterator[Row]]
 
 READERS = {
     "jsonl": "pipeline.readers.jsonl:read_jsonl",
@@ -39,24 +42,27 @@ def read(
     max_document_bytes: int = 64_000_000,
     batch_bytes: int = 16_000_000,
     removed: frozenset[bytes] = frozenset(),
+    skipped: Skipped | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Record batches of schema `pipeline.readers.rows.READ`, in the order of the partition's segments and their
     records.
 
-    A batch has about `batch_bytes` of text, or one row where that is larger, or 65,536 rows. A document of more than
-    `max_document_bytes` is quarantined as read.too_large. Documents with an id in `removed` are passed over. OSError where the storage fails, FileNotFoundError included.
+    A batch has about `batch_bytes` of text, or one row where that is larger, or 16,384 rows. A document of more than
+    `max_document_bytes` is quarantined as read.too_large. Documents with an id in `removed` are passed over. To
+    `skipped` is added, by reason, how many things in the files were no documents. OSError where the storage fails,
+    FileNotFoundError included.
     """
     from pipeline.readers.rows import batches, row_id
 
-    rows = _rows(partition, spec, max_document_bytes)
+    rows = _rows(partition, spec, max_document_bytes, Counter() if skipped is None else skipped)
     if removed:
         rows = (row for row in rows if row_id(row, spec.name) not in removed)
     yield from batches(rows, spec, max_document_bytes, batch_bytes)
 
 
-def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:
+def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     for segment in partition.segments:
-        yield from reader_for(format_of(spec, segment.path))(segment, spec, max_document_bytes)
+        yield from reader_for(format_of(spec, segment.path))(segment, spec, max_document_bytes, skipped)
 
 
 def reader_for(format_name: str) -> Reader:

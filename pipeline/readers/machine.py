@@ -25,8 +25,11 @@ from dataclasses import dataclass
 import xxhash
 
 from pipeline.partition import Segment
+from pipeline.readers.catalogue import catalogue_text, text_codec
 from pipeline.readers.files import BINARY, HTML
-from pipeline.readers.rows import Row, metadata_json, quarantined
+from pipeline.readers.names import text_name
+from pipeline.readers.roff import ExpandedError, render
+from pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
 from pipeline.readers.source import SourceSpec
 from pipeline.readers.stream import BrokenStreamError, read_all
 from pipeline.storage import Found
@@ -53,6 +56,8 @@ EXPECTED = {
 }
 
 CODE_KINDS = ("python", "code")
+
+MAX_RENDERED_BYTES = 10_000_000  # of a manual page; the longest of Debian's has 3 MB
 
 _DOCUMENTS = ("", ".txt", ".md", ".rst", ".debian", ".news", ".changes", *HTML)
 _DOCUMENT_NAMES = re.compile(
@@ -130,18 +135,20 @@ def root_of(spec: SourceSpec) -> str:
     return spec.uri.removeprefix("machine:") or "/"
 
 
-def read_machine(segment: Segment, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:
+def read_machine(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     """At most one row: none for a manual page that only points to another, or a file that turns out to be binary."""
+    kind, group = classify(segment.path) or ("doc", "en")
+    limit = min(max_document_bytes, MAX_RENDERED_BYTES) if kind.startswith("man") else max_document_bytes
     try:
-        data = read_all(segment.uri, max_document_bytes)
-    except BrokenStreamError:
-        yield quarantined(segment.path, 0, "read.truncated", segment.size)
+        data = read_all(segment, limit)
+    except BrokenStreamError as error:
+        yield quarantined(segment.path, 0, error.reason, segment.size)
         return
     if data is None:
         yield quarantined(segment.path, 0, "read.too_large", segment.size)
         return
-    kind, group = classify(segment.path) or ("doc", "en")
     if kind != "mo" and b"\0" in data:
+        skipped["machine.binary"] += 1
         return
     row = Row(segment.path, 0, metadata=metadata_json(spec.metadata, {"kind": kind}))
     try:
@@ -152,17 +159,21 @@ def read_machine(segment: Segment, spec: SourceSpec, max_document_bytes: int) ->
         elif kind == "doc":
             _document(row, data)
         else:
-            from pipeline.readers.roff import render
-
             row.language, row.text = group, render(_decoded_page(data))
     except UnicodeDecodeError:
         yield quarantined(segment.path, 0, "read.invalid_utf8", len(data), data)
         return
-    except (OSError, ValueError, LookupError, EOFError):
-        yield quarantined(segment.path, 0, "read.malformed_catalogue", len(data), data)
+    except ExpandedError:
+        yield quarantined(segment.path, 0, "read.expansion", len(data), data)
+        return
+    except (ValueError, LookupError):
+        reason = "read.malformed_catalogue" if kind == "mo" else "read.unknown_encoding"
+        yield quarantined(segment.path, 0, reason, len(data), data)
         return
     if row.text or row.content:
         yield row
+    else:
+        skipped["machine.no_words"] += 1
 
 
 def classify(path: str) -> tuple[str, str] | None:
@@ -200,17 +211,6 @@ def classify(path: str) -> tuple[str, str] | None:
     return ("python" if programming == "python" else "code", programming)
 
 
-def catalogue_text(data: bytes) -> str:
-    """The translations of a compiled gettext catalogue, one a line, in the order of their originals."""
-    import gettext
-    import io
-
-    catalogue: dict[object, str] = gettext.GNUTranslations(io.BytesIO(data))._catalog  # type: ignore[attr-defined]
-    lines = [(str(key), text) for key, text in catalogue.items() if key != "" and text]
-    # a message left in English is no text of the catalogue's language
-    return "\n".join(text for key, text in sorted(lines) if text != key)
-
-
 def _document(row: Row, data: bytes) -> None:
     name = posixpath.basename(row.path).removesuffix(".gz").lower()
     if name.endswith(HTML):
@@ -225,8 +225,8 @@ def _document(row: Row, data: bytes) -> None:
 
 def _decoded_page(data: bytes) -> str:
     """UTF-8 unless the first line says otherwise, as man-db reads it: '\\" -*- coding: EUC-JP -*-."""
-    coding = re.match(rb"['.]\\\".*?-\*-.*?coding:\s*([\w-]+)", data)
-    return data.decode(coding[1].decode() if coding else "utf-8")
+    coding = re.match(rb"['.]\\\".*?-\*-.*?coding:[ \t]*([\w-]{1,40})", data[:1000])
+    return data.decode(text_codec(coding[1]) if coding else "utf-8")
 
 
 def _within(group: list[Candidate], budget: int) -> Iterator[Candidate]:
@@ -251,10 +251,13 @@ def _candidates(root: str) -> Iterator[Candidate]:
         for path in _walk(start, visited):
             logical = f"{name.rstrip('/')}/{posixpath.relpath(path, start)}"
             if (found := classify(logical)) is not None:
-                stored = os.lstat(path).st_size
-                size = _uncompressed(path, stored)
+                try:
+                    stored = os.lstat(path).st_size
+                    size = _uncompressed(path, stored)
+                except OSError:
+                    continue  # removed since it was listed, or for others' eyes only
                 if size:
-                    yield Candidate(*found, logical, path, stored, size)
+                    yield Candidate(*found, text_name(os.fsencode(logical)), text_name(os.fsencode(path)), stored, size)
 
 
 def _walk(start: str, visited: set[str]) -> Iterator[str]:

@@ -40,7 +40,7 @@ _CLOSING = set(".,:;)]?!")
 
 
 class Output(Protocol):
-    strings: dict[str, str]
+    strings: roff.Strings
     keep_lines: bool
     tag: str | None
     tag_follows: bool
@@ -121,7 +121,7 @@ class Mdoc:
 
         tail: list[str] = []
         while words and words[-1] in _CLOSING:  # punctuation at the end stands outside what is enclosed
-            tail.insert(0, words.pop())
+            tail.append(words.pop())
         i = 0
         flag = False
         while i < len(words):
@@ -171,6 +171,6 @@ class Mdoc:
                 put("-" + word if flag and word not in _CLOSING and word != "|" else word)
         for sign in pending:
             put(sign, tight=True)
-        for sign in tail:
+        for sign in reversed(tail):
             put(sign, tight=True)
         return " ".join(out)

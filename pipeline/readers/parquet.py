@@ -1,84 +1,215 @@
 """Parquet: a row is a document; a segment is a range of row groups.
 
-Batches of a few rows are decoded at once, so that a row group of a gigabyte needs no gigabyte. A string column with
-invalid UTF-8 quarantines its rows alone. A file without a readable footer is one quarantined row; where a row group
-does not decode, what came before it is kept and the rest of the segment is one quarantined row.
+Batches of a few rows are decoded at once, so that a row group of a gigabyte needs no gigabyte. A string that is not
+UTF-8 quarantines its row alone; a value that Python cannot hold (a date in the year 30,000) is written out as text. A
+file without a readable footer is one quarantined row; where a row group does not decode, what came before it is kept
+and the rest of the segment is one quarantined row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.partition import Segment
+from pipeline.readers.folder import open_segment
 from pipeline.readers.records import record_row
-from pipeline.readers.rows import Row, quarantined
+from pipeline.readers.rows import Row, Skipped, quarantined
 from pipeline.readers.source import SourceSpec
-from pipeline.storage import open_input
 
 DECODED_BYTES = 16_000_000  # aimed at per decoded batch
+BATCH_ROWS = 256
+MAX_ROWS = 1 << 48  # of a file: its rows are numbered
+PREFIXED = "DELTA_BYTE_ARRAY"  # an encoding in which a value repeats the beginning of the one before
 
 
-def read_parquet(segment: Segment, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:
+class BrokenRowGroupError(Exception):
+    """The row group does not give the rows that the footer promises."""
+
+
+def read_parquet(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
-    columns = spec.columns_in_use()
-    with open_input(segment.uri) as file:
+    with open_segment(segment) as file:
+        watched = Watched(file)
         try:
-            parquet = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError):
-            yield quarantined(segment.path, 0, "read.truncated", segment.size)
+            parquet = pq.ParquetFile(watched, buffer_size=1 << 20, pre_buffer=False)
+            groups = [_rows_and_bytes(parquet.metadata, i) for i in range(parquet.metadata.num_row_groups)]
+            _ = parquet.schema_arrow.names
+            first, last = (0, len(groups)) if segment.unit == "bytes" else (segment.start, segment.end)
+            if last > len(groups) or sum(rows for rows, _ in groups) > MAX_ROWS:
+                raise BrokenRowGroupError
+        except Exception as error:  # a damaged footer makes the library raise errors of many kinds
+            watched.raise_if_storage_failed(error)
+            yield quarantined(segment.path, segment.start, "read.truncated", segment.size)
             return
-        metadata = parquet.metadata
-        last = metadata.num_row_groups if segment.is_whole else segment.end
-        groups = range(0 if segment.is_whole else segment.start, last)
-        at = sum(metadata.row_group(i).num_rows for i in range(groups.start))
-        for group in groups:
-            rows = metadata.row_group(group).num_rows
-            row_bytes = metadata.row_group(group).total_byte_size / max(1, rows)
-            size = max(1, min(rows, int(DECODED_BYTES / max(1.0, row_bytes))))
+        at = sum(rows for rows, _ in groups[:first])
+        for group in range(first, last):
+            given = 0
             try:
-                for batch in parquet.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
-                    yield from _rows(batch, at, segment.path, columns, spec)
-                    at += batch.num_rows
-            except (pa.ArrowException, OSError):
-                left = sum(metadata.row_group(i).total_byte_size for i in range(group, last))
-                yield quarantined(segment.path, at, "read.truncated", left)
+                for row in _group_rows(parquet, watched, group, at, segment.path, spec):
+                    yield row
+                    given += 1
+                if given < groups[group][0]:
+                    raise BrokenRowGroupError
+            except Exception as error:
+                watched.raise_if_storage_failed(error)
+                left = sum(size for _, size in groups[group:last])
+                yield quarantined(segment.path, at + given, "read.truncated", min(left, segment.size))
                 return
+            at += given
+        if not groups:
+            skipped["parquet.no_rows"] += 1
 
 
-def _rows(batch: pa.RecordBatch, at: int, path: str, columns: dict[str, str], spec: SourceSpec) -> Iterator[Row]:
-    invalid = _rows_with_invalid_utf8(batch)
-    good = [i for i in range(batch.num_rows) if i not in invalid]
-    records = iter((batch.take(pa.array(good, pa.int64())) if invalid else batch).to_pylist())
-    for i in range(batch.num_rows):
-        if i in invalid:
-            yield quarantined(path, at + i, "read.invalid_utf8", batch.slice(i, 1).get_total_buffer_size())
-            continue
-        record = next(records)
-        for name, value in record.items():
-            if isinstance(value, bytes) and name in (columns["text"], columns.get("id")):
-                record[name] = _text_of(value)
-        yield record_row(path, at + i, record, columns, spec) or quarantined(
-            path, at + i, "read.no_text", batch.slice(i, 1).get_total_buffer_size()
-        )
+class Watched:
+    """A file that remembers whether reading it failed: the library says OSError both for that and for bad data."""
 
+    def __init__(self, file: pa.NativeFile) -> None:
+        self.file = file
+        self.error: BaseException | None = None
+        self.closed = False
 
-def _rows_with_invalid_utf8(batch: pa.RecordBatch) -> set[int]:
-    invalid: set[int] = set()
-    for field, column in zip(batch.schema, batch.columns):
-        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
-            continue
+    def read(self, size: int = -1) -> bytes:
         try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            for i in range(len(column)):
-                try:
-                    column.slice(i, 1).validate(full=True)
-                except pa.ArrowInvalid:
-                    invalid.add(i)
-    return invalid
+            data: bytes = self.file.read(size) if size >= 0 else self.file.read()
+        except BaseException as error:
+            self.error = error
+            raise
+        return data
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        return int(self.file.seek(position, whence))
+
+    def tell(self) -> int:
+        return int(self.file.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def raise_if_storage_failed(self, error: Exception) -> None:
+        if self.error is not None:
+            raise self.error from error
+
+
+def _rows_and_bytes(metadata: Any, group: int) -> tuple[int, int]:
+    row_group = metadata.row_group(group)
+    if row_group.num_rows < 0:
+        raise BrokenRowGroupError
+    return row_group.num_rows, max(0, row_group.total_byte_size)
+
+
+def _group_rows(parquet: Any, file: Watched, group: int, at: int, path: str, spec: SourceSpec) -> Iterator[Row]:
+    rows, size = _rows_and_bytes(parquet.metadata, group)
+    row_bytes = max(size / max(1, rows), _longest_repeated(parquet.metadata.row_group(group), file), 1)
+    batch_rows = max(1, min(rows, BATCH_ROWS, int(DECODED_BYTES / row_bytes)))
+    columns = spec.columns_in_use()
+    left = rows
+    for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=[group], use_threads=False):
+        for i, record in enumerate(_records(batch.slice(0, left))):
+            yield _row(path, at + i, record, batch, i, columns, spec)
+        at += batch.num_rows
+        left -= batch.num_rows
+        if left <= 0:
+            return
+
+
+def _longest_repeated(row_group: Any, file: Watched) -> int:
+    """Bytes that one value may have although the file holds it once: of a dictionary, or as the beginning of others."""
+    longest = 0
+    for i in range(row_group.num_columns):
+        column = row_group.column(i)
+        if column.physical_type != "BYTE_ARRAY":
+            continue
+        if PREFIXED in column.encodings:
+            longest = max(longest, column.total_uncompressed_size)
+        if column.dictionary_page_offset:
+            # a writer's dictionary is up to 1 MB of many short values
+            longest = max(longest, _page_bytes(file, column.dictionary_page_offset) // 16)
+    return longest
+
+
+def _page_bytes(file: Watched, offset: int) -> int:
+    """Uncompressed bytes of the page at `offset`: the second field of its header, Thrift compact (parquet.thrift)."""
+    before = file.tell()
+    file.seek(offset)
+    head = file.read(16)
+    file.seek(before)
+    values = []
+    at = 0
+    for _ in range(2):
+        at += 1  # the field's number and type
+        value = shift = 0
+        while at < len(head):
+            value |= (head[at] & 127) << shift
+            shift += 7
+            at += 1
+            if head[at - 1] < 128:
+                break
+        values.append(value >> 1)
+    return values[1]
+
+
+def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
+    """Per row its values, or the reason why they cannot be had."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except Exception:  # one of the rows; which one is seen below
+        pass
+    names = batch.schema.names
+    for i in range(batch.num_rows):
+        try:
+            yield {name: _value(batch.column(c)[i]) for c, name in enumerate(names)}
+        except UnicodeDecodeError:
+            yield "read.invalid_utf8"
+        except Exception:
+            yield "read.unreadable_value"
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OverflowError, KeyError):  # beyond the years 1 to 9999, a time zone that nobody knows
+        return f"{scalar.value} {scalar.type}"
+
+
+def _row(
+    path: str,
+    at: int,
+    record: dict[str, Any] | str,
+    batch: pa.RecordBatch,
+    i: int,
+    columns: dict[str, str],
+    spec: SourceSpec,
+) -> Row:
+    if isinstance(record, str):
+        return quarantined(path, at, record, _row_bytes(batch, i))
+    for name in (columns["text"], columns.get("id", "")):
+        if isinstance(record.get(name), bytes):
+            record[name] = _text_of(record[name])
+    try:
+        row = record_row(path, at, record, columns, spec)
+    except (ValueError, RecursionError, TypeError):
+        return quarantined(path, at, "read.unreadable_value", _row_bytes(batch, i))
+    return row or quarantined(path, at, "read.no_text", _row_bytes(batch, i))
+
+
+def _row_bytes(batch: pa.RecordBatch, i: int) -> int:
+    try:
+        return int(batch.slice(i, 1).nbytes)
+    except (pa.ArrowException, ValueError):
+        return 0
 
 
 def _text_of(value: bytes) -> str | bytes:

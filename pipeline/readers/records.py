@@ -1,16 +1,22 @@
-"""From a record with named values (a JSON object, a Parquet row) to a row."""
+"""From a record with named values (a JSON object, a Parquet row) to a row.
+
+Values are anyone's: a text that is no string is none, an id or a URL of another type is written out, and what names a
+language or a category must look like a name, because folders are named for it; other values stay in the metadata.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.readers.rows import Row, metadata_json
+from pipeline.readers.rows import Row, encodable, metadata_json
 from pipeline.readers.source import SourceSpec
 from pipeline.readers.timestamps import parse_timestamp
 from stages.languages import language_of_path, programming_language
 
 PATH_COLUMNS = ("path", "file_path", "filename")
+_NAME = re.compile(r"[\w+#*'(][\w+#*'().@ -]{0,59}")
 
 
 def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec) -> Row | None:
@@ -26,13 +32,13 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
         return None
     own_id = record.pop(columns["id"], None) if "id" in columns else None
     url = record.pop(columns["url"], None)
-    language = record.pop(columns["language"], None)
-    category = record.pop(columns["category"], None) if "category" in columns else None
+    language = _name(record, columns["language"])
+    category = _name(record, columns["category"]) if "category" in columns else None
     moment = record.pop(columns["timestamp"], None)
     timestamp = parse_timestamp(moment)
     if moment is not None and timestamp is None:
         record["timestamp"] = moment
-    domain, language = _domain_and_language(record, columns, spec, _string(language), _string(own_id))
+    domain, language = _domain_and_language(record, columns, spec, language, _string(own_id))
     return Row(
         path,
         at,
@@ -41,7 +47,7 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
         "text/html; charset=utf-8" if content is not None else None,
         own_id=_string(own_id),
         domain=domain,
-        category=_string(category),
+        category=category,
         language=language,
         url=_string(url),
         timestamp=timestamp,
@@ -55,8 +61,8 @@ def _domain_and_language(
     """('code', programming language) where the record names one or the source holds code, else the stated language."""
     if spec.domain in ("english", "multilingual"):
         return None, language or spec.language
-    named = record.pop(columns["programming_language"], None)
-    if isinstance(named, str) and named:
+    named = _name(record, columns["programming_language"])
+    if named:
         return "code", programming_language(named)
     if spec.domain == "code":
         if language or spec.language:
@@ -67,5 +73,23 @@ def _domain_and_language(
     return None, language or spec.language
 
 
+def _name(record: dict[str, Any], column: str) -> str | None:
+    """The column's value if it can be the name of something: not empty, short, no path and no control characters."""
+    value = record.pop(column, None)
+    if value is None or value == "":
+        return None
+    name = _string(value)
+    if name is not None and _NAME.fullmatch(name.replace("/", "-").strip()):
+        return name
+    record[column] = value
+    return None
+
+
 def _string(value: Any) -> str | None:
-    return None if value is None else value if isinstance(value, str) else str(value)
+    """None for nothing and for a number of more digits than Python writes."""
+    if value is None or isinstance(value, str):
+        return value and encodable(value)
+    try:
+        return encodable(str(value))
+    except ValueError:
+        return None

@@ -2,7 +2,8 @@
 
 A paragraph becomes one line, since lines of a page are filled; what stands between .nf and .fi or .EX and .EE keeps its
 lines. Macro definitions, comments and registers are left out, conditions are taken as nroff takes them (`n` true).
-Equations (eqn) and pictures (pic) are dropped. Not a typesetter: no widths, no justification, no hyphenation.
+Equations (eqn) and pictures (pic) are dropped. Not a typesetter: no widths, no justification, no hyphenation. Time and
+output are proportional to the page's length, whatever the page defines its strings to be.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pipeline.readers.roff_names import SPECIAL_CHARACTERS
 _ESCAPE = re.compile(
     r"""\\(?:
         (?P<comment>["\#].*)
-      | (?P<font>[fFmMgYkO])(?:\[[^\]]*\]|\(..|.)?
-      | (?P<size>s)(?:\[[^\]]*\]|[+-]?\(\d\d|[+-]?\d{1,2}|[+-]?'[^']*')
-      | (?P<star>\*)(?:\[(?P<string_long>[^\]]*)\]|\((?P<string_two>..)|(?P<string_one>.))
-      | (?P<register>n)[+-]?(?:\[[^\]]*\]|\(..|.)
-      | (?P<quoted>[hvwDlLXZAbBoRSHxNC])'(?P<argument>[^']*)'
-      | \[(?P<long>[^\]]*)\]
+      | (?P<font>[fFmMgYkO])(?:\[[^\]]{0,500}\]|\(..|.)?
+      | (?P<size>s)(?:\[[^\]]{0,500}\]|[+-]?\(\d\d|[+-]?\d{1,2}|[+-]?'[^']{0,500}')
+      | (?P<star>\*)(?:\[(?P<string_long>[^\]]{0,500})\]|\((?P<string_two>..)|(?P<string_one>.))
+      | (?P<register>n)[+-]?(?:\[[^\]]{0,500}\]|\(..|.)
+      | (?P<quoted>[hvwDlLXZAbBoRSHxNC])'(?P<argument>[^']{0,500})'
+      | \[(?P<long>[^\]]{0,500})\]
       | \((?P<two>..)
       | (?P<one>.)
     )""",
@@ -31,6 +32,10 @@ _ONE = {
     "t": "\t", "\t": "\t", "&": "", "|": "", "^": "", "%": "", "/": "", ",": "", ")": "", ":": "", "{": "", "}": "",
     "c": "", "u": "", "d": "", "r": "", "p": "", "z": "", "!": "", "?": "", "a": "", "\n": "",
 }  # fmt: skip
+
+MAX_REQUEST = 1 << 14  # characters of a line with a request; a longer one is text
+MAX_CONDITIONS = 100  # on one line
+MAX_EXPANDED = 20_000_000  # characters that a page's strings may give; twice those of the longest page that is rendered
 
 _JOINED = {"BR", "RB", "BI", "IB", "IR", "RI"}  # arguments in alternating fonts, set without a space
 _PLAIN = {"B", "I", "SM", "SB", "R"}
@@ -59,8 +64,25 @@ _KEPT_LINES = {"nf": True, "fi": False, "EX": True, "EE": False, "Vb": True, "Ve
 _DROPPED_BLOCKS = {"de": "..", "de1": "..", "am": "..", "am1": "..", "ig": "..", "EQ": ".EN", "PS": ".PE", "G1": ".G2"}
 
 
+class ExpandedError(Exception):
+    """The page's strings give more text than any page has."""
+
+
+class Strings(dict[str, str]):
+    """A page's strings, which may be made of each other: what they have given is counted."""
+
+    given = 0
+
+    def take(self, name: str) -> str:
+        value = self.get(name, "")
+        self.given += len(value)
+        if self.given > MAX_EXPANDED:
+            raise ExpandedError
+        return value
+
+
 def render(source: str) -> str:
-    """The page's text; empty for a page that only points to another (.so)."""
+    """The page's text; empty for a page that only points to another (.so). ExpandedError for a page that grows."""
     from pipeline.readers.mdoc import Mdoc  # it needs this module's `unescape`
 
     page = _Page()
@@ -73,7 +95,7 @@ def render(source: str) -> str:
     return page.finish()
 
 
-def unescape(text: str, strings: dict[str, str]) -> str:
+def unescape(text: str, strings: Strings) -> str:
     if "\\" not in text:
         return text
 
@@ -81,7 +103,7 @@ def unescape(text: str, strings: dict[str, str]) -> str:
         found = match.groupdict()
         if found["star"]:
             name = found["string_long"] or found["string_two"] or found["string_one"] or ""
-            return strings.get(name, "")
+            return strings.take(name)
         if found["one"] is not None:
             return _ONE.get(found["one"], found["one"])
         name = found["long"] or found["two"]
@@ -131,7 +153,7 @@ def _special(name: str) -> str:
 class _Requests:
     """Lines as (request, its arguments, line), conditions decided and definitions left out. request: None for text."""
 
-    def __init__(self, source: str, strings: dict[str, str]) -> None:
+    def __init__(self, source: str, strings: Strings) -> None:
         self.lines = source.replace("\r\n", "\n").replace("\\\n", "").split("\n")
         self.strings = strings
 
@@ -147,8 +169,8 @@ class _Requests:
             if skipping:
                 skipping += line.count(r"\{") - line.count(r"\}")
                 continue
-            while True:  # what a condition guards is a line of its own
-                if line[:1] not in (".", "'") or line.startswith("\\"):
+            for _ in range(MAX_CONDITIONS):  # what a condition guards is a line of its own
+                if line[:1] not in (".", "'") or len(line) > MAX_REQUEST:
                     yield None, "", line
                     break
                 name, _, rest = line[1:].lstrip(" \t").replace("\t", " ").partition(" ")
@@ -172,7 +194,7 @@ class _Requests:
                 if name in ("ds", "ds1", "as"):
                     key, _, value = rest.strip().partition(" ")
                     value = unescape(value.strip().removeprefix('"'), self.strings)
-                    self.strings[key] = self.strings.get(key, "") + value if name == "as" else value
+                    self.strings[key] = self.strings.take(key) + value if name == "as" else value
                     break
                 yield name, rest, line
                 break
@@ -203,9 +225,9 @@ class _Page:
     """Lines of output: paragraphs being filled, or lines kept as they are."""
 
     def __init__(self) -> None:
-        self.strings = dict(STRINGS)
+        self.strings = Strings(STRINGS)
         self.out: list[str] = []
-        self.filled: list[str] = []
+        self.filled: list[list[str]] = []
         self.keep_lines = False
         self.tag: str | None = None
         self.tag_follows = False
@@ -235,9 +257,9 @@ class _Page:
         if line[:1] == " ":  # leading spaces break the line
             self.paragraph()
         if self.glue and self.filled:
-            self.filled[-1] += words.strip()
+            self.filled[-1].append(words.strip())
         else:
-            self.filled.append(words.strip())
+            self.filled.append([words.strip()])
         self.glue = joined
 
     def request(self, name: str, rest: str) -> None:
@@ -300,7 +322,7 @@ class _Page:
         return re.sub(r"\n{3,}", "\n\n", text)
 
     def _flush(self) -> None:
-        words = " ".join(part for part in self.filled if part)
+        words = " ".join(part for part in map("".join, self.filled) if part)
         self.filled, self.glue, self.tag_follows = [], False, False
         if self.tag is not None:
             words, self.tag = f"{self.tag} {words}".strip(), None
@@ -317,7 +339,9 @@ class _Page:
             lines = lines[1:]
         end = next((i for i, line in enumerate(lines) if line.rstrip().endswith(".")), -1)
         rows = "\n".join(lines[end + 1 :])
-        rows = re.sub(r"T\{\n(.*?)\nT\}", lambda m: m[1].replace("\n", " "), rows, flags=re.DOTALL)
+        closed = rows.rfind("\nT}") + 3  # a block that nothing closes would be looked for from each place anew
+        blocks = re.sub(r"T\{\n(.*?)\nT\}", lambda m: m[1].replace("\n", " "), rows[:closed], flags=re.DOTALL)
+        rows = blocks + rows[closed:]
         for row in rows.split("\n"):
             cells = [unescape(cell, self.strings).strip() for cell in row.split(separator)]
             words = "  ".join(cell for cell in cells if cell not in ("", "_", "=", "\\^"))

@@ -9,6 +9,8 @@ up to 1 KB of the raw record.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -21,8 +23,13 @@ from stages.document import ID, RAW, TIMESTAMP
 READ = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64(), nullable=False)])
 
 EXCERPT_BYTES = 1024
-MAX_BATCH_ROWS = 65_536  # bounds what the columns beside the text take
+MAX_BATCH_ROWS = 16_384  # bounds what the columns beside the text take
 ROW_BYTES = 256  # what a row takes beside its text, estimated
+MIN_BESIDE_BYTES = 1 << 20  # the columns beside a text may take this much however small the limit for texts
+
+Skipped = Counter[str]
+"""What gave no row because it is no document by nature (a request in a WARC, an empty line, a folder in an archive, a
+picture in a source tree): reason -> how many. Such things are counted per partition and are not in the ledger."""
 
 
 @dataclass(slots=True)
@@ -59,7 +66,23 @@ def metadata_json(*parts: Mapping[str, object]) -> str | None:
     merged = {key: value for part in parts for key, value in part.items() if value is not None}
     if not merged:
         return None
-    return json.dumps(merged, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    try:
+        return _compact(merged)
+    except ValueError:  # NaN and infinity, which JSON has not
+        return _compact(_finite(merged))
+
+
+def _compact(value: object) -> str:
+    options = {"ensure_ascii": False, "sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+    return json.dumps(value, default=str, **options)  # type: ignore[arg-type]
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def batches(
@@ -71,7 +94,7 @@ def batches(
     size = 0
     for row in rows:
         row = _within_limits(row, max_document_bytes)
-        weight = ROW_BYTES + _size(row.text) + len(row.content or b"") + _size(row.metadata)
+        weight = ROW_BYTES + _size(row.text) + len(row.content or b"") + _beside(row)
         if held and (size + weight > batch_bytes or len(held) == MAX_BATCH_ROWS):
             yield _batch(held, spec)
             held, size = [], 0
@@ -86,9 +109,17 @@ def _size(text: str | None) -> int:
     return 0 if text is None else len(text) if text.isascii() else 2 * len(text)
 
 
+def _beside(row: Row) -> int:
+    """Bytes of what a record may hold any amount of, beside its text."""
+    return sum(_size(part) for part in (row.metadata, row.own_id, row.url, row.category, row.language) if part)
+
+
 def _within_limits(row: Row, max_document_bytes: int) -> Row:
     if row.quarantined_by is not None:
         return row
+    beside = _beside(row)
+    if beside > max(max_document_bytes, MIN_BESIDE_BYTES):
+        return quarantined(row.path, row.record, "read.too_large", beside)
     if row.content is not None and len(row.content) > max_document_bytes:
         return replace(_refused(row, "read.too_large", len(row.content)), content=row.content[:EXCERPT_BYTES])
     if row.text is not None and len(row.text) * 4 > max_document_bytes:
@@ -107,16 +138,19 @@ def _refused(row: Row, reason: str, raw_bytes: int) -> Row:
 
 
 def _without_surrogates(row: Row) -> Row:
-    """A lone surrogate (`\\ud800` in JSON) is no character: such a text is quarantined, elsewhere it becomes '?'."""
+    """A lone surrogate (`\\ud800` in JSON) is no character: such a text is quarantined, elsewhere it is spelled out."""
     if row.text is not None and not _is_encodable(row.text):
         size = len(row.text.encode("utf-8", "surrogatepass"))
         row = replace(_refused(row, "read.invalid_utf8", size), content=_excerpt(row.text))
     names = ("path", "own_id", "language", "url", "category", "metadata", "content_type")
     values = {name: getattr(row, name) for name in names}
-    fixed = {
-        n: v.encode("utf-8", "replace").decode() for n, v in values.items() if v is not None and not _is_encodable(v)
-    }
-    return replace(row, **fixed) if fixed else row
+    fixed = {n: encodable(v) for n, v in values.items() if v is not None and not _is_encodable(v)}
+    return replace(row, **fixed) if fixed else row  # type: ignore[arg-type]
+
+
+def encodable(text: str) -> str:
+    """The text with each lone surrogate as `\\ud800`: different texts stay different."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_encodable(text: str) -> bool:

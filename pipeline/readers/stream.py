@@ -3,8 +3,9 @@
 The compression is told by the first bytes, not by the name. Members and frames that follow each other are one
 stream. Where the data ends within a member or does not decompress, all that came before has been yielded and
 `BrokenStreamError` is raised; an error of the storage itself is an OSError and passes through, so that the task is
-retried. A Zstandard WARC may begin with a skippable frame that holds its dictionary (IIPC, "WARC files with
-Zstandard").
+retried. A file that decompresses to far more than text can is a bomb and ends with `ExpansionError`. At most a few MB
+are held at once, whatever the file says. A Zstandard WARC may begin with a skippable frame that holds its dictionary
+(IIPC, "WARC files with Zstandard").
 """
 
 from __future__ import annotations
@@ -13,19 +14,48 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from pipeline.storage import open_input
+from pipeline.readers.folder import open_file, open_segment
+
+if TYPE_CHECKING:
+    from pipeline.partition import Segment
 
 SKIPPABLE, ZSTANDARD = b"\x5d\x2a\x4d\x18", b"\x28\xb5\x2f\xfd"
-MAGIC = {b"\x1f\x8b": "gz", ZSTANDARD: "zst", SKIPPABLE: "zst", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
-INPUT_BYTES = 1 << 16  # compressed bytes at once: zlib makes at most 1,032 times as many of them
+MAGIC = {b"\x1f\x8b": "gz", ZSTANDARD: "zst", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+INPUT_BYTES = 1 << 16  # compressed bytes read at once
 OUTPUT_BYTES = 1 << 20
 PLAIN_BYTES = 1 << 22
 
+FREE_BYTES = 64 << 20
+MAX_RATIO = 250
+"""A file may give `FREE_BYTES`, and beyond them `MAX_RATIO` bytes for each compressed one. Of the 25,820 compressed
+files of a Debian system the most compressible, a table of the characters that a font has, gives 28 to 1; of corpora of
+more than 64 MB the most compressible, sentences for language identification, 13 to 1. Bombs give 1,000 (gzip) to
+850,000 to 1 (bzip2)."""
+MAX_BYTES = 1 << 40
+"""No file gives more than this: a petabyte of zeros ends after hours and not after months."""
+
+ZSTANDARD_STEP = 1 << 11  # a frame gives up to 32,768 bytes for each of these, all at once: 64 MB; larger is no faster
+BOUNDED_STEP = 1 << 12  # bzip2 and xz: what one step makes before it meets damage is lost with it
+ZSTANDARD_WINDOW = 1 << 31  # as `zstd --long=31` writes; its memory is taken as it fills
+XZ_MEMORY = 1 << 28  # `xz -9` needs 65 MiB
+MAX_DICTIONARY_BYTES = 1 << 27
+
 
 class BrokenStreamError(Exception):
-    """The compressed data is damaged or ends too early; everything before was yielded."""
+    """The data is damaged or ends too early; everything before was yielded. `reason` is that of its quarantined row."""
+
+    reason = "read.truncated"
+
+
+class ExpansionError(BrokenStreamError):
+    """The data decompresses to more than text can."""
+
+    reason = "read.expansion"
 
 
 def compression_of(head: bytes) -> str | None:
@@ -33,38 +63,29 @@ def compression_of(head: bytes) -> str | None:
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name
-    return None
+    # any skippable frame (RFC 8878, section 3.1.2): pzstd begins with one
+    return "zst" if head[1:4] == SKIPPABLE[1:] and head[0] >> 4 == 5 else None
 
 
-def plain_blocks(uri: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Bytes [start, end) as stored."""
-    with open_input(uri) as file:
+def plain_blocks(segment: Segment, start: int = 0, edge: int = 0) -> Iterator[bytes]:
+    """The segment's file from byte `start` on, as stored. No block reaches over the byte `edge`."""
+    with open_segment(segment) as file:
         file.seek(start)
-        left = (file.size() if end is None else end) - start
-        while left > 0 and (block := file.read(min(PLAIN_BYTES, left))):
-            left -= len(block)
+        while block := file.read(min(PLAIN_BYTES, edge - start) if start < edge else PLAIN_BYTES):
             yield block
+            start += len(block)
 
 
-def blocks(uri: str) -> Iterator[bytes]:
+def blocks(segment: Segment) -> Iterator[bytes]:
     """The whole file, decompressed if it is compressed. BrokenStreamError after the last readable byte."""
-    with open_input(uri) as file:
-        head = file.read(INPUT_BYTES)
-        compression = compression_of(head)
-        if head.startswith(SKIPPABLE):  # the whole dictionary
-            head += file.read(max(0, 8 + int.from_bytes(head[4:8], "little") - len(head)))
-        if compression is None:
-            while head:
-                yield head
-                head = file.read(PLAIN_BYTES)
-            return
-        yield from _decompress(head, lambda: file.read(INPUT_BYTES), compression)
+    with open_segment(segment) as file:
+        yield from _unpacked(file.read(INPUT_BYTES), file.read)
 
 
-def read_all(uri: str, limit: int) -> bytes | None:
+def read_all(segment: Segment, limit: int) -> bytes | None:
     """The whole decompressed file; None if it is longer than `limit` bytes. BrokenStreamError as in `blocks`."""
     parts, size = [], 0
-    for block in blocks(uri):
+    for block in blocks(segment):
         size += len(block)
         if size > limit:
             return None
@@ -72,62 +93,163 @@ def read_all(uri: str, limit: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _decompress(data: bytes, more: Callable[[], bytes], compression: str) -> Iterator[bytes]:
-    new = _new_decompressor(compression, data)
+def head_compression(uri: str) -> str | None:
+    with open_file(uri) as file:
+        return compression_of(file.read(16))
+
+
+def _unpacked(head: bytes, more: Callable[[int], bytes]) -> Iterator[bytes]:
+    compression = compression_of(head)
+    if compression is None:
+        while head:
+            yield head
+            head = more(PLAIN_BYTES)
+        return
+    if head.startswith(SKIPPABLE):  # the whole dictionary
+        missing = 8 + int.from_bytes(head[4:8], "little") - len(head)
+        head += more(missing) if 0 < missing <= MAX_DICTIONARY_BYTES else b""
     out: list[bytes] = []
     size = 0
-    member = new()
-    fresh = True  # nothing was fed to this member yet
-    damage = None
+    damage: BrokenStreamError | None = None
+    pieces = _decompress(head, lambda: more(INPUT_BYTES), compression)
     while True:
-        if not data:
-            data = more()
-            if not data:
-                if not fresh and not member.eof:
-                    damage = "the compressed data ends too early"
-                break
-        if fresh and not data.strip(b"\0"):
-            data = b""  # padding after the last member
-            continue
         try:
-            produced = member.decompress(data)
-        except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, _zstd_error()) as error:
-            damage = f"the compressed data is damaged ({error})"
+            piece = next(pieces)
+        except StopIteration:
             break
-        fresh = False
-        data = b""
-        if produced:
-            out.append(produced)
-            size += len(produced)
-            if size >= OUTPUT_BYTES:
-                yield b"".join(out)
-                out, size = [], 0
-        if member.eof:
-            data, member, fresh = member.unused_data, new(), True
+        except BrokenStreamError as error:
+            damage = error
+            break
+        out.append(piece)
+        size += len(piece)
+        if size >= OUTPUT_BYTES:
+            yield b"".join(out)
+            out, size = [], 0
     if out:
         yield b"".join(out)
     if damage:
-        raise BrokenStreamError(damage)
+        raise damage
 
 
-def _zstd_error() -> type[Exception]:
-    import zstandard
+def _decompress(data: bytes, more: Callable[[], bytes], compression: str) -> Iterator[bytes]:
+    budget = Expansion(len(data))
+    try:
+        decoder = _decoder(compression, data)
+    except _damage() as error:
+        raise BrokenStreamError(f"the dictionary is damaged ({error})") from error
+    new, feed = decoder
+    member = new()
+    fresh = True  # nothing was fed to this member yet
+    while True:
+        if not data:
+            data = more()
+            budget.stored += len(data)
+            if not data:
+                if not fresh:
+                    raise BrokenStreamError("the compressed data ends too early")
+                return
+        if fresh and not data.strip(b"\0"):
+            data = b""  # padding after the last member
+            continue
+        fresh = False
+        rest = [b""]
+        try:
+            for piece in feed(member, data, rest):
+                yield piece
+                budget.spend(len(piece))
+        except _damage() as error:
+            raise BrokenStreamError(f"the compressed data is damaged ({error})") from error
+        data = b""
+        if member.eof:
+            data, member, fresh = rest[0], new(), True
 
-    return zstandard.ZstdError
+
+@dataclass
+class Expansion:
+    """What a file has given for what it takes on the disk."""
+
+    stored: int
+    given: int = 0
+
+    def spend(self, size: int) -> None:
+        self.given += size
+        if self.given > min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * self.stored)):
+            raise ExpansionError(f"{self.stored} compressed bytes gave more than {self.given}")
 
 
-def _new_decompressor(compression: str, head: bytes) -> Callable[[], Any]:
+Feed = Callable[[Any, bytes, list[bytes]], Iterator[bytes]]
+
+
+def _decoder(compression: str, head: bytes) -> tuple[Callable[[], Any], Feed]:
+    """(a new decompressor for a member, what feeds it and leaves in `rest` what follows the member)."""
     if compression == "gz":
-        return lambda: zlib.decompressobj(wbits=31)
+        return (lambda: zlib.decompressobj(wbits=31)), _feed_zlib
     if compression == "bz2":
-        return bz2.BZ2Decompressor
+        return bz2.BZ2Decompressor, _feed_bounded
     if compression == "xz":
-        return lzma.LZMADecompressor
+        return (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)), _feed_bounded
     import zstandard
 
-    dictionary = _warc_dictionary(head)
-    context = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 31)
-    return context.decompressobj
+    context = zstandard.ZstdDecompressor(dict_data=_warc_dictionary(head), max_window_size=ZSTANDARD_WINDOW)
+    return (lambda: context.decompressobj(write_size=INPUT_BYTES)), _feed_zstandard
+
+
+def _feed_zlib(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+    while True:
+        before = member.copy()
+        try:
+            piece = member.decompress(data, OUTPUT_BYTES)
+        except zlib.error:  # what the call had made of the bytes before the damage is lost with it
+            yield from _bytewise(before, data)
+            raise
+        if piece:
+            yield piece
+        if member.eof:
+            rest[0] = member.unused_data
+            return
+        data = member.unconsumed_tail
+        if not data and len(piece) < OUTPUT_BYTES:
+            return
+
+
+def _bytewise(member: Any, data: bytes) -> Iterator[bytes]:
+    made = bytearray()
+    with suppress(zlib.error):
+        for i in range(len(data)):
+            made += member.decompress(data[i : i + 1])
+    yield bytes(made)
+
+
+def _feed_bounded(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+    for start in range(0, len(data), BOUNDED_STEP):
+        piece = member.decompress(data[start : start + BOUNDED_STEP], OUTPUT_BYTES)
+        while True:
+            if piece:
+                yield piece
+            if member.eof or member.needs_input:
+                break
+            piece = member.decompress(b"", OUTPUT_BYTES)
+        if member.eof:
+            rest[0] = member.unused_data + data[start + BOUNDED_STEP :]
+            return
+
+
+def _feed_zstandard(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+    for start in range(0, len(data), ZSTANDARD_STEP):
+        piece = member.decompress(data[start : start + ZSTANDARD_STEP])
+        if piece:
+            yield piece
+        if member.eof:
+            rest[0] = member.unused_data + data[start + ZSTANDARD_STEP :]
+            return
+
+
+@cache
+def _damage() -> tuple[type[Exception], ...]:
+    """What the decompressors raise. They read no files: an OSError of theirs is about the data."""
+    import zstandard
+
+    return (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError)
 
 
 def _warc_dictionary(head: bytes) -> Any:
@@ -138,5 +260,7 @@ def _warc_dictionary(head: bytes) -> Any:
         return None
     frame = head[8 : 8 + int.from_bytes(head[4:8], "little")]
     if frame.startswith(ZSTANDARD):
-        frame = zstandard.ZstdDecompressor().decompressobj().decompress(frame)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW)
+        with decompressor.stream_reader(frame) as reader:
+            frame = reader.read(MAX_DICTIONARY_BYTES)
     return zstandard.ZstdCompressionDict(frame)

@@ -3,31 +3,39 @@
     response with HTML or XHTML   content and content type, for `extract`
     response with text/plain      text
     conversion (WET)              text
-    any other response, revisit   a row with quarantined_by = warc.<reason>: revisit, redirect, status, not_text, empty,
-                                  not_http, undecodable
-    all other record types        no row
+    any other response            a row with quarantined_by = warc.<reason>: redirect, status, not_text, empty,
+                                  not_http, undecodable, expansion
+    a type that nobody knows      a row with quarantined_by = warc.unknown_type
+    all other record types        no row; counted as warc.<type>: they hold no page of their own, also a revisit
 
 The framing (a header block, Content-Length bytes, an empty line) is read here and not by FastWARC, which tests compare
-with: it ends at the first broken record without an error and cannot tell a truncated one. After a broken header the
-rest of the file is one quarantined row. `record` is the record's offset in the uncompressed stream.
+with: it ends at the first broken record without an error and cannot tell a truncated one. A record whose length does
+not lead to the next record or the end is broken: it is one quarantined row that reaches to the next place where a
+record begins, which is looked for behind its header. `record` is the record's offset in the uncompressed stream.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.partition import Segment
-from pipeline.readers.files import BlockStream
-from pipeline.readers.http import UndecodableError, parse_response
-from pipeline.readers.rows import Row, metadata_json, quarantined
+from pipeline.readers.forward import WHITESPACE, Forward
+from pipeline.readers.http import ExpandingError, UndecodableError, parse_response
+from pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
 from pipeline.readers.source import SourceSpec
 from pipeline.readers.stream import blocks
 from pipeline.readers.timestamps import parse_timestamp
 from stages.extract import decode, is_html
 
 MAX_HEADER_BYTES = 1 << 16  # longer headers are none: FastWARC's limit is the same
-SKIPPED = {"warcinfo", "request", "metadata", "resource", "continuation"}
+MAX_CONTENT_TYPE = 1000
+MAX_PLACES = 1000  # at which a record is looked for behind broken ones, in a file
+MAX_RESCUE_BYTES = 1 << 30  # read a second time for that
+NO_PAGE = {"warcinfo", "request", "metadata", "resource", "continuation", "revisit"}
+BEGINNING = b"WARC/"
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class Record(NamedTuple):
@@ -37,83 +45,123 @@ class Record(NamedTuple):
     size: int
     """Bytes of the block as stated."""
     block: bytes | None
-    """None where the record is skipped or too large."""
+    """None where it is too large."""
 
 
-class BrokenRecordError(Exception):
-    """The rest of the file cannot be framed. args: offset, bytes from there to the end."""
+class Gap(NamedTuple):
+    """What lies between two places where records begin and is no record."""
+
+    offset: int
+    size: int
+    reason: str
+    head: bytes
+    """Its first bytes."""
 
 
-def read_warc(segment: Segment, spec: SourceSpec, max_document_bytes: int) -> Iterator[Row]:
-    max_block = 2 * max_document_bytes
-    try:
-        for record in records(BlockStream(blocks(segment.uri)), max_block):
-            kind = record.headers.get("warc-type", "").lower()
-            if kind not in SKIPPED:
-                yield _row(record, kind, segment.path, spec, max_document_bytes)
-    except BrokenRecordError as error:
-        offset, size = error.args
-        yield quarantined(segment.path, offset, "read.truncated", size)
+def read_warc(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
+    for record in records(Forward(blocks(segment)), 2 * max_document_bytes):
+        if isinstance(record, Gap):
+            yield quarantined(segment.path, record.offset, record.reason, record.size, record.head)
+            continue
+        kind = record.headers.get("warc-type", "").lower()
+        if kind in NO_PAGE:
+            skipped[f"warc.{kind}"] += 1
+        else:
+            yield _row(record, kind, segment.path, spec, max_document_bytes)
 
 
-def records(stream: BlockStream, max_block: int) -> Iterator[Record]:
-    """All records; blocks of more than `max_block` bytes and of types without documents are passed over unread."""
-    while True:
-        offset, headers = _headers(stream)
-        if headers is None:
-            if stream.broken or stream.position > offset:
-                raise BrokenRecordError(offset, stream.position - offset + _drain(stream))
-            return
-        try:
-            size = int(headers["content-length"])
-            wanted = 0 <= size <= max_block and headers.get("warc-type", "").lower() not in SKIPPED
-            before = stream.position
-            block = stream.read(size) if wanted else None
-            if not wanted:
-                _skip(stream, size)
-        except (KeyError, ValueError):
-            raise BrokenRecordError(offset, stream.position - offset + _drain(stream)) from None
-        if stream.position - before < size:
-            raise BrokenRecordError(offset, stream.position - offset)
-        yield Record(offset, headers, size, block)
-
-
-def _headers(stream: BlockStream) -> tuple[int, dict[str, str] | None]:
-    """(offset of the record, its headers); None at the end of the stream or where no record begins."""
-    line = b"\n"
-    offset = stream.position
-    while line and not line.strip():  # two empty lines end a record; some writers put more
+def records(stream: Forward, max_block: int) -> Iterator[Record | Gap]:
+    """All records in order, and the gaps between them; a block of more than `max_block` bytes is passed over unread."""
+    rescue = Rescue(stream)
+    while not rescue.ended:
+        stream.skip_whitespace()  # two empty lines end a record; some writers put more
         offset = stream.position
-        line = stream.readline(MAX_HEADER_BYTES)
-    if not line.startswith(b"WARC/"):
-        return offset, None
+        head, headers = _headers(stream)
+        size = _length(headers)
+        if headers is None or size is None:
+            if head or stream.damage:
+                yield rescue.gap(offset, head)
+            if not head:
+                return
+            continue
+        block = stream.read(size) if size <= max_block else None
+        passed = len(block) if block is not None else stream.skip(size)
+        if passed == size and _at_a_beginning(stream):
+            yield Record(offset, headers, size, block)
+        else:
+            yield rescue.gap(offset, head if block is None else head + block)
+
+
+class Rescue:
+    """Finds the next record behind a broken one, within limits, so that a file made of broken records takes no longer
+    than a good one."""
+
+    def __init__(self, stream: Forward) -> None:
+        self.stream = stream
+        self.places = MAX_PLACES
+        self.bytes = MAX_RESCUE_BYTES
+        self.ended = False
+
+    def gap(self, offset: int, held: bytes) -> Gap:
+        """The gap that begins at `offset`; the stream is then at the record behind it. `held` is what was read since
+        `offset`, or what was read before a block was passed over."""
+        stream = self.stream
+        if stream.position - offset == len(held):
+            self._again(held)
+        while self.places > 0 and self.bytes > 0 and stream.skip_to(b"\n" + BEGINNING):
+            stream.skip(1)
+            tried, headers = _headers(stream)
+            self._again(tried)
+            if _length(headers) is not None:
+                return Gap(offset, stream.position - offset, "warc.broken_record", held[:EXCERPT_BYTES])
+        stream.drain()
+        self.ended = True
+        reason = stream.damage.reason if stream.damage else "read.truncated"
+        return Gap(offset, stream.position - offset, reason, held[:EXCERPT_BYTES])
+
+    def _again(self, data: bytes) -> None:
+        self.stream.put_back(data)
+        self.places -= 1
+        self.bytes -= len(data)
+
+
+def _length(headers: dict[str, str] | None) -> int | None:
+    """Bytes of the block; None where the headers do not say."""
+    stated = (headers or {}).get("content-length", "")
+    return int(stated) if _LENGTH.fullmatch(stated) else None
+
+
+def _at_a_beginning(stream: Forward) -> bool:
+    """Whether a record or the end follows, behind empty lines or none."""
+    ahead = stream.read(64)
+    stream.put_back(ahead)
+    ahead = ahead.lstrip(WHITESPACE)
+    return BEGINNING.startswith(ahead[: len(BEGINNING)])
+
+
+def _headers(stream: Forward) -> tuple[bytes, dict[str, str] | None]:
+    """(the bytes read, the headers in them); None where no record begins."""
+    lines = [stream.readline(MAX_HEADER_BYTES)]
+    if not lines[0].startswith(BEGINNING):
+        return lines[0], None
+    left = MAX_HEADER_BYTES - len(lines[0])
     headers: dict[str, str] = {}
     last = None
-    while stream.position - offset <= MAX_HEADER_BYTES:
-        line = stream.readline(MAX_HEADER_BYTES)
+    while left > 0:
+        line = stream.readline(left)
+        lines.append(line)
+        left -= len(line)
         if not line.endswith(b"\n"):
-            return offset, None
+            break
         if not line.strip():
-            return offset, headers
+            return b"".join(lines), headers
         if line[:1] in b" \t" and last:  # folded
             headers[last] += " " + line.strip().decode("utf-8", "replace")
             continue
         name, _, value = line.partition(b":")
         last = name.strip().lower().decode("latin-1")
         headers[last] = value.strip().decode("utf-8", "replace")
-    return offset, None
-
-
-def _skip(stream: BlockStream, size: int) -> None:
-    while size > 0 and (part := stream.read(min(size, 1 << 20))):
-        size -= len(part)
-
-
-def _drain(stream: BlockStream) -> int:
-    size = 0
-    while part := stream.read(1 << 20):
-        size += len(part)
-    return size
+    return b"".join(lines), None
 
 
 def _row(record: Record, kind: str, path: str, spec: SourceSpec, max_document_bytes: int) -> Row:
@@ -133,13 +181,15 @@ def _row(record: Record, kind: str, path: str, spec: SourceSpec, max_document_by
     row.metadata = metadata_json(spec.metadata, undated, truncated)
     if kind == "conversion":
         return _with_text(row, block, headers.get("content-type", ""), refuse("warc.undecodable"))
-    if kind == "revisit":
-        return refuse("warc.revisit")
+    if kind != "response":
+        return refuse("warc.unknown_type")
     try:
         response = parse_response(block, max_document_bytes)
+    except ExpandingError:
+        return refuse("warc.expansion")
     except UndecodableError:
         return refuse("warc.undecodable")
-    if kind != "response" or response is None:
+    if response is None:
         return refuse("warc.not_http")
     if response.status // 100 == 3:
         return refuse("warc.redirect")
@@ -147,7 +197,7 @@ def _row(record: Record, kind: str, path: str, spec: SourceSpec, max_document_by
         return refuse("warc.status")
     if not response.payload.strip():
         return refuse("warc.empty")
-    content_type = response.headers.get("content-type", "")
+    content_type = response.headers.get("content-type", "")[:MAX_CONTENT_TYPE]
     if is_html(content_type, response.payload):
         row.content, row.content_type = response.payload, content_type or "text/html"
         return row
@@ -157,7 +207,7 @@ def _row(record: Record, kind: str, path: str, spec: SourceSpec, max_document_by
 
 
 def _with_text(row: Row, data: bytes, content_type: str, otherwise: Row) -> Row:
-    text = decode(data, content_type, html=False)
+    text = decode(data, content_type[:MAX_CONTENT_TYPE], html=False)
     if text is None:
         return otherwise
     row.text = text

@@ -27,4 +27,4 @@ def write(output: str, training: str | None = None) -> str:
     store = Store(output)
     run = gather(store)
     store.write(PATH, page(run, read(*find(store, training))).encode(errors="replace"))
-    return f"{store.uri.rstrip('/')}/{PATH}"
+    return store.location(PATH)

@@ -50,7 +50,7 @@ def whatif(output: str, expressions: Sequence[str]) -> Answer:
     names = [name for name, _ in stages]
     if names.count("rules") != 1:
         many = "several stages `rules`: whatif answers for one" if "rules" in names else "no stage `rules`"
-        raise ValueError(f"{store.uri}: its configuration has {many}; name the output of another run")
+        raise ValueError(f"{store.location()}: its configuration has {many}; name the output of another run")
     rules = _rules(dict(stages)["rules"])
     at = names.index("rules")
     missing = _missing(record, ["read", "identity", *names[: at + 1]])
@@ -107,7 +107,7 @@ def _rate(rates: Mapping[tuple[str | None, str | None], float], group: tuple[str
 
 def _record(store: Store) -> dict[str, Any]:
     if not store.exists("run.json"):
-        raise ValueError(f"{store.uri}: holds no run.json; name the output of a finished run with --output")
+        raise ValueError(f"{store.location()}: holds no run.json; name the output of a finished run with --output")
     record: dict[str, Any] = json.loads(store.read("run.json"))
     return record
 
@@ -128,7 +128,7 @@ def _signal_files(store: Store, missing: Sequence[int]) -> list[str]:
     left_out = {f"signals/part-{index:05d}.parquet" for index in missing}
     files = [name for name in store.files("signals") if name.startswith("signals/part-")]
     if not files:
-        raise ValueError(f"{store.uri}: holds no signals/; name the output of a finished run with --output")
+        raise ValueError(f"{store.location()}: holds no signals/; name the output of a finished run with --output")
     return [name for name in files if name not in left_out]
 
 
@@ -151,6 +151,6 @@ def _check(store: Store, record: Mapping[str, Any], groups: Mapping[Any, Tally])
     told = tuple(counted[name] for name in ("documents_in", "bytes_in", "kept", "bytes_kept"))
     if found != told:
         raise RuntimeError(
-            f"{store.uri}: signals/ gives {found[2]:,} of {found[0]:,} documents kept by the rules, run.json says "
-            f"{told[2]:,} of {told[0]:,}; run again, which publishes both anew"
+            f"{store.location()}: signals/ gives {found[2]:,} of {found[0]:,} documents kept by the rules, run.json "
+            f"says {told[2]:,} of {told[0]:,}; run again, which publishes both anew"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ WHOLE = 1 << 40
 def read_table(spec: SourceSpec, partition_bytes: int = WHOLE, **limits: int) -> pa.Table:
     batches = [batch for p in partitions(inventory([spec]), partition_bytes) for batch in read(p, spec, **limits)]
     return pa.Table.from_batches(batches, READ)
+
+
+def read_skipped(uri: Path | str, **fields: Any) -> Counter[str]:
+    """What the source holds that is no document, by reason."""
+    skipped: Counter[str] = Counter()
+    spec = SourceSpec(fields.pop("name", "source"), str(uri), **fields)
+    for partition in partitions(inventory([spec]), WHOLE):
+        for _ in read(partition, spec, skipped=skipped):
+            pass
+    return skipped
 
 
 def read_rows(

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.blending import build, resolve
 from pipeline.commit import Sealed
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.store import Store
+from pipeline.task import Task
 from pipeline.tokens import TOKENIZED, batches
 from pipeline.units import UNIT, count_units, token_files
 from tokenizer.shards import ShardReader
@@ -98,7 +99,7 @@ def test_shares_are_met_and_each_document_has_its_whole_epochs(tmp_path: Path) -
         seen[identity] = seen.get(identity, 0) + 1
         assert seen[identity] <= epochs[language].epochs_whole + 1
     for file in token_files(tokenized):
-        for batch in batches(engine.store, file.path, ["id", "language"]):
+        for batch in batches(engine.store, file, ["id", "language"]):
             for row in batch.to_pylist():
                 if row["id"] not in held:
                     assert seen.get(row["id"], 0) >= epochs[row["language"]].epochs_whole
@@ -125,7 +126,7 @@ def test_a_cluster_is_on_one_side_of_the_holdout(tmp_path: Path) -> None:
     clusters = {
         row["id"]: row["cluster"]
         for file in token_files(tokenized)
-        for batch in batches(engine.store, file.path, ["id", "cluster"])
+        for batch in batches(engine.store, file, ["id", "cluster"])
         for row in batch.to_pylist()
     }
     sides: list[set[bytes]] = [set(), set()]
@@ -149,7 +150,7 @@ def test_counts_by_unit_leave_out_the_holdout(tmp_path: Path) -> None:
     engine, tokenized, work, _ = shards(tmp_path, CONFIG, files=2)
     total = 0
     for file in token_files(tokenized):
-        for batch in batches(engine.store, file.path, ["tokens", *UNIT]):
+        for batch in batches(engine.store, file, ["tokens", *UNIT]):
             total += sum(batch.column("tokens").to_pylist())
     held = sum(m.stats["holdout"][1] for s in engine.sealed if s.name == "blend.units" for _, m in s.done())
     assert sum(unit.tokens for unit in work.units) == total - held

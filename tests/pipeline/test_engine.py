@@ -13,10 +13,11 @@ import pytest
 
 from pipeline.accounting import AccountingError, Counts, check_chain
 from pipeline.commit import Manifest, StepFolder
-from pipeline.engine import Engine, StepFailed, Task, Work, execute
+from pipeline.engine import Engine, StepFailed
 from pipeline.lease import PATH, Lease, LeaseHeld
 from pipeline.publish import problems, publish
 from pipeline.store import Store
+from pipeline.task import Task, Work, execute
 
 
 def write(task: Task) -> dict[str, Any]:

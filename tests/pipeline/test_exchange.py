@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.checked import Damaged
-from pipeline.engine import Engine, Task
+from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, partition_of, read_index, receive, receive_table, send
 from pipeline.store import Store
+from pipeline.task import Task
 
 ROWS = 50
 

@@ -179,5 +179,5 @@ def served(corpus: Path) -> Iterator[str]:
 
 def test_a_file_on_a_web_server_is_read(served: str) -> None:
     assert [row["text"] for row in read_rows(f"{served}/a/10.jsonl.gz")] == ["a/10.jsonl.gz"]
-    with pytest.raises(ValueError, match="cannot be reached"):
+    with pytest.raises(ValueError, match="does not exist"):
         find(f"{served}/gone.jsonl")

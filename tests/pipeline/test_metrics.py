@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pipeline import metrics
 from pipeline.accounting import Counts
 from pipeline.commit import File, Manifest, Sealed
-from pipeline.engine import Engine, Silent, Task
+from pipeline.engine import Engine, Silent
 from pipeline.metrics import PATH, Metrics
 from pipeline.store import Store
+from pipeline.task import Task
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

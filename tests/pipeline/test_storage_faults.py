@@ -16,10 +16,10 @@ import pytest
 from corpus import differences, lay_out_small, tree
 
 from pipeline.config import load
-from pipeline.engine import StorageFull
 from pipeline.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
 from pipeline.run import run
 from pipeline.store import Store
+from pipeline.task import StorageFull
 
 
 @pytest.fixture(scope="module")

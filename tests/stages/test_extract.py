@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.document import RAW
-from stages.extract import Extract, decode, is_html, nesting
+from stages.extract import Extract, decode, is_html
 from stages.interface import DocumentStage
 
 BODY = "Die Größe der Stadt ändert sich über die Jahre nicht. " * 3
@@ -84,12 +84,6 @@ def test_what_would_take_too_long_is_quarantined_by_size_or_depth() -> None:
     assert extract(b"<div>" * 200_000 + b"text")[2] == "extract.too_deep"
     wide = b"<ul>" + b"<li>point<br><img src=x>" * 20_000 + b"</ul>"
     assert extract(wide)[2] is None
-
-
-def test_nesting_counts_tags_that_are_open() -> None:
-    assert nesting("<div><div></div><div><p>x<br></div></div>") == 2
-    assert nesting("a < b <> </ <!-- --> </div></div><div>") == 1
-    assert nesting("") == nesting("<") == 0
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig", "utf-16"])

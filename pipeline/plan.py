@@ -1,0 +1,145 @@
+"""Predicts a run: its steps in order with tasks, bytes, segments, merge rounds, seconds and memory, before it starts.
+
+    tasks     as the engine cuts them: partitions of the inventory, buckets of `curated/`, token files, shards
+    volumes   `pipeline.plan_volumes`; shuffles `pipeline.plan_exchange`; rates `pipeline.rates`
+    seconds   of a step: overheads + longer of (all tasks over the workers in whole waves, its longest task)
+
+Needs the inventory's sizes only; nothing is run, nothing written. `compare` sets a plan beside what a run recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pipeline.plan_costs import Costs, StepPlan
+from pipeline.plan_steps import Planning
+from pipeline.plan_volumes import Part, parts, volumes
+from pipeline.rates import Rates, shipped
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.inventory import FileEntry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in order of the run. `sources` says where the rates come from, `notes` what is uncertain."""
+
+    steps: tuple[StepPlan, ...]
+    workers: int
+    start_s: float
+    """To start Ray; not in `seconds`."""
+    publish_s: float
+    published_bytes: int
+    """Of `curated/`, `signals/`, `ledger/`, `tokenizer/` and `shards/`; on a local disk hard links to `work/`."""
+    volumes: Mapping[str, float]
+    """documents, bytes, curated_documents, curated_bytes, tokens, blend_tokens."""
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return sum(step.seconds for step in self.steps) + self.publish_s
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(step.bytes_written for step in self.steps)
+
+    @property
+    def core_seconds(self) -> float:
+        return sum(step.core_seconds for step in self.steps)
+
+    @property
+    def memory(self) -> int:
+        """At the peak of the largest task of all."""
+        return max((step.memory for step in self.steps), default=0)
+
+    def by_stage(self) -> dict[str, float]:
+        """Core-seconds by stage in order of the run."""
+        result: dict[str, float] = {}
+        for step in self.steps:
+            result[step.stage] = result.get(step.stage, 0.0) + step.core_seconds
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        totals = {name: getattr(self, name) for name in ("seconds", "bytes_written", "core_seconds", "memory")}
+        return {**asdict(self), "totals": totals, "core_seconds_by_stage": self.by_stage()}
+
+    @staticmethod
+    def from_dict(value: Mapping[str, Any]) -> Plan:
+        known = {f.name: value[f.name] for f in fields(Plan)}
+        steps = tuple(StepPlan(**step) for step in value["steps"])
+        return Plan(**{**known, "steps": steps, "sources": tuple(value["sources"]), "notes": tuple(value["notes"])})
+
+
+def predicted(
+    config: Config, inventory: Sequence[FileEntry], workers: int | None = None, rates: Rates | None = None
+) -> Plan:
+    """The plan of a run with this configuration over these files. workers None: as configured, else all cores."""
+    rates = rates or shipped()
+    return plan_of(config, parts(config, inventory, rates), workers, rates)
+
+
+def plan_of(config: Config, found: Sequence[Part], workers: int | None, rates: Rates) -> Plan:
+    """As `predicted`, where what the first pass reads is known."""
+    import os
+
+    amounts = volumes(config, found, rates)
+    costs = Costs(rates, workers or config.runtime.workers or os.cpu_count() or 1, config.plan.max_segments)
+    Planning(config, amounts, costs).run()
+    return Plan(
+        tuple(costs.steps),
+        costs.workers,
+        rates.start_seconds,
+        costs.published * rates.publish_seconds,
+        round(costs.published_bytes),
+        {
+            "documents": amounts.read.documents,
+            "bytes": amounts.read.bytes,
+            "curated_documents": amounts.curated.documents,
+            "curated_bytes": amounts.curated.bytes,
+            "tokens": amounts.tokens,
+            "blend_tokens": float(sum(blend.tokens for blend in amounts.blends.values())),
+        },
+        (f"speeds, sizes and survivors: {rates.source}",),
+        amounts.notes,
+    )
+
+
+def compare(plan: Plan, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of (step, predicted and actual tasks, seconds, bytes_written), in order of the run, and a row `total`.
+
+    record: `run.json`. A side that has no such step is None; so are the seconds of a step that was found done.
+    """
+    planned = {step.name: step for step in plan.steps}
+    actual = {step["name"]: step for step in record["steps"]}
+    names = [*actual, *(name for name in planned if name not in actual)]
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        mine, real = planned.get(name), actual.get(name)
+        computed = real is not None and not real.get("reused")
+        rows.append(
+            {
+                "step": name,
+                "predicted_tasks": mine.tasks if mine else None,
+                "tasks": real["tasks"] if real else None,
+                "predicted_seconds": round(mine.seconds, 3) if mine else None,
+                "seconds": real["seconds"] if real and computed else None,
+                "predicted_bytes": mine.bytes_written if mine else None,
+                "bytes": real["bytes_written"] if real else None,
+            }
+        )
+    rows.append(
+        {
+            "step": "total",
+            "predicted_tasks": sum(step.tasks for step in plan.steps),
+            "tasks": sum(step["tasks"] for step in record["steps"]),
+            "predicted_seconds": round(plan.seconds, 3),
+            "seconds": record["seconds"] if all(row["seconds"] is not None for row in rows if row["tasks"]) else None,
+            "predicted_bytes": plan.bytes_written,
+            "bytes": sum(step["bytes_written"] for step in record["steps"]),
+        }
+    )
+    return rows

@@ -1,0 +1,54 @@
+"""What `gristmill plan` answers, as lines and as JSON values: a plan for the files there are, or for a corpus in words.
+
+Rates are those of `--measured OUT`, else of the last run in the configured output, else the shipped ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.rates import Rates, of_run, shipped
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+
+def planned(
+    path: str, assignments: Sequence[str], *, corpus: str | None, measured: str | None, workers: int | None
+) -> tuple[list[str], dict[str, Any]]:
+    """ValueError in one sentence for a wrong configuration, description or `measured`."""
+    from pipeline.config import load
+    from pipeline.plan_text import estimate_lines, plan_lines
+    from pipeline.progress import size_text
+
+    if corpus is not None:
+        from pipeline.plan_cluster import estimate
+        from pipeline.plan_described import parse
+
+        described = parse(corpus)
+        if workers is not None:
+            raise ValueError("--workers is of this machine: --corpus says how many nodes and cores there are")
+        config = load(path, assignments)
+        keys = [assignment.partition("=")[0] for assignment in assignments]
+        found = estimate(described, config, rates_for(config, measured), keys)
+        return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
+    from pipeline.inventory import inventory
+    from pipeline.plan import predicted
+
+    config = load(path, assignments)
+    files = inventory(config.sources)
+    plan = predicted(config, files, workers, rates_for(config, measured))
+    stored = sum(entry.size for entry in files)
+    return plan_lines(plan, f"{path}: {len(files):,} files of {size_text(stored)}, to {config.output}"), plan.to_dict()
+
+
+def rates_for(config: Config, measured: str | None) -> Rates:
+    """Those of `measured`; of the last run in the output, where it has a finished one; the shipped ones."""
+    rates = shipped()
+    if measured is not None:
+        return of_run(measured, rates)
+    try:
+        return of_run(config.output, rates)
+    except (ValueError, OSError):  # none there, or not of this version: the shipped ones do
+        return rates

@@ -1,0 +1,94 @@
+"""A task: what its function is given, and how one is run to its manifest.
+
+A task that reads a committed file which is not what was committed fails with `Damaged` and names every such file that
+it reads; one that the same input has been through before (`pipeline.task_inputs`) is not run.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.accounting import Counts
+from pipeline.checked import Damaged
+from pipeline.commit import Manifest, Output
+from pipeline.process import prepare, release_memory
+from pipeline.retrying import explained
+from pipeline.store import Store
+from pipeline.task_inputs import damaged, task_key
+
+
+@dataclass
+class Task:
+    index: int
+    payload: Any
+    shared: Any
+    store: Store
+    output: Output
+
+    def counts(self, stage: str) -> Counts:
+        return self.output.counts.setdefault(stage, Counts())
+
+
+TaskFunction = Callable[[Task], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the tasks of a step have in common: their function, where they write, what they share."""
+
+    name: str
+    function: TaskFunction
+    store: Store
+    folder: str
+    shared: Any
+    identity: str = ""
+    """Of the step apart from its input; enters the tasks' keys."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A payload, and what the task of this index committed under other fingerprints of its step (JSON)."""
+
+    payload: Any
+    earlier: tuple[bytes, ...]
+
+
+class StorageFull(OSError):
+    """The output cannot be written to; trying again at once would not help."""
+
+    final = True
+
+
+def execute(work: Work, index: int, payload: Any) -> Manifest:
+    """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
+    prepare()
+    output = Output(work.store, work.folder, index)
+    earlier: tuple[bytes, ...] = ()
+    if isinstance(payload, Candidate):
+        payload, earlier = payload.payload, payload.earlier
+    try:
+        key = task_key(work.store, work.identity, index, payload)
+        for manifest in map(Manifest.from_json, earlier):
+            if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
+                return manifest
+        stats = work.function(Task(index, payload, work.shared, work.store, output))
+    except Damaged as found:
+        output.discard()
+        raise Damaged(found.path, found.why, tuple(damaged(work.store, payload))) from None
+    except OSError as raised:
+        output.discard()
+        error = explained(raised, work.store.location())
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            why = (error.strerror or str(error)).lower()
+            remedy = "make room there and run again, what is done is kept"
+            raise StorageFull(f"{work.store.location()}: {why}; {remedy}") from error
+        raise error from raised
+    except BaseException:
+        output.discard()
+        raise
+    finally:
+        release_memory()
+    return output.manifest(stats or {}, key)
