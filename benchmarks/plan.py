@@ -129,6 +129,7 @@ def demo(folder: Path, rates: Rates) -> dict[str, Any]:
 
 def measure(folder: Path) -> Rates:
     """The rates of this machine."""
+    others = f", while other programs ran (load {os.getloadavg()[0]:.1f})" if os.getloadavg()[0] > 1 else ""
     segment_seconds, index_seconds = exchange_speed(folder)
     watched(configured(folder / "warm", WARM), folder / "warm.log")  # compiled kernels are cached on disk from here on
     runs = [watched(configured(folder / name, keys), folder / f"{name}.log") for name, keys in RUNS.items()]
@@ -154,7 +155,7 @@ def measure(folder: Path) -> Rates:
     beside = large.record["seconds"] - sum(step["seconds"] for step in large.record["steps"])
     train = next(s for s in large.record["steps"] if s["name"] == "tokenizer.train")
     return Rates(
-        source=f"measured on {machine()}, {today()}, over the text of that machine (benchmarks/plan.py)",
+        source=f"measured on {machine()}, {today()}{others}, over the text of that machine (benchmarks/plan.py)",
         machine=machine(),
         step_seconds=step_seconds,
         commit_seconds=commit_seconds,

@@ -26,6 +26,8 @@ from pipeline.lease import Lease
 from pipeline.metrics import Metrics
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
+from pipeline.plan import predicted
+from pipeline.plan_command import rates_for
 from pipeline.readers.machine import missing
 from pipeline.removal import describe
 from pipeline.removal import load as load_removed
@@ -97,7 +99,8 @@ def run(
             executor = on_ray(config, store, workers)
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
-            result = Driver(config, engine, files).run()
+            plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
+            result = Driver(config, engine, files, plan).run()
             from pipeline import datasheet
             from pipeline.report import write
 
@@ -130,7 +133,11 @@ def on_ray(config: Config, store: Store, workers: int | None) -> Executor:
 class Driver:
     """The steps of one run in order, and what it publishes."""
 
-    def __init__(self, config: Config, engine: Engine, files: Sequence[Any]) -> None:
+    def __init__(
+        self, config: Config, engine: Engine, files: Sequence[Any], plan: Mapping[str, Any] | None = None
+    ) -> None:
+        """plan: what was predicted, for the record."""
+        self.plan = plan
         self.config = config
         self.engine = engine
         self.files = files
@@ -287,6 +294,7 @@ class Driver:
             "clusters": clusters,
             "tokenizer": tokenizer_record(store, model),
             "blends": dict(blends),
+            "plan": self.plan,
             "repaired": self.engine.repaired,
             "notes": self.notes,
             "summary": summary(self.funnel, groups, blends, self.notes),

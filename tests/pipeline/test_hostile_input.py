@@ -99,24 +99,23 @@ def test_a_file_cut_anywhere_keeps_the_documents_before_the_cut(tmp_path: Path, 
         assert rows[len(kept) :] or packing or any(end - spare <= cut <= end for end in bounds)
 
 
-WARC = {
-    "too short": (b"Content-Length: 5", "Content-Length: %d"),
-    "too long": (b"Content-Length: 250", "Content-Length: %d"),
-    "longer than the file": (b"Content-Length: 100000", "Content-Length: %d"),
-    "negative": (b"Content-Length: -5", "Content-Length: %d"),
-    "no number": (b"Content-Length: many", "Content-Length: %d"),
-    "digits of another script": ("Content-Length: ٣".encode(), "Content-Length: %d"),
-    "missing": (b"X: y", "Content-Length: %d"),
+LIES = {
+    "too short": b"Content-Length: 5",
+    "too long": b"Content-Length: 250",
+    "longer than the file": b"Content-Length: 100000",
+    "negative": b"Content-Length: -5",
+    "no number": b"Content-Length: many",
+    "digits of another script": "Content-Length: ٣".encode(),
+    "missing": b"X: y",
 }
 
 
-@pytest.mark.parametrize("lie", WARC)
+@pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("kind", ["response", "request"])
 def test_a_warc_record_with_a_wrong_length_costs_no_other(tmp_path: Path, lie: str, kind: str) -> None:
-    stated, pattern = WARC[lie]
     block = response(PAGE, HTML)
-    wrong = record(kind, block).replace((pattern % len(block)).encode(), stated)
-    assert stated in wrong
+    wrong = record(kind, block).replace(b"Content-Length: %d" % len(block), LIES[lie])
+    assert LIES[lie] in wrong
     file = tmp_path / "a.warc"
     file.write_bytes(RECORDS[0] + wrong + b"".join(RECORDS[1:]))
     rows = read_rows(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -117,9 +118,8 @@ def test_the_size_of_a_page_is_read_from_its_header(tmp_path: Path) -> None:
         assert 300_000 < _page_bytes(Watched(stream), column.dictionary_page_offset) < 320_000
 
 
-def test_rows_that_the_footer_promises_and_the_pages_lack_are_one_row(tmp_path: Path) -> None:
+def test_a_byte_wrong_anywhere_gives_no_id_twice_and_no_row_too_few_without_a_word(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", pa.table({"text": [f"t{i}" for i in range(30)]}), row_group_size=10)
-    whole = read_rows(file)
     for at in range(0, file.stat().st_size, 7):
         data = bytearray(file.read_bytes())
         data[at] ^= 0xFF
@@ -128,8 +128,7 @@ def test_rows_that_the_footer_promises_and_the_pages_lack_are_one_row(tmp_path: 
         rows = read_rows(damaged)
         assert len({row["id"] for row in rows}) == len(rows)
         assert all(row["read_bytes"] >= 0 for row in rows)
-        good = [row for row in rows if row["quarantined_by"] is None]
-        assert len(good) >= len(whole) or rows[-1]["quarantined_by"] is not None or len(rows) == len(whole)
+        assert len(rows) >= 30 or any(row["quarantined_by"] for row in rows)
 
 
 def test_a_storage_that_fails_is_an_error_and_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +149,7 @@ def test_a_storage_that_fails_is_an_error_and_no_damage(tmp_path: Path, monkeypa
     monkeypatch.setattr(Watched, "read", read_and_fail)
     segment = Segment(str(file), "a.parquet", file.stat().st_size, 0, file.stat().st_size)
     with pytest.raises(OSError, match="connection reset"):
-        list(read_parquet(segment, SourceSpec("s", str(file)), 1 << 30, __import__("collections").Counter()))
+        list(read_parquet(segment, SourceSpec("s", str(file)), 1 << 30, Counter()))
 
 
 def test_every_schema_is_the_same(tmp_path: Path) -> None:
