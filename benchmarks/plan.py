@@ -74,6 +74,7 @@ def main() -> None:
     given = arguments.parse_args()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory(prefix="gristmill-plan-") as folder:
+        watched(configured(Path(folder) / "warm", WARM), Path(folder) / "warm.log")  # kernels are compiled from here on
         if given.compare:
             rates = Rates.from_dict(json.loads(Path(given.rates).read_text()))
         else:
@@ -131,7 +132,6 @@ def measure(folder: Path) -> Rates:
     """The rates of this machine."""
     others = f", while other programs ran (load {os.getloadavg()[0]:.1f})" if os.getloadavg()[0] > 1 else ""
     segment_seconds, index_seconds = exchange_speed(folder)
-    watched(configured(folder / "warm", WARM), folder / "warm.log")  # compiled kernels are cached on disk from here on
     runs = [watched(configured(folder / name, keys), folder / f"{name}.log") for name, keys in RUNS.items()]
     steps = step_rates(runs, segment_seconds)
     steps["near_dedup.components"] = components(steps)

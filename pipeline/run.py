@@ -28,6 +28,7 @@ from pipeline.outputs import publish_documents, publish_shards, publish_tokenize
 from pipeline.partition import partitions
 from pipeline.plan import predicted
 from pipeline.plan_command import rates_for
+from pipeline.process import prepare, release_memory
 from pipeline.readers.machine import missing
 from pipeline.removal import describe
 from pipeline.removal import load as load_removed
@@ -88,6 +89,7 @@ def run(
 
     Raises LeaseHeld, StepFailed, AccountingError, ValueError; each with a sentence for the user.
     """
+    prepare()
     store = Store(config.output)
     progress = Metrics(store, progress or Silent())
     with Lease(store) as lease:
@@ -104,6 +106,7 @@ def run(
             from pipeline import datasheet
             from pipeline.report import write
 
+            release_memory()
             datasheet.write(store, result.record)
             result.report = write(config.output)
             return result

@@ -13,8 +13,9 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,9 @@ from pipeline.engine import Engine, fingerprint
 from pipeline.store import Store
 from pipeline.task import Task
 from stages.document import ID
+
+if TYPE_CHECKING:
+    from tokenizer.encode import Encoder
 
 VERSION = 1
 TOKENS = "tokens"
@@ -47,6 +51,7 @@ TOKENIZED = pa.schema(
 SAMPLED = pa.schema(
     [pa.field("text", pa.large_string()), pa.field("domain", pa.string()), pa.field("language", pa.string())]
 )
+SLICE_BYTES = 1_000_000
 REPORT_DOCUMENTS = 4000
 """Documents of the sample over which fertility is reported."""
 
@@ -178,8 +183,8 @@ def tokenize_file(task: Task) -> dict[str, Any]:
     with task.output.parquet(TOKENS, TOKENIZED) as writer:
         for table in all_batches(task, columns):
             text = table.column("text").combine_chunks()
-            values, offsets = encoder.encode_batch(text, eos=True)
             size = np.diff(text_offsets(text))
+            values, offsets = encoded(encoder, text, size)
             ids = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values, pa.int32()))
             table = table.drop_columns(["text"])
             for name, column in (("bytes", size), ("tokens", np.diff(offsets)), ("ids", ids)):
@@ -191,6 +196,21 @@ def tokenize_file(task: Task) -> dict[str, Any]:
             counts.bytes_in += int(size.sum())
             counts.bytes_kept += int(size.sum())
     return {"tokens": total, "documents": counts.kept}
+
+
+def encoded(encoder: Encoder, text: pa.LargeStringArray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids end to end, (tokens,) int32, and offsets, (n + 1,) int64; `size`: bytes of each text.
+
+    About `SLICE_BYTES` of text at a time, because SentencePiece takes them as Python strings.
+    """
+    group = (np.cumsum(size) - size) // SLICE_BYTES
+    bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(text)]
+    values, offsets = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+    for first, end in pairwise(bounds if len(text) else []):
+        ids, ends = encoder.encode_batch(text.slice(first, end - first), eos=True)
+        values.append(ids)
+        offsets.append(ends[1:] + offsets[-1][-1])
+    return np.concatenate(values), np.concatenate(offsets)
 
 
 def text_offsets(text: pa.LargeStringArray) -> np.ndarray:

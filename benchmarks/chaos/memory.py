@@ -37,7 +37,7 @@ import zstandard
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "results" / "memory.json"
 LIMIT = 500_000_000
-SAMPLE_BYTES = 6_000_000  # of the tokenizer: SentencePiece takes about 13 bytes for each
+SAMPLE_BYTES = 4_000_000  # of the tokenizer: SentencePiece takes about 13 bytes for each
 
 
 def documents(data: Path) -> Iterator[str]:

@@ -220,7 +220,8 @@ class Case:
 
 def case(bases: list[Base], seed: int) -> Case:
     draw = random.Random(seed)
-    base = bases[seed % len(bases)]
+    formats = sorted({base.format for base in bases})
+    base = draw.choice([base for base in bases if base.format == formats[seed % len(formats)]])
     other = draw.choice(bases).stored
     if base.packing and draw.random() < 0.5:  # within: the compressed file is whole
         mutation, inner = damage(base.inner, draw, other)
@@ -305,13 +306,33 @@ def examine(damaged: Case, folder: Path, stages: tuple[Any, ...]) -> tuple[list[
 def missing(damaged: Case, rows: list[dict[str, Any]]) -> list[str]:
     """Documents that end before the damage and are not there as they were."""
     base = damaged.base
+    found = Counter((row["record"], document(row)) for row in rows)
+    if base.format == "parquet":
+        return [f"row {n} is lost" for n, kept in base.rows[: rows_before(damaged)] if not found[n, kept]]
     if base.format.partition(".")[0] not in ("jsonl", "warc", "wet", "tree"):
         return []
-    found = Counter((row["record"], document(row)) for row in rows)
     ends = [*(record for record, _ in base.rows[1:]), len(base.inner)]
     lookahead = 0 if base.format.startswith("jsonl") else LOOKAHEAD
     whole = [row for row, end in zip(base.rows, ends) if end + lookahead <= damaged.intact]
     return [f"record {record} is lost" for record, kept in whole if not found[record, kept]]
+
+
+def rows_before(damaged: Case) -> int:
+    """Rows of the row groups that end before the first byte that changed, where the footer is as it was."""
+    whole = damaged.base.stored
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    if len(damaged.stored) != len(whole) or damaged.stored[-footer:] != whole[-footer:]:
+        return 0
+    first = common(whole, damaged.stored)
+    metadata = pq.ParquetFile(io.BytesIO(whole)).metadata
+    rows = 0
+    for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
+        columns = [group.column(i) for i in range(group.num_columns)]
+        starts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
+        if max(start + column.total_compressed_size for start, column in zip(starts, columns)) > first:
+            break
+        rows += group.num_rows
+    return rows
 
 
 def passed_on(given: Any, table: pa.Table, folder: Path, stages: tuple[Any, ...]) -> list[str]:

@@ -158,7 +158,7 @@ class Raylets:
         self.address = f"127.0.0.1:{port}"
         self.dashboard = f"http://127.0.0.1:{dashboard}"
         self.head = self._start(
-            "--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={self.temporary}"
+            "--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={self.temporary}/head"
         )
         self.node = self.start_node()
 
@@ -182,7 +182,9 @@ class Raylets:
 
     def start_node(self) -> subprocess.Popen[str]:
         hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(self.hidden)]
-        self.node = self._start(f"--address={self.address}", before=hide if self.hides else ())
+        # of its own, or it would unpack a job's working directory over the one that the head works in
+        folder = f"--temp-dir={self.temporary}/node"
+        self.node = self._start(f"--address={self.address}", folder, before=hide if self.hides else ())
         return self.node
 
     @contextlib.contextmanager
