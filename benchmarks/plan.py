@@ -31,8 +31,8 @@ from plan_fit import kind, overhead, step_rates  # noqa: E402
 from plan_micro import column_bytes, components, doubling, exchange_speed  # noqa: E402
 from plan_watch import watched  # noqa: E402
 
-from pipeline.plan import compare, predicted  # noqa: E402
-from pipeline.rates import FILE, Rates, shipped  # noqa: E402
+from pipeline.plan.prediction import compare, predicted  # noqa: E402
+from pipeline.plan.rates import FILE, Rates, shipped  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "plan.json"
 CLAIM = 0.30

@@ -1,4 +1,4 @@
-"""From runs that were watched task by task to the rates that `gristmill plan` reckons with (`pipeline.rates`).
+"""From runs that were watched task by task to the rates that `gristmill plan` reckons with (`pipeline.plan.rates`).
 
 Every rate is a least-squares fit with non-negative coefficients over the tasks of a step in all runs:
 
@@ -17,7 +17,7 @@ from plan_watch import Watched
 from pipeline.blending import PART_TOKENS
 from pipeline.curate import ROW_GROUP_BYTES
 from pipeline.exchange import RUN_BYTES
-from pipeline.rates import Kind, StepRate
+from pipeline.plan.rates import Kind, StepRate
 
 UNITS = {
     "tokenize": "bytes",

@@ -13,7 +13,7 @@ from typing import Any
 
 from plan_watch import Watched
 
-from pipeline.rates import StepRate
+from pipeline.plan.rates import StepRate
 
 
 def exchange_speed(folder: Path) -> tuple[float, float]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from plan_watch import Watched
 
 from pipeline.exchange import FOOTER_BYTES, read_index
-from pipeline.plan_exchange import ENTRY_BYTES
-from pipeline.rates import canonical
+from pipeline.plan.exchange import ENTRY_BYTES
+from pipeline.plan.rates import canonical
 from pipeline.store import Store
 
 

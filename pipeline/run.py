@@ -26,8 +26,8 @@ from pipeline.lease import Lease
 from pipeline.metrics import Metrics
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
-from pipeline.plan import predicted
-from pipeline.plan_command import rates_for
+from pipeline.plan.command import rates_for
+from pipeline.plan.prediction import predicted
 from pipeline.process import prepare, release_memory
 from pipeline.readers.machine import missing
 from pipeline.removal import describe
@@ -274,6 +274,7 @@ class Driver:
             "started": self.started,
             "seconds": time.time() - self.started,
             "host": platform.node(),
+            "workers": self.plan["workers"] if self.plan else None,
             "python": platform.python_version(),
             "libraries": library_versions(),
             "configuration": redacted_values(self.config.to_dict()),

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,27 +49,32 @@ def title(pid: int) -> str:
         return ""
 
 
-def descendants(pid: int) -> list[int]:
-    below = children(pid)
-    return below + [deeper for child in below for deeper in descendants(child)]
+def state(pid: int) -> tuple[str, str]:
+    """(its letter, when it began); a process that is no more has the letter X."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "X", ""
+    return words[0], words[19]
 
 
-def alive(pids: Sequence[int]) -> list[str]:
-    """Titles of those processes that still run; a dead one that nobody has waited for does not."""
-    running = []
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state not in "ZX":
-            running.append(title(pid))
-    return running
+def descendants(pid: int) -> dict[int, str]:
+    """pid -> when it began, which together name a process for good."""
+    found = {}
+    for child in children(pid):
+        found[child] = state(child)[1]
+        found |= descendants(child)
+    return found
 
 
-def end_agents(pids: Sequence[int]) -> None:
-    for pid in pids:
-        if title(pid).endswith("Agent") and alive([pid]):
+def alive(processes: Mapping[int, str]) -> dict[int, str]:
+    """pid -> title of those that still run; a dead one that nobody has waited for does not."""
+    return {pid: title(pid) for pid, began in processes.items() if state(pid) in [(x, began) for x in "RSDTtI"]}
+
+
+def end(processes: Mapping[int, str]) -> None:
+    for pid in alive(processes):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -121,8 +126,10 @@ class Drive:
         self.process.stdin.flush()
 
     def __exit__(self, *exception: object) -> None:
+        below = descendants(self.process.pid)
         self.process.kill()
         self.process.communicate()
+        end(below)
 
 
 def free_ports(count: int) -> list[int]:
@@ -206,7 +213,7 @@ class Raylets:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGCONT)
         self.node.communicate()
-        end_agents(below)
+        end(below)
 
     def ray(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """The command line, which joins with standard output what goes to standard error."""
@@ -232,7 +239,7 @@ class Raylets:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        below = descendants(self.node.pid) + descendants(self.head.pid)
+        below = descendants(self.node.pid) | descendants(self.head.pid)
         for process in (self.node, self.head):
             process.terminate()
             try:
@@ -240,5 +247,5 @@ class Raylets:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-        end_agents(below)
+        end(below)
         shutil.rmtree(self.temporary, ignore_errors=True)

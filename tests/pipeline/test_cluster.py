@@ -18,7 +18,7 @@ from pathlib import Path
 import attack
 import pytest
 from corpus import differences, tree
-from raylets import ROOT, Drive, Raylets, alive, catch, descendants, end_agents, environment, raylet_of
+from raylets import ROOT, Drive, Raylets, alive, catch, descendants, end, environment, raylet_of
 
 from pipeline.config import load
 from pipeline.run import run
@@ -82,7 +82,7 @@ def test_a_killed_driver_takes_its_ray_with_it_and_the_same_command_goes_on_at_o
     output = tmp_path / "out"
     with Drive(config_path, output, ["near_dedup.key"]) as drive:
         assert drive.until("start", "near_dedup.key")
-        pids = descendants(drive.process.pid)
+        started = descendants(drive.process.pid)
         drive.go()
         assert drive.until("commit", "near_dedup.key")
         drive.process.kill()
@@ -92,9 +92,10 @@ def test_a_killed_driver_takes_its_ray_with_it_and_the_same_command_goes_on_at_o
         ended_as(undisturbed, output, second)
     again = {tuple(event[1:]) for event in second.events if event[0] == "commit"}
     assert before.keys().isdisjoint(again)
+    left = alive(started)
+    end(started)
     # the agents, which hold nothing of the run, look for their control plane for a minute before they end
-    assert [name for name in alive(pids) if not name.endswith("Agent")] == []
-    end_agents(pids)
+    assert [name for name in left.values() if not name.endswith("Agent")] == []
 
 
 def test_a_task_that_its_node_cannot_hold_or_that_always_dies_ends_in_a_sentence_with_the_remedy(

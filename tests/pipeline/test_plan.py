@@ -21,12 +21,12 @@ from pipeline.config import load
 from pipeline.engine import Engine
 from pipeline.exchange import merged, partition_of, read_index, send, sent
 from pipeline.inventory import inventory
-from pipeline.plan import Plan, compare, predicted
-from pipeline.plan_cluster import Estimate, estimate
-from pipeline.plan_command import planned
-from pipeline.plan_described import parse
-from pipeline.plan_exchange import shuffle
-from pipeline.rates import Rates, calibrated, canonical, of_run, shipped
+from pipeline.plan.cluster import Estimate, estimate
+from pipeline.plan.command import planned
+from pipeline.plan.described import parse
+from pipeline.plan.exchange import shuffle
+from pipeline.plan.prediction import Plan, compare, predicted
+from pipeline.plan.rates import Rates, calibrated, canonical, of_run, shipped
 from pipeline.run import run
 from pipeline.store import Store
 

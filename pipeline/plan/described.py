@@ -2,7 +2,7 @@
 
 Items are separated by commas, in any order. Every item must be understood; what is not said has a default, and every
 default is among `assumed`, so that a reader sees what the plan rests on. Bytes are decimal (1 TB = 10^12) unless
-written TiB. No plan is made here: `pipeline.plan_cluster`.
+written TiB. No plan is made here: `pipeline.plan.cluster`.
 """
 
 from __future__ import annotations

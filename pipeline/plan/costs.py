@@ -4,7 +4,7 @@
     seconds       step_seconds + tasks · commit_seconds + first_seconds
                   + max(⌈tasks / workers⌉ · core-seconds / tasks, longest task)
 
-Which steps there are is in `pipeline.plan_steps`; rates are `pipeline.rates`.
+Which steps there are is in `pipeline.plan.steps`; rates are `pipeline.plan.rates`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.curate import ROW_GROUP_BYTES
-from pipeline.plan_exchange import Shuffle, shuffle
-from pipeline.rates import Rates, StepRate, canonical
+from pipeline.plan.exchange import Shuffle, shuffle
+from pipeline.plan.rates import Rates, StepRate, canonical
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a described corpus takes on a described cluster (`pipeline.plan_described`), step by step.
+"""What a described corpus takes on a described cluster (`pipeline.plan.described`), step by step.
 
     computing   core-seconds over the cores in use, or its longest task
     network     bytes read and written over the bandwidth of the nodes that have a task
@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plan import Plan, plan_of
-from pipeline.plan_described import Described
-from pipeline.plan_volumes import Part
-from pipeline.rates import Rates
+from pipeline.plan.described import Described
+from pipeline.plan.prediction import Plan, plan_of
+from pipeline.plan.rates import Rates
+from pipeline.plan.volumes import Part
 
 if TYPE_CHECKING:
     from pipeline.config import Config

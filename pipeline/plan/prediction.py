@@ -1,7 +1,7 @@
 """Predicts a run: its steps in order with tasks, bytes, segments, merge rounds, seconds and memory, before it starts.
 
     tasks     as the engine cuts them: partitions of the inventory, buckets of `curated/`, token files, shards
-    volumes   `pipeline.plan_volumes`; shuffles `pipeline.plan_exchange`; rates `pipeline.rates`
+    volumes   `pipeline.plan.volumes`; shuffles `pipeline.plan.exchange`; rates `pipeline.plan.rates`
     seconds   of a step: overheads + longer of (all tasks over the workers in whole waves, its longest task)
 
 Needs the inventory's sizes only; nothing is run, nothing written. `compare` sets a plan beside what a run recorded.
@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plan_costs import Costs, StepPlan
-from pipeline.plan_steps import Planning
-from pipeline.plan_volumes import Part, parts, volumes
-from pipeline.rates import Rates, shipped
+from pipeline.plan.costs import Costs, StepPlan
+from pipeline.plan.rates import Rates, shipped
+from pipeline.plan.steps import Planning
+from pipeline.plan.volumes import Part, parts, volumes
 
 if TYPE_CHECKING:
     from pipeline.config import Config

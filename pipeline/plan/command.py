@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.rates import Rates, of_run, shipped
+from pipeline.plan.rates import Rates, of_run, shipped
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -19,12 +19,12 @@ def planned(
 ) -> tuple[list[str], dict[str, Any]]:
     """ValueError in one sentence for a wrong configuration, description or `measured`."""
     from pipeline.config import load
-    from pipeline.plan_text import estimate_lines, plan_lines
+    from pipeline.plan.text import estimate_lines, plan_lines
     from pipeline.progress import size_text
 
     if corpus is not None:
-        from pipeline.plan_cluster import estimate
-        from pipeline.plan_described import parse
+        from pipeline.plan.cluster import estimate
+        from pipeline.plan.described import parse
 
         described = parse(corpus)
         if workers is not None:
@@ -34,7 +34,7 @@ def planned(
         found = estimate(described, config, rates_for(config, measured), keys)
         return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
     from pipeline.inventory import inventory
-    from pipeline.plan import predicted
+    from pipeline.plan.prediction import predicted
 
     config = load(path, assignments)
     files = inventory(config.sources)

@@ -193,7 +193,7 @@ def calibrated(rates: Rates, record: Mapping[str, Any], name: str) -> Rates:
         bytes_per_token={**rates.bytes_per_token, **tokens},
         vocabulary=measured.get("trained", {}).get("vocab_size", rates.vocabulary),
     )
-    from pipeline.plan_scale import scaled
+    from pipeline.plan.scale import scaled
 
     source = f"{name} of {_date(record['started'])} on {record['host']}"
     try:

@@ -1,7 +1,7 @@
 """The steps of a run as `pipeline.run.Driver` has them, one after the other: their tasks, amounts and exchanges.
 
 Partitions, buckets of `curated/`, token files and shards are counted by the rules of the modules that cut them. What a
-step costs is in `pipeline.plan_costs`; how much there is at each point in `pipeline.plan_volumes`.
+step costs is in `pipeline.plan.costs`; how much there is at each point in `pipeline.plan.volumes`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.blending import PART_TOKENS
-from pipeline.plan_costs import Costs, peak
-from pipeline.plan_exchange import Shuffle
-from pipeline.plan_volumes import Amount, BlendVolume, Volumes
+from pipeline.plan.costs import Costs, peak
+from pipeline.plan.exchange import Shuffle
+from pipeline.plan.volumes import Amount, BlendVolume, Volumes
 from stages.interface import CorpusStage, Stage
 
 if TYPE_CHECKING:

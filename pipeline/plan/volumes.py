@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.partition import partitions
-from pipeline.rates import Rates, Share
+from pipeline.plan.rates import Rates, Share
 from stages.blend import Unit, plan
 from stages.interface import CorpusStage, Stage
 
