@@ -1,15 +1,17 @@
 """The shuffle: every sender writes one file sorted by partition, every receiver reads its part of each.
 
-File: *segments*, then an index, five uint64 a segment (partition, offset, length, rows, xxh3_64 of its bytes), sorted
-by partition; then a footer: entries, xxh3_64 of the index, a magic. A segment is an Arrow IPC stream (zstd) of rows of
-one partition. A sender holds about `RUN_BYTES` of rows; with more it writes several runs, so a partition may have
-several segments in a file. A receiver reads its segments and no other bytes, and checks each before it uses it. With
-more senders than `max_segments`, merge tasks combine groups of them first, so that no task opens more.
+File: *segments*; then an index, five uint64 a segment (partition, offset, length, rows, xxh3_64 of its bytes) sorted by
+partition, in blocks; then a directory, five uint64 a block (its first and last partition, offset, segments, xxh3_64);
+then a footer: blocks, xxh3_64 of the directory, a magic. A segment is an Arrow IPC stream (zstd) of rows of one
+partition. A sender holds about `RUN_BYTES` of rows; with more it writes several runs, so a partition may have several
+segments in a file. A receiver reads the tail, the blocks and the segments that are its own, and checks each before it
+uses it. With more senders than `max_segments`, merge tasks combine groups of them first, so that no task opens more.
 """
 
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -28,10 +30,11 @@ from pipeline.store import Store
 from pipeline.task import Task
 
 ROLE = "exchange"
-MAGIC = b"GRSTXCH2"
+MAGIC = b"GRSTXCH3"
 FOOTER_BYTES = 24
+BLOCK_SEGMENTS = 1024
 TAIL_BYTES = 1 << 16
-"""Read at once from the end of a file: footer and index of most."""
+"""Read at once from the end of a file: footer and directory, and the whole index of most."""
 RUN_BYTES = 16_000_000
 SPAN_BYTES = 8_000_000
 """Neighbouring segments that are read together."""
@@ -95,6 +98,21 @@ class Sender:
         self.file.rows += rows
         self.index.append(entry)
 
+    def _write_index(self) -> None:
+        index = np.array(self.index, dtype="<u8").reshape(-1, 5)
+        index = index[np.argsort(index[:, 0], kind="stable")]
+        directory = []
+        for first in range(0, len(index), BLOCK_SEGMENTS):
+            block = index[first : first + BLOCK_SEGMENTS]
+            content = block.tobytes()
+            ends = (int(block[0, 0]), int(block[-1, 0]))
+            directory.append((*ends, self.file.bytes, len(block), xxhash.xxh3_64_intdigest(content)))
+            self.file.write(content)
+        content = np.array(directory, dtype="<u8").tobytes()
+        self.file.write(content)
+        footer = np.array([len(directory), xxhash.xxh3_64_intdigest(content)], dtype="<u8")
+        self.file.write(footer.tobytes() + MAGIC)
+
     def copy(self, partition: int, content: Any, rows: int) -> None:
         """A segment as another sender wrote it."""
         self._segment(partition, content, rows)
@@ -104,43 +122,60 @@ class Sender:
     ) -> None:
         if kind is None:
             self.flush()
-            index = np.array(self.index, dtype="<u8").reshape(-1, 5)
-            content = index[np.argsort(index[:, 0], kind="stable")].tobytes()
-            self.file.write(content)
-            self.file.write(np.array([len(index), xxhash.xxh3_64_intdigest(content)], dtype="<u8").tobytes() + MAGIC)
+            self._write_index()
         self.context.__exit__(kind, error, trace)
 
 
-def read_index(store: Store, path: str) -> np.ndarray:
-    """(segments, 5) uint64: partition, offset, length, rows, checksum."""
+def read_index(store: Store, path: str, first: int = 0, end: int = 1 << 63) -> np.ndarray:
+    """(segments, 5) uint64 of the partitions first..end-1: partition, offset, length, rows, checksum."""
     with opened(store, path) as file:
         size = file.size()
-        tail = min(size, TAIL_BYTES)
-        file.seek(size - tail)
-        content = file.read(tail)
-        footer = content[-FOOTER_BYTES:]
+        start = max(0, size - TAIL_BYTES)
+        file.seek(start)
+        tail = file.read(size - start)
+        footer = tail[-FOOTER_BYTES:]
         if len(footer) < FOOTER_BYTES or footer[16:] != MAGIC:
             raise Damaged(path, "not an exchange file, or cut short")
-        entries, digest = np.frombuffer(footer[:16], "<u8").tolist()
-        wanted = FOOTER_BYTES + 40 * entries
-        if wanted > size:
+        blocks, digest = np.frombuffer(footer[:16], "<u8").tolist()
+        at = size - FOOTER_BYTES - 40 * blocks
+        if at < 0:
             raise Damaged(path, "its index is not that written")
-        if wanted > tail:
-            file.seek(size - wanted)
-            content = file.read(wanted)
-    index = content[len(content) - wanted : len(content) - FOOTER_BYTES]
-    if xxhash.xxh3_64_intdigest(index) != digest:
-        raise Damaged(path, "its index is not that written")
-    return np.frombuffer(index, "<u8").reshape(-1, 5)
+        content = part(file, tail, start, at, 40 * blocks)
+        if xxhash.xxh3_64_intdigest(content) != digest:
+            raise Damaged(path, "its index is not that written")
+        directory = np.frombuffer(content, "<u8").reshape(-1, 5)
+        mine = directory[(directory[:, 1] >= np.uint64(first)) & (directory[:, 0] < np.uint64(end))]
+        if not len(mine):
+            return np.empty((0, 5), np.uint64)
+        begin = int(mine[0, 2])
+        content = part(file, tail, start, begin, int(mine[-1, 2]) + 40 * int(mine[-1, 3]) - begin)
+    for _, _, offset, entries, checksum in mine.tolist():
+        if xxhash.xxh3_64_intdigest(content[offset - begin : offset - begin + 40 * entries]) != checksum:
+            raise Damaged(path, "its index is not that written")
+    index = np.frombuffer(content, "<u8").reshape(-1, 5)
+    return index[(index[:, 0] >= np.uint64(first)) & (index[:, 0] < np.uint64(end))]
 
 
-def read_indices(store: Store, paths: Sequence[str]) -> Iterator[np.ndarray]:
-    """The index of every file, in order; of a remote storage several at a time, as each waits for two answers."""
-    if store.local or len(paths) < 2:
-        yield from (read_index(store, path) for path in paths)
+def part(file: pa.NativeFile, tail: bytes, start: int, offset: int, length: int) -> bytes:
+    """Bytes of a file whose `tail` from `start` on is known already."""
+    if offset >= start:
+        return tail[offset - start : offset - start + length]
+    file.seek(offset)
+    content: bytes = file.read(length)
+    return content
+
+
+def read_indices(store: Store, incoming: Incoming) -> Iterator[np.ndarray]:
+    """`read_index` of every file, in order; of a remote storage several at a time, as each waits for answers."""
+
+    def read(path: str) -> np.ndarray:
+        return read_index(store, path, incoming.first, incoming.end)
+
+    if store.local or len(incoming.paths) < 2:
+        yield from map(read, incoming.paths)
         return
     with ThreadPoolExecutor(READERS) as pool:
-        yield from pool.map(lambda path: read_index(store, path), paths)
+        yield from pool.map(read, incoming.paths)
 
 
 @dataclass
@@ -156,12 +191,8 @@ class Incoming:
     def entries(self, store: Store) -> list[tuple[str, np.ndarray]]:
         """(path, index rows of these partitions) of every sender that has any."""
         if self.found is None:
-            found = []
-            for path, index in zip(self.paths, read_indices(store, self.paths), strict=True):
-                mine = index[(index[:, 0] >= np.uint64(self.first)) & (index[:, 0] < np.uint64(self.end))]
-                if len(mine):
-                    found.append((path, mine))
-            self.found = found
+            indices = zip(self.paths, read_indices(store, self), strict=True)
+            self.found = [(path, index) for path, index in indices if len(index)]
         return self.found
 
     def digest(self, store: Store) -> str:
@@ -205,11 +236,6 @@ def opened(store: Store, path: str) -> pa.NativeFile:
         return store.open_input(path)
     except FileNotFoundError:
         raise Damaged(path, "missing") from None
-
-
-def read_segment(file: pa.NativeFile, path: str, offset: int, length: int, checksum: int) -> Any:
-    file.seek(offset)
-    return checked(file.read(length), path, offset, checksum)
 
 
 def checked(content: Any, path: str, offset: int, checksum: int) -> Any:
@@ -276,13 +302,27 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
 
 
 def merge(task: Task) -> None:
-    """One merge task: copies the segments of a range of partitions, by partition, then sender; nothing is decoded."""
+    """One merge task: copies the segments of a range of partitions, by partition, then sender; nothing is decoded.
+
+    What comes from a remote storage is put aside on the local disk first, a read for each sender and run.
+    """
     incoming: Incoming = task.payload
     entries = []
-    for order, (path, index) in enumerate(incoming.entries(task.store)):
-        entries += [(row[0], order, place, path, row) for place, row in enumerate(index.tolist())]
-    entries.sort(key=lambda entry: entry[:3])
     with ExitStack() as files, Sender(task.output) as sender:
-        handles = {path: files.enter_context(opened(task.store, path)) for path, _ in incoming.entries(task.store)}
-        for partition, _, _, path, (_, offset, length, rows, checksum) in entries:
-            sender.copy(partition, read_segment(handles[path], path, offset, length, checksum), rows)
+        aside = None if task.store.local else files.enter_context(tempfile.TemporaryFile())
+        for order, (path, index) in enumerate(incoming.entries(task.store)):
+            file: Any = files.enter_context(opened(task.store, path))
+            for run in neighbours(index):
+                moved = 0
+                if aside is not None:
+                    moved = aside.tell() - run[0][1]
+                    file.seek(run[0][1])
+                    aside.write(file.read(run[-1][1] + run[-1][2] - run[0][1]))
+                for row in run:
+                    entries.append((row[0], order, row[1], path, row, row[1] + moved, aside or file))
+            if aside is not None:
+                file.close()
+        entries.sort(key=lambda entry: entry[:3])
+        for partition, _, _, path, (_, offset, length, rows, checksum), place, source in entries:
+            source.seek(place)
+            sender.copy(partition, checked(source.read(length), path, offset, checksum), rows)

@@ -32,9 +32,9 @@ REMEDY = "lower plan.partition_bytes, or raise runtime.memory_per_worker so that
 
 
 class TaskLost(RuntimeError):
-    """A task's process or node went away, each time it was tried."""
+    """A task's process died each time that Ray tried it; trying again at once would not help."""
 
-    final = False
+    final = True
 
 
 class RayExecutor:
@@ -176,21 +176,23 @@ def explained(error: Exception, step: str, index: int) -> Exception:
     """What a task raised; or, where Ray gave the task up, a sentence with what helps."""
     import ray.exceptions as failures
 
+    told: Exception
     if isinstance(error, failures.RayTaskError):
         cause = error.cause
-        if isinstance(cause, Exception) and not isinstance(cause, failures.RayError | MemoryError):
+        if isinstance(cause, MemoryError):
+            told = MemoryError(f"the system refused it memory; {REMEDY}")
+        elif isinstance(cause, Exception) and not isinstance(cause, failures.RayError):
             return cause
-        text = f"it was refused memory; {REMEDY}" if isinstance(cause, MemoryError) else last_line(error)
-        told = TaskLost(text)
+        else:
+            told = RuntimeError(last_line(error))
     elif isinstance(error, failures.OutOfMemoryError | failures.WorkerCrashedError):
         ended = isinstance(error, failures.OutOfMemoryError)
         why = "Ray ended it as its node ran out of memory" if ended else "its process was killed or crashed"
         told = TaskLost(
             f"{step}, task {index}: {why}, {RETRIES + 1} times; {REMEDY}; what is done is kept, run again to go on"
         )
-        told.final = True
     else:
-        told = TaskLost(f"its node or its result was lost ({first_line(error)})")
+        told = RuntimeError(f"its node or its result was lost ({first_line(error)})")
     told.__cause__ = error
     return told
 

@@ -3,7 +3,7 @@
     computing   core-seconds over the cores in use, or its longest task
     network     bytes read and written over the bandwidth of the nodes that have a task
     requests    GETs and PUTs, each worker waiting for one at a time
-    driver      tasks, each committed by the driver, one after the other
+    driver      tasks, each committed by the driver, some at a time
 
 The longest of the four is the step's estimate and its *bound*; steps follow one another, so their sum is the run's.
 Overlap within a step is taken as complete, failures and stragglers as none.
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engine import COMMITTERS
 from pipeline.plan.described import Described
 from pipeline.plan.prediction import Plan, plan_of
 from pipeline.plan.rates import Rates
@@ -120,7 +121,7 @@ def estimate(described: Described, config: Config, rates: Rates, assigned: Seque
     mix = "domains are mixed as the first blend has them, languages within as measured"
     repeats = "survivors and near-duplicates are those of what was measured; --measured OUT has those of a sample"
     plan = replace(plan, sources=(*plan.sources, *token_note, *size_note, mix), notes=(*sized, repeats, *plan.notes))
-    commit = rates.commit_seconds + COMMIT_REQUESTS * described.request_s
+    commit = rates.commit_seconds + COMMIT_REQUESTS * described.request_s / COMMITTERS
     times = []
     for step in plan.steps:
         nodes = min(described.nodes, step.tasks)

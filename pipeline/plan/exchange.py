@@ -1,9 +1,10 @@
 """What a shuffle costs before it is run: segments, merge rounds, bytes and requests, as `pipeline.exchange` makes them.
 
 A sender writes a segment for every partition that it has rows for: of R rows sent at random to P partitions that is
-P·(1 − e^(−R/P)) segments in expectation. A task that receives reads the index of every file that it is given, then its
-segments, one request each. With more senders than `max_segments` merge rounds come between, counted by the rule of
-`pipeline.exchange.merged`. Nothing is read or written here.
+P·(1 − e^(−R/P)) segments in expectation. A task that receives reads of every file that it is given the tail and the
+blocks of the index that are its own, then its segments, a request for those that lie together. With more senders than
+`max_segments` merge rounds come between, counted by the rule of `pipeline.exchange.merged`. Nothing is read or written
+here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.exchange import FOOTER_BYTES, RUN_BYTES, TAIL_BYTES
+from pipeline.exchange import BLOCK_SEGMENTS, FOOTER_BYTES, RUN_BYTES, TAIL_BYTES
 
 ENTRY_BYTES = 40
 """Of an index: five uint64 a segment."""
@@ -74,11 +75,11 @@ def shuffle(
     holders = senders
     while max(files for _, files in ranges) > max_segments:
         opened, most, ranges, written = _merge(ranges, max_segments)
-        merges.append(Merge(written, most, segments, *_requests(opened, holders, segments, size)))
-        holders = written
+        merges.append(Merge(written, most, segments, *_requests(opened, holders, segments, size, runs)))
+        holders, runs = written, 1
     opened = sum(width * files * count for (width, files), count in ranges.items())
     most = max(files for _, files in ranges)
-    requests = _requests(opened, holders, segments, size)
+    requests = _requests(opened, holders, segments, size, runs)
     return Shuffle(senders, receivers, round(rows), segments, size, tuple(merges), most, *requests)
 
 
@@ -97,12 +98,14 @@ def _merge(ranges: Counter[tuple[int, int]], max_segments: int) -> tuple[int, in
     return opened, min(max_segments, max(files for _, files in ranges)), following, tasks
 
 
-def _requests(opened: int, holders: int, segments: int, size: int) -> tuple[int, int]:
+def _requests(opened: int, holders: int, segments: int, size: int, runs: int) -> tuple[int, int]:
     """(bytes of indexes read, requests) where `holders` files of `size` bytes in all are opened so often.
 
-    A file is asked for its size, for its tail, and once more where the index is longer; then a segment at a time.
+    A file is asked for its size, for its tail, and once more where the index is longer; to read segments it is opened
+    again, and asked once for those of each run.
     """
     index = FOOTER_BYTES + ENTRY_BYTES * segments / holders
     again = index > TAIL_BYTES
-    read = index + TAIL_BYTES if again else min(TAIL_BYTES, size / holders)
-    return round(opened * read), opened * (3 if again else 2) + segments
+    blocks = -(-segments // (opened * BLOCK_SEGMENTS)) + 1 if again else 0
+    read = min(TAIL_BYTES, size / holders) + min(index, blocks * BLOCK_SEGMENTS * ENTRY_BYTES)
+    return round(opened * read), opened * (4 if again else 3) + min(segments, opened * runs)

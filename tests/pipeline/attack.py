@@ -312,7 +312,7 @@ def drive(config: str, output: str, workers: str, *gates: str) -> None:
 
 
 def lose(output: str) -> None:
-    """Two steps with Ray, a task of which always dies; says on standard output how they failed."""
+    """Steps with Ray whose tasks cannot succeed; says on standard output how they failed."""
     from pipeline.engine import Engine
     from pipeline.ray_executor import RayExecutor
     from pipeline.store import Store
@@ -329,9 +329,17 @@ def lose(output: str) -> None:
             held.append(bytearray(b"x") * 50_000_000)
             time.sleep(0.03)
 
+    def refused(task: Task) -> None:
+        bytearray(1 << 60)
+
+    def unsendable(task: Task) -> None:
+        error = KeyError("of no use elsewhere")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
     answers = os.fdopen(own_output(), "w")
     executor = RayExecutor(workers=1)
-    for function in (killed, hungry):
+    for function in (killed, hungry, refused, unsendable):
         try:
             Engine(Store(output), executor).step(function.__name__, function, [0], identity=0)
         except RuntimeError as error:

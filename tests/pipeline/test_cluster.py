@@ -110,10 +110,12 @@ def test_a_task_that_its_node_cannot_hold_or_that_always_dies_ends_in_a_sentence
     }
     command = [sys.executable, attack.__file__, "lose", str(tmp_path)]
     answer = subprocess.run(command, env=environment(**variables), stdout=subprocess.PIPE, text=True, check=True)
-    killed, hungry = answer.stdout.splitlines()
+    killed, hungry, refused, unsendable = answer.stdout.splitlines()
     remedy = "; lower plan.partition_bytes, or raise runtime.memory_per_worker so that fewer tasks share a node; "
     assert killed.startswith("killed, task 0: its process was killed or crashed, 4 times" + remedy)
     assert hungry.startswith("hungry, task 0: Ray ended it as its node ran out of memory, 4 times" + remedy)
+    assert "first task 0: MemoryError: the system refused it memory" + remedy in refused
+    assert "first task 0: RuntimeError: KeyError: 'of no use elsewhere'; " in unsendable
     assert len((tmp_path / "tries").read_text()) == 4
 
 

@@ -100,6 +100,22 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, str, byte
     return engine, path, engine.store.read(path)
 
 
+def wide_sender(task: Task) -> None:
+    rows = np.arange(5000)
+    send(task.output, pa.table({"row": rows, "sender": np.full(5000, task.payload)}), rows)
+
+
+def test_of_a_long_index_a_receiver_reads_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.exchange.TAIL_BYTES", 300)
+    engine = Engine(Store(str(tmp_path)))
+    step = engine.step("send", wide_sender, [0, 1, 2, 3], identity=0)
+    for incoming in merged(engine, step, 5000, 3)[::499]:
+        table = receive_table(engine.store, incoming)
+        assert table is not None
+        assert table.column("row").to_pylist() == [incoming.first] * 4
+        assert table.column("sender").to_pylist() == [0, 1, 2, 3]
+
+
 def long_sender(task: Task) -> None:
     with Sender(task.output) as file:
         for first in range(0, ROWS, 10):
