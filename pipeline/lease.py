@@ -88,7 +88,7 @@ class Lease:
         claim = f"{PATH}.{holder['token'] or 'unreadable'}"
         if not self.store.create(claim, self._content()):
             with contextlib.suppress(OSError, ValueError, KeyError):
-                if time.time() - float(json.loads(self.store.read(claim))["renewed"]) > STALE_S:
+                if stale(json.loads(self.store.read(claim))):
                     self.store.delete(claim)  # of a run that died in between
             return False
         try:
