@@ -7,13 +7,14 @@ computes the task that wrote it again. Exchange files carry their own checksums,
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import xxhash
+
+from pipeline.positioned import Positioned
 
 if TYPE_CHECKING:
     from pipeline.commit import File
@@ -64,29 +65,14 @@ class BlockHash:
         return self.whole.hexdigest(), (*self.blocks, *last)
 
 
-class CheckedFile(io.RawIOBase):
+class CheckedFile(Positioned):
     """A committed file for reading at any position; the last block read is kept."""
 
     def __init__(self, handle: pa.NativeFile, file: File) -> None:
-        super().__init__()
+        super().__init__(file.bytes)
         self.handle = handle
         self.file = file
-        self.position = 0
         self.held: tuple[int, bytes] = (-1, b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.file.bytes}[whence]
-        self.position = max(0, base + offset)
-        return self.position
 
     def read(self, size: int | None = -1) -> bytes:
         end = self.file.bytes if size is None or size < 0 else min(self.position + size, self.file.bytes)

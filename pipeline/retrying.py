@@ -8,11 +8,12 @@ one that refuses connections for 26 s. What is still wrong then is an OSError, a
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from pipeline.positioned import Positioned
 
 ATTEMPTS = 10
 FIRST_WAIT_S = 0.05
@@ -120,7 +121,7 @@ class Explaining:
         return explaining(self._shown)(value) if callable(value) else value
 
 
-class RangedFile(io.RawIOBase):
+class RangedFile(Positioned):
     """A remote file of known size for reading at any position, through `fetch(start, end) -> bytes`.
 
     A read that begins where the last one ended fetches `BLOCK_BYTES` ahead, any other what it asks for: readers that
@@ -128,24 +129,9 @@ class RangedFile(io.RawIOBase):
     """
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes], release: Callable[[], object]) -> None:
-        super().__init__()
-        self.size, self.fetch, self.release = size, fetch, release
-        self.position = 0
+        super().__init__(size)
+        self.fetch, self.release = fetch, release
         self.start, self.block = -1, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        self.position = max(0, base + offset)
-        return self.position
 
     def read(self, size: int | None = -1) -> bytes:
         end = self.size if size is None or size < 0 else min(self.position + size, self.size)

@@ -1,0 +1,28 @@
+"""A file of known size that is read at any position, as Python's own files are; who derives from it says how."""
+
+from __future__ import annotations
+
+import io
+
+
+class Positioned(io.RawIOBase):
+    """`read` is the derived class's: from `position`, which it moves."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        self.position = max(0, base + offset)
+        return self.position
