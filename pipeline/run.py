@@ -93,7 +93,8 @@ def run(
     store = Store(config.output)
     progress = Metrics(store, progress or Silent())
     with Lease(store) as lease:
-        files = inventory(config.sources)
+        notes: list[str] = []
+        files = inventory(config.sources, notes)
         executor: Executor
         if inline:
             executor = Inline()
@@ -102,7 +103,7 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
-            result = Driver(config, engine, files, plan).run()
+            result = Driver(config, engine, files, plan, notes).run()
             from pipeline import datasheet
             from pipeline.report import write
 
@@ -137,9 +138,14 @@ class Driver:
     """The steps of one run in order, and what it publishes."""
 
     def __init__(
-        self, config: Config, engine: Engine, files: Sequence[Any], plan: Mapping[str, Any] | None = None
+        self,
+        config: Config,
+        engine: Engine,
+        files: Sequence[Any],
+        plan: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
-        """plan: what was predicted, for the record."""
+        """plan: what was predicted, for the record. notes: what the inventory has to say."""
         self.plan = plan
         self.config = config
         self.engine = engine
@@ -147,7 +153,8 @@ class Driver:
         self.started = time.time()
         self.funnel: list[tuple[str, Counts]] = []
         self.removed = load_removed(engine.store)
-        self.notes = [sentence for spec in config.sources if spec.is_machine for sentence in missing(spec)]
+        self.notes = [*notes]
+        self.notes += [sentence for spec in config.sources if spec.is_machine for sentence in missing(spec)]
         self.notes += [describe(self.removed)] if self.removed else []
 
     def run(self) -> Result:

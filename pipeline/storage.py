@@ -79,7 +79,7 @@ def find(uri: str) -> list[Found]:
     else:
         root = path[: wild.start()].rpartition("/")[0]
         glob = path[len(root) :].lstrip("/")
-        matches = re.compile(_pattern(glob), re.S)
+        matches = re.compile(pattern(glob), re.S)
     # below "/" the root is empty
     listing = _listed(filesystem, root or "/", "**" if wild is None else glob)
     below = root.rstrip("/") + "/"
@@ -98,7 +98,7 @@ def _listed(filesystem: Any, root: str, glob: str) -> Iterator[pafs.FileInfo]:
     elif slash and not WILD.search(here):
         yield from _listed(filesystem, f"{root.rstrip('/')}/{here}", below)
     else:
-        matches = re.compile(_pattern(here), re.S)
+        matches = re.compile(pattern(here), re.S)
         for info in filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True)):
             if not slash:
                 yield info
@@ -247,7 +247,7 @@ def _found_http(uri: str) -> Found:
     return Found(uri, posixpath.basename(urlsplit(uri).path) or "index", size)
 
 
-def _pattern(glob: str) -> str:
+def pattern(glob: str) -> str:
     """The regular expression of a glob: `*` and `?` stay within a folder, `**` spans folders."""
     out = []
     for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.S):

@@ -6,6 +6,7 @@ Rates are those of `--measured OUT`, else of the last run in the configured outp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.plan.rates import Rates, of_run, shipped
@@ -37,8 +38,10 @@ def planned(
     from pipeline.plan.prediction import predicted
 
     config = load(path, assignments)
-    files = inventory(config.sources)
+    notes: list[str] = []
+    files = inventory(config.sources, notes)
     plan = predicted(config, files, workers, rates_for(config, measured))
+    plan = replace(plan, notes=(*plan.notes, *notes))
     stored = sum(entry.size for entry in files)
     return plan_lines(plan, f"{path}: {len(files):,} files of {size_text(stored)}, to {config.output}"), plan.to_dict()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.readers.names import is_plain, stored_name, text_name
-from pipeline.storage import WILD, Found, _pattern, is_local, open_input
+from pipeline.storage import WILD, Found, is_local, open_input, pattern
 from pipeline.storage import find as find_stored
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def find(uri: str) -> list[Found]:
     else:
         root = stored_name(path[: wild.start()].rpartition("/")[0]) or b"/"
         glob = path[wild.start() :] if root == b"/" else path[len(text_name(root)) :].lstrip("/")
-    matches = re.compile(".*" if glob is None else _pattern(glob), re.S)
+    matches = re.compile(".*" if glob is None else pattern(glob), re.S)
     levels = None if glob is None or "**" in glob else glob.count("/")
     found_here = [file for file in _walk(root, levels) if matches.fullmatch(file.path)]
     if not any(not isinstance(file, PassedOver) for file in found_here):

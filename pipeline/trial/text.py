@@ -40,6 +40,7 @@ REASONS = {
     "warc.undecodable": "its content encoding cannot be undone",
     "extract.too_large": "the page is larger than extract.max_page_bytes",
     "extract.too_deep": "its tags are nested deeper than extract.max_depth",
+    "extract.too_tangled": "to build its tree would take far longer than pages do",
     "extract.undecodable": "no character encoding fits its bytes",
     "extract.failed": "the parser of web pages failed on it",
     "extract.empty": "the page has no main content",
@@ -55,6 +56,14 @@ NO_DOCUMENT = {
     "files.unwanted_name": "its name announces no text",
     "jsonl.empty_line": "empty lines",
     "parquet.no_rows": "a table without rows",
+    "tar.folder": "folders",
+    "tar.link": "links",
+    "warc.continuation": "continuations of records",
+    "warc.metadata": "metadata of records",
+    "warc.request": "requests",
+    "warc.resource": "resources",
+    "warc.revisit": "revisits, which refer to a page elsewhere",
+    "warc.warcinfo": "what the archive says of itself",
 }
 """What readers pass over without a row."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xxhash
-from conftest import ARTICLE_ONE
+from articles import ARTICLE_ONE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
