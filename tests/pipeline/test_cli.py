@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpus import records
+from typer.main import get_command
 
-from pipeline.cli import main
+from pipeline.cli import app, main
 from stages.presets import PRESETS
 
 HEAVY = (
@@ -26,7 +29,7 @@ HEAVY = (
     "kenlm",
     "triton",
 )
-OWN = ("run", "report", "verify", "rules", "clean")
+OWN = ("run", "plan", "report", "explain", "whatif", "try", "verify", "rules", "remove", "clean")
 PARTS = ("tokenizer", "train")
 
 
@@ -49,7 +52,7 @@ def python(code: str, *paths: Path, cwd: Path | None = None) -> subprocess.Compl
 def test_help_imports_nothing_heavy(command: tuple[str, ...], tmp_path: Path) -> None:
     code = f"""
 import sys
-from pipeline.cli import main
+from pipeline.cli import app, main
 try:
     main({[*command, "--help"]!r})
 except SystemExit as ended:
@@ -64,6 +67,23 @@ def test_help_lists_our_commands_and_those_of_other_parts(capsys: pytest.Capture
     assert code == 0
     listed = [line.split()[1] for line in out.splitlines() if line.startswith("│") and len(line.split()) > 3]
     assert [name for name in listed if name in (*OWN, *PARTS)] == [*OWN, *PARTS]
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command below one, with its words."""
+    if not hasattr(command, "list_commands"):
+        yield " ".join(path), command
+        return
+    for name in command.list_commands(None):
+        yield from leaves(command.get_command(None, name), (*path, name))
+
+
+def test_every_command_answers_programs_and_shows_an_example() -> None:
+    commands = dict(leaves(get_command(app)))
+    assert {"run", "explain", "tokenizer encode", "train plan"} <= commands.keys()
+    for name, command in commands.items():
+        assert any("--json" in parameter.opts for parameter in command.params), name
+        assert f"gristmill {name}" in command.help, name
 
 
 def test_pipeline_is_run_as_a_module_too(tmp_path: Path) -> None:
