@@ -38,9 +38,10 @@ def watched(config: Any, log: Path, first_pass_only: bool = False) -> Watched:
     from pipeline.engine import Engine
     from pipeline.inventory import inventory
     from pipeline.lease import Lease
+    from pipeline.order import order
     from pipeline.progress import Terminal
     from pipeline.ray_executor import RayExecutor
-    from pipeline.run import Driver, order
+    from pipeline.run import Driver
     from pipeline.store import Store
 
     log.mkdir()

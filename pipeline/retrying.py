@@ -19,6 +19,7 @@ ATTEMPTS = 10
 FIRST_WAIT_S = 0.05
 QUIET_S = 30.0
 CONNECT_S = 10.0
+READS = 4
 BLOCK_BYTES = 8 << 20
 """Read ahead: at 30 ms a request, 64 KB at a time would be 2 MB/s."""
 
@@ -159,11 +160,21 @@ class RangedFile(Positioned):
 def stored_file(handle: Any, shown: str) -> RangedFile:
     """An open pyarrow file of a remote storage; what fails is a StorageError, a short answer too."""
 
-    def fetch(start: int, end: int) -> bytes:
+    def once(start: int, end: int) -> bytes:
         with explaining(shown):
             content: bytes = handle.read_at(end - start, start)
         if len(content) != end - start:
             raise StorageError(f"{shown}: {len(content):,} of {end - start:,} bytes came; run again")
         return content
+
+    def fetch(start: int, end: int) -> bytes:
+        for _ in range(READS - 1):
+            try:
+                return once(start, end)
+            except Refused:
+                raise
+            except StorageError:  # broken off in mid-answer, which the store's client does not try again
+                continue
+        return once(start, end)
 
     return RangedFile(handle.size(), fetch, handle.close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
@@ -19,11 +20,12 @@ from pipeline.chain import library_versions
 from pipeline.commit import Sealed
 from pipeline.config import Config
 from pipeline.curate import curate
-from pipeline.engine import Engine, Executor, Inline, Progress, Silent, missing_tasks
+from pipeline.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
 from pipeline.first_pass import first_pass
 from pipeline.inventory import inventory
 from pipeline.lease import Lease
 from pipeline.metrics import Metrics
+from pipeline.order import order
 from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
 from pipeline.partition import partitions
 from pipeline.plan.command import rates_for
@@ -32,6 +34,7 @@ from pipeline.process import prepare, release_memory
 from pipeline.readers.machine import missing
 from pipeline.removal import describe
 from pipeline.removal import load as load_removed
+from pipeline.retrying import is_storage_failure
 from pipeline.rounds import run_rounds
 from pipeline.selection import Corpus, select
 from pipeline.storage import redacted_values
@@ -39,32 +42,6 @@ from pipeline.store import Store
 from pipeline.tokens import TokenizerFiles, tokenize, tokenizer
 from pipeline.units import count_units
 from stages.interface import CorpusStage, DocumentStage, Stage
-
-
-@dataclass(frozen=True)
-class Order:
-    """The configured stages by when they run."""
-
-    first: tuple[DocumentStage, ...]
-    deciding: tuple[Stage, ...]
-    late: tuple[DocumentStage, ...]
-
-
-def order(stages: Sequence[Stage]) -> Order:
-    """First pass until rules or a corpus stage; then decisions; editing stages after the last of those run late."""
-    from stages.signals import Signals
-
-    stages = list(stages)
-    decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
-    begin = decides.index(True) if True in decides else len(stages)
-    end = len(stages) - decides[::-1].index(True) if True in decides else len(stages)
-    while end < len(stages) and not stages[end].edits:
-        end += 1
-    first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage)]
-    if not any(stage.name == "signals" for stage in first):
-        first.append(Signals())
-    late = [stage for stage in stages[end:] if isinstance(stage, DocumentStage)]
-    return Order(tuple(first), tuple(stages[begin:end]), tuple(late))
 
 
 @dataclass
@@ -104,15 +81,28 @@ def run(
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
             result = Driver(config, engine, files, plan, notes).run()
-            from pipeline import datasheet
-            from pipeline.report import write
-
-            release_memory()
-            datasheet.write(store, result.record)
-            result.report = write(config.output)
+            result.report = described(store, result.record)
             return result
         finally:
             executor.close()
+
+
+def described(store: Store, record: dict[str, Any]) -> str | None:
+    """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
+    from pipeline import datasheet
+    from pipeline.report import write
+
+    release_memory()
+    for attempt in range(ATTEMPTS):
+        try:
+            datasheet.write(store, record)
+            return write(store.uri)
+        except OSError as error:
+            if not is_storage_failure(error):
+                raise
+            if attempt == ATTEMPTS - 1:
+                warnings.warn(f"the run is done, its report is not: {error}; gristmill report writes it", stacklevel=2)
+    return None
 
 
 def on_ray(config: Config, store: Store, workers: int | None) -> Executor:

@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 import xxhash
 
 from pipeline.checked import BlockHash
-from pipeline.retrying import explaining
+from pipeline.retrying import explaining, stored_file
 from pipeline.storage import filesystem_of, redacted
 
 CLAIM_LOOKS, CLAIM_WAIT_S, CLAIM_STALE_S = 20, 0.25, 60.0
@@ -73,7 +73,8 @@ class Store:
         return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
     def open_input(self, relative: str) -> pa.NativeFile:
-        return self.filesystem.open_input_file(self.path(relative))
+        handle = self.filesystem.open_input_file(self.path(relative))
+        return handle if self.local else pa.PythonFile(stored_file(handle, self.location(relative)), mode="r")
 
     def read(self, relative: str) -> bytes:
         with explaining(self.location(relative)), self.filesystem.open_input_stream(self.path(relative)) as stream:

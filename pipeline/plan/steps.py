@@ -36,7 +36,7 @@ class Planning:
     costs: Costs
 
     def run(self) -> None:
-        from pipeline.run import order
+        from pipeline.order import order
 
         volumes = self.volumes
         self.first_pass()

@@ -139,7 +139,7 @@ def _read_bytes(segment: Any, entry: FileEntry, rates: Rates) -> float:
 
 def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     """Never raises for a valid configuration: what cannot be planned ahead is estimated, and a note says so."""
-    from pipeline.run import order
+    from pipeline.order import order
 
     stages = order(config.stages)
     notes: list[str] = []

@@ -20,8 +20,8 @@ from pipeline.config_errors import validated
 from pipeline.config_stages import build_stages, missing
 from pipeline.config_yaml import ConfigError, Located, override, read
 from pipeline.ledger import without_verdicts
+from pipeline.order import order
 from pipeline.readers.source import FORMATS, SourceSpec
-from pipeline.run import order
 from stages.document import VERDICT
 from stages.interface import DocumentStage
 from stages.presets.rule import Rule

@@ -146,7 +146,7 @@ def test_a_pattern_lists_the_folders_it_names_and_finds_what_matches(s3: ObjectS
     keys = ["a/1.gz", "a/x/1.gz", "a/x/y/2.gz", "a1/x/b.gz", "a2/x/b", "b/x/3.gz", "b/other/4.gz", "top.gz"]
     for key in keys:
         s3.put(f"globs/{key}", b"1")
-    form = pipeline.storage._pattern(pattern)
+    form = pipeline.storage.pattern(pattern)
     expected = sorted(key for key in keys if re.fullmatch(form, key))
     s3.proxy.clear()
     if expected:

@@ -1,0 +1,34 @@
+"""When a configured stage runs: while the text is read, as a decision over the whole corpus, or while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.interface import CorpusStage, DocumentStage, Stage
+
+
+@dataclass(frozen=True)
+class Order:
+    """The configured stages by when they run."""
+
+    first: tuple[DocumentStage, ...]
+    deciding: tuple[Stage, ...]
+    late: tuple[DocumentStage, ...]
+
+
+def order(stages: Sequence[Stage]) -> Order:
+    """First pass until rules or a corpus stage; then decisions; editing stages after the last of those run late."""
+    from stages.signals import Signals
+
+    stages = list(stages)
+    decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
+    begin = decides.index(True) if True in decides else len(stages)
+    end = len(stages) - decides[::-1].index(True) if True in decides else len(stages)
+    while end < len(stages) and not stages[end].edits:
+        end += 1
+    first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage)]
+    if not any(stage.name == "signals" for stage in first):
+        first.append(Signals())
+    late = [stage for stage in stages[end:] if isinstance(stage, DocumentStage)]
+    return Order(tuple(first), tuple(stages[begin:end]), tuple(late))
