@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,10 +30,7 @@ from pipeline.store import Store
 from pipeline.task import Task
 from stages.document import ID
 
-if TYPE_CHECKING:
-    from tokenizer.encode import Encoder
-
-VERSION = 1
+VERSION = 2
 TOKENS = "tokens"
 TOKENIZED = pa.schema(
     [
@@ -51,7 +48,7 @@ TOKENIZED = pa.schema(
 SAMPLED = pa.schema(
     [pa.field("text", pa.large_string()), pa.field("domain", pa.string()), pa.field("language", pa.string())]
 )
-SLICE_BYTES = 1_000_000
+SLICE_BYTES = 2_000_000
 REPORT_DOCUMENTS = 4000
 """Documents of the sample over which fertility is reported."""
 
@@ -181,10 +178,10 @@ def tokenize_file(task: Task) -> dict[str, Any]:
     total = 0
     columns = ["id", "cluster", "domain", "source", "language", "category", "text"]
     with task.output.parquet(TOKENS, TOKENIZED) as writer:
-        for table in all_batches(task, columns):
+        for table in slices(all_batches(task, columns)):
             text = table.column("text").combine_chunks()
+            values, offsets = encoder.encode_batch(text, eos=True)
             size = np.diff(text_offsets(text))
-            values, offsets = encoded(encoder, text, size)
             ids = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values, pa.int32()))
             table = table.drop_columns(["text"])
             for name, column in (("bytes", size), ("tokens", np.diff(offsets)), ("ids", ids)):
@@ -198,19 +195,14 @@ def tokenize_file(task: Task) -> dict[str, Any]:
     return {"tokens": total, "documents": counts.kept}
 
 
-def encoded(encoder: Encoder, text: pa.LargeStringArray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ids end to end, (tokens,) int32, and offsets, (n + 1,) int64; `size`: bytes of each text.
-
-    About `SLICE_BYTES` of text at a time, because SentencePiece takes them as Python strings.
-    """
-    group = (np.cumsum(size) - size) // SLICE_BYTES
-    bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(text)]
-    values, offsets = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
-    for first, end in pairwise(bounds if len(text) else []):
-        ids, ends = encoder.encode_batch(text.slice(first, end - first), eos=True)
-        values.append(ids)
-        offsets.append(ends[1:] + offsets[-1][-1])
-    return np.concatenate(values), np.concatenate(offsets)
+def slices(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, about `SLICE_BYTES` of text at a time, because SentencePiece takes texts as Python strings."""
+    for table in tables:
+        size = np.diff(text_offsets(table.column("text").combine_chunks()))
+        group = (np.cumsum(size) - size) // SLICE_BYTES
+        bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(size)]
+        for first, end in pairwise(bounds if len(size) else []):
+            yield table.slice(first, end - first)
 
 
 def text_offsets(text: pa.LargeStringArray) -> np.ndarray:
