@@ -29,7 +29,7 @@ from stages.document import CURATED, DOCUMENT
 from stages.interface import DocumentStage
 
 VERSION = 2
-ROW_GROUP_BYTES = 8_000_000
+ROW_GROUP_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
