@@ -145,17 +145,22 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
         "blend": blend.name,
         "seed": blend.seed,
         "targets": blend.targets.tolist(),
-        "units": ["\0".join(unit_key(unit)) for unit in blend.units],
+        "units": [(*unit_key(unit), unit.documents, unit.tokens) for unit in blend.units],
+        "epochs": [blend.epochs.tolist(), blend.remainders.tolist()],
         "shards": [blend.shards, blend.holdout_shards, blend.parts],
+        "holdout": blend.holdout,
+        "ranges": blend.ranges,
     }
     prefix = f"blend/{blend.name}"
 
-    def step(name: str, function: Any, payloads: list[Any], *upstream: Sealed, shared: Any = blend) -> Sealed:
+    def step(
+        name: str, function: Any, payloads: list[Any], *upstream: Sealed, shared: Any = blend, more: Any = None
+    ) -> Sealed:
         return engine.step(
             f"{prefix}/{name}",
             function,
             payloads,
-            identity=identity,
+            identity={**identity, "more": more},  # all that is shared: a task may be taken over by it
             upstream=[tokenized, counted, *upstream],
             shared=shared,
         )
@@ -166,7 +171,8 @@ def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, 
     taken = step("select", select_copies, [(copies(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
     turned, places = turned_edges(blend, taken)
     placing = [(copies(taken, i), places[i].tolist()) for i in range(blend.ranges)]
-    placed = step("place", place_copies, placing, taken, shared=(blend, turned, places[-1].tolist()))
+    decided = (turned, places[-1].tolist())
+    placed = step("place", place_copies, placing, taken, shared=(blend, *decided), more=decided)
     received = merged(engine, placed, len(files), max_segments)
     scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
     count = blend.shards + blend.holdout_shards

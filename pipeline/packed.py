@@ -1,7 +1,7 @@
 """Long sequences that a driver can hold: records kept compressed, values made when they are looked at.
 
 A run over trillions of tokens has some hundred thousand tasks in each of some thirty steps. A task's record takes
-kilobytes as objects and about a hundred bytes here.
+kilobytes as objects and some two hundred bytes here.
 """
 
 from __future__ import annotations
