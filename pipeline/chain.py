@@ -6,16 +6,9 @@ written). A stage returns its rows with verdict columns; here those that leave a
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 import unicodedata
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +16,9 @@ import pyarrow.compute as pc
 
 from pipeline.accounting import AccountingError, Counts
 from pipeline.ledger import Ledger, has, preview, split_verdicts, without_verdicts
-from pipeline.storage import open_input
-from stages.interface import DocumentStage, Stage
+from stages.interface import DocumentStage
 
-LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "xxhash")
+LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "kenlm", "xxhash")
 """Packages whose version shapes what the steps write; they enter every fingerprint."""
 
 
@@ -93,6 +85,8 @@ def take_out(name: str, result: pa.Table, before: np.ndarray, counts: Counts, le
     if edited.any():
         rows = result.filter(pa.array(edited))
         rule = pa.repeat(f"{name}.edited", rows.num_rows)
+        if has(rows, "edited_by"):
+            rule = pc.coalesce(rows.column("edited_by"), rule)
         size = -change[edited]
         ledger.add(name, "edited", rows, rule=rule, bytes=pa.array(size), preview=excerpt(rows))
     result = without_verdicts(result)
@@ -113,57 +107,3 @@ def count_rules(counts: Counts, rules: pa.ChunkedArray, size: np.ndarray) -> Non
     )
     for row in table.to_pylist():
         counts.count_rule(row["rule"], row["bytes_count"], row["bytes_sum"])
-
-
-# -- a stage's identity, and its files on a worker ---------------------------------------------------------------------
-
-
-def read_uri(uri: str) -> bytes:
-    """Content of a model or a list at a local path or a URI."""
-    with open_input(uri) as stream:
-        return cast(bytes, stream.read())
-
-
-def stage_files(stage: Stage) -> list[str]:
-    return [value for name in stage.files if (value := getattr(stage, name))]
-
-
-def stage_resources(stages: Sequence[Stage]) -> dict[str, tuple[str, bytes]]:
-    """URI -> (SHA-256, content) of every file that the stages name."""
-    resources = {}
-    for uri in sorted({uri for stage in stages for uri in stage_files(stage)}):
-        content = read_uri(uri)
-        resources[uri] = (hashlib.sha256(content).hexdigest(), content)
-    return resources
-
-
-def stage_identity(stage: Stage, resources: Mapping[str, tuple[str, bytes]]) -> dict[str, Any]:
-    """What enters a fingerprint: name, version, configuration; a file counts by its content, not its name."""
-    fields: dict[str, Any] = asdict(stage) if is_dataclass(stage) and not isinstance(stage, type) else {}
-    for name in stage.files:
-        if fields.get(name):
-            fields[name] = resources[fields[name]][0]
-    return {"name": stage.name, "version": stage.version, "module": type(stage).__module__, "fields": fields}
-
-
-def localise(stages: Sequence[Stage], resources: Mapping[str, tuple[str, bytes]]) -> list[Any]:
-    """The stages with fields that name files pointing to copies on this machine."""
-    result: list[Any] = []
-    for stage in stages:
-        paths = {name: local_copy(uri, *resources[uri]) for name in stage.files if (uri := getattr(stage, name))}
-        result.append(replace(cast(Any, stage), **paths) if paths else stage)
-    return result
-
-
-def local_copy(uri: str, digest: str, content: bytes) -> str:
-    """A file with this content: the original where it is here, else one in the temporary folder, named by its hash."""
-    if "://" not in uri and Path(uri).is_file() and Path(uri).stat().st_size == len(content):
-        return uri
-    folder = Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}" / digest
-    target = folder / Path(uri).name
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{uuid.uuid4().hex}"
-        temporary.write_bytes(content)
-        temporary.replace(target)
-    return str(target)

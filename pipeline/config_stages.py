@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.config_errors import message, validated
 from pipeline.config_yaml import Located, Path
+from pipeline.order import parts_of
 from stages.document import RAW
 from stages.interface import CorpusStage, Stage
 from stages.registry import STAGES, load
@@ -107,7 +108,11 @@ def _adds(name: str, column: str) -> bool:
 
 
 def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
-    deciding = [i for i, (_, stage) in enumerate(built) if stage.name == "rules" or isinstance(stage, CorpusStage)]
+    deciding = [
+        i
+        for i, (_, stage) in enumerate(built)
+        if stage.name == "rules" or any(isinstance(part, CorpusStage) for part in parts_of(stage))
+    ]
     for i, (path, stage) in enumerate(built):
         if stage.edits and deciding and deciding[0] < i < deciding[-1]:
             first, last = built[deciding[0]][1].name, built[deciding[-1]][1].name

@@ -16,16 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.chain import library_versions, localise, run_stage, stage_identity, stage_resources
+from pipeline.chain import library_versions, run_stage
 from pipeline.commit import File, Sealed
 from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, receive
 from pipeline.first_pass import group_name
 from pipeline.ledger import Ledger
 from pipeline.packed import Lazy
+from pipeline.resources import Resources, localise, stage_identity, stage_resources
 from pipeline.selection import Corpus, PartitionFiles
 from pipeline.task import Task
-from stages.document import CURATED, DOCUMENT
+from stages.document import CURATED, DOCUMENT, MEASURED
 from stages.interface import DocumentStage
 
 VERSION = 2
@@ -71,7 +72,7 @@ def buckets(corpus: Corpus, partition_bytes: int) -> tuple[list[Bucket], list[di
 @dataclass(frozen=True)
 class Curating:
     stages: tuple[DocumentStage, ...]
-    resources: dict[str, tuple[str, bytes]]
+    resources: Resources
     seed: int
 
 
@@ -124,9 +125,9 @@ def send_partition(task: Task) -> None:
     stages = localise(work.stages, work.resources)
     ledger = Ledger(task.output, task.index, work.seed)
     alive, cluster = files.state(task.store)
-    extra = [name for stage in stages for name in stage.needs if name not in DOCUMENT.names]
+    columns = list(dict.fromkeys([*DOCUMENT.names, *MEASURED, *(n for stage in stages for n in stage.needs)]))
     with Sender(task.output) as sender:
-        for table, rows in files.batches(task.store, [*DOCUMENT.names, *extra], alive, task.index):
+        for table, rows in files.batches(task.store, columns, alive, task.index, optional=CURATED):
             own = pc.coalesce(cluster.take(pa.array(rows)), table.column("id").combine_chunks())
             table = table.append_column("cluster", own)
             for stage in stages:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.chain import library_versions, localise, run_stage, sizes, stage_identity, stage_resources, take_out
+from pipeline.chain import library_versions, run_stage, sizes, take_out
 from pipeline.commit import ParquetOutput, Sealed
 from pipeline.engine import Engine
 from pipeline.inventory import FileEntry
@@ -23,6 +23,7 @@ from pipeline.partition import Partition
 from pipeline.readers import read
 from pipeline.readers.source import SourceSpec
 from pipeline.removal import Removed
+from pipeline.resources import Resources, localise, stage_identity, stage_resources
 from pipeline.task import Task
 from stages.document import DOCUMENT, RAW
 from stages.interface import DocumentStage
@@ -40,7 +41,7 @@ IDENTIFYING = ("id", "source", "path", "record", "domain", "category", "language
 class Pass:
     sources: tuple[SourceSpec, ...]
     stages: tuple[DocumentStage, ...]
-    resources: dict[str, tuple[str, bytes]]
+    resources: Resources
     seed: int
     max_document_bytes: int
 

@@ -17,11 +17,17 @@ class Order:
     late: tuple[DocumentStage, ...]
 
 
+def parts_of(stage: Stage) -> tuple[Stage, ...]:
+    """The stages that stand for a configured one: itself, or what its `parts` are."""
+    parts = getattr(stage, "parts", None)
+    return (stage,) if parts is None else parts()
+
+
 def order(stages: Sequence[Stage]) -> Order:
     """First pass until rules or a corpus stage; then decisions; editing stages after the last of those run late."""
     from stages.signals import Signals
 
-    stages = list(stages)
+    stages = [part for stage in stages for part in parts_of(stage)]
     decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
     begin = decides.index(True) if True in decides else len(stages)
     end = len(stages) - decides[::-1].index(True) if True in decides else len(stages)

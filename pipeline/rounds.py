@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.chain import library_versions, localise, stage_identity, stage_resources
+from pipeline.chain import library_versions
 from pipeline.commit import Sealed
 from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
 from pipeline.packed import Lazy
+from pipeline.resources import Resources, localise, stage_identity, stage_resources
 from pipeline.selection import Corpus, PartitionFiles, decide
 from pipeline.task import Task
 from stages.interface import CorpusStage, Round
@@ -32,7 +33,7 @@ MAX_EXTRA = 4096
 @dataclass(frozen=True)
 class RoundWork:
     stage: CorpusStage
-    resources: dict[str, tuple[str, bytes]]
+    resources: Resources
     round: Round
     partitions: int
     """Of the exchange that this round sends to."""

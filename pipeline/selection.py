@@ -1,22 +1,24 @@
 """Selections: which documents of a partition are still there, without moving their text.
 
 A selection has one row per row of the first pass's `documents`: `alive`, and `cluster`, the id of the survivor where
-the document is in a cluster of duplicates. A *selecting* step applies a document stage that only reads columns
-(rules read `signals`), or the decisions of a corpus stage.
+the document is in a cluster of duplicates. A *selecting* step applies a document stage that edits nothing (rules read
+`signals`), or what a corpus stage decides. Columns that such a stage adds are written beside the selection, a row for
+every row of the partition, null where a document is no longer there; later steps look columns up in them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.chain import count_rules, library_versions, localise, stage_identity, stage_resources, take_out
+from pipeline.chain import count_rules, library_versions, take_out
 from pipeline.checked import open_checked
 from pipeline.commit import File, Manifest, Sealed
 from pipeline.engine import Engine
@@ -24,12 +26,14 @@ from pipeline.exchange import Incoming, receive_table
 from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
 from pipeline.ledger import Ledger, excerpt_columns
 from pipeline.packed import Lazy
+from pipeline.resources import Resources, localise, stage_identity, stage_resources
 from pipeline.store import Store
 from pipeline.task import Task
-from stages.document import ID
+from stages.document import ID, VERDICT
 from stages.interface import CorpusStage, DocumentStage
 
 ROLE = "selection"
+MEASURED = "measured"
 SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
 ATTRIBUTES = ("id", "source", "path", "record", "domain", "language", "url", "text_bytes")
 
@@ -40,10 +44,18 @@ class Corpus:
 
     read: Sealed
     selected: Sealed | None = None
+    measured: tuple[Sealed, ...] = ()
+    """Steps that added columns, in order."""
 
     @property
     def upstream(self) -> list[Sealed]:
-        return [self.read] + ([self.selected] if self.selected else [])
+        steps = [self.read, *self.measured, *([self.selected] if self.selected else [])]
+        return list({sealed.fingerprint: sealed for sealed in steps}.values())
+
+    def followed_by(self, step: Sealed) -> Corpus:
+        """The corpus after a selecting step."""
+        added = any(manifest.file(MEASURED) for _, manifest in step.done())
+        return Corpus(self.read, step, (*self.measured, step) if added else self.measured)
 
     def payloads(self) -> Sequence[PartitionFiles | None]:
         return Lazy(len(self.read.manifests), self.files)
@@ -55,7 +67,10 @@ class Corpus:
         selection = chosen.file(ROLE) if chosen else None
         if read is None or (self.selected is not None and selection is None):
             return None
-        return PartitionFiles(file(read, DOCUMENTS), file(read, SIGNALS), selection)
+        measured = [m.file(MEASURED) for step in self.measured if (m := step.manifests[index]) is not None]
+        return PartitionFiles(
+            file(read, DOCUMENTS), file(read, SIGNALS), selection, tuple(found for found in measured if found)
+        )
 
     def last(self) -> Sealed:
         return self.selected or self.read
@@ -73,6 +88,8 @@ class PartitionFiles:
     documents: File
     signals: File
     selection: File | None
+    measured: tuple[File, ...] = ()
+    """In the order in which they were written."""
 
     def state(self, store: Store) -> tuple[np.ndarray, pa.Array]:
         """(alive, cluster) of all rows."""
@@ -82,18 +99,42 @@ class PartitionFiles:
             table = pq.read_table(handle)
         return table.column("alive").to_numpy().copy(), table.column("cluster").combine_chunks()
 
-    def batches(
-        self, store: Store, columns: Sequence[str], alive: np.ndarray, partition: int, every: bool = False
-    ) -> Iterator[tuple[pa.Table, np.ndarray]]:
-        """Row group by row group: the alive rows' columns, looked up in documents, then in signals, and their rows.
+    def added(self, store: Store, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Those of the columns that selecting steps have added, for all rows; of two of a name the later."""
+        found: dict[str, pa.ChunkedArray] = {}
+        for written in self.measured:
+            with open_checked(store, written) as handle:
+                parquet = pq.ParquetFile(handle)
+                names = [name for name in columns if name in parquet.schema_arrow.names]
+                if names:
+                    table = parquet.read(columns=names)
+                    found |= {name: table.column(name) for name in names}
+        return found
 
-        `handle` may be among the columns. With `every`, also groups without an alive row.
+    def batches(
+        self,
+        store: Store,
+        columns: Sequence[str],
+        alive: np.ndarray,
+        partition: int,
+        every: bool = False,
+        optional: pa.Schema | None = None,
+    ) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """Row group by row group: the alive rows' columns, looked up in documents, then in what was added, then in
+        signals, and their rows.
+
+        `handle` may be among the columns. With `every`, also groups without an alive row. A column of `optional` that
+        nothing has is null.
         """
         wanted = [name for name in columns if name != "handle"]
         with open_checked(store, self.documents) as documents, open_checked(store, self.signals) as signals:
             stored, numeric = pq.ParquetFile(documents), pq.ParquetFile(signals)
             first = [name for name in wanted if name in stored.schema_arrow.names]
-            second = [name for name in wanted if name not in first]
+            added = self.added(store, [name for name in wanted if name not in first])
+            second = [name for name in wanted if name not in first and name not in added]
+            types = {name: optional.field(name).type for name in optional.names} if optional is not None else {}
+            absent = [name for name in second if name in types and name not in numeric.schema_arrow.names]
+            second = [name for name in second if name not in absent]
             row = 0
             for group in range(stored.num_row_groups):
                 count = stored.metadata.row_group(group).num_rows
@@ -107,6 +148,11 @@ class PartitionFiles:
                     extra = numeric.read_row_group(group, columns=second)
                     for name in second:
                         table = table.append_column(extra.schema.field(name), extra.column(name))
+                for name, column in added.items():
+                    table = table.append_column(name, column.slice(row - count, count))
+                for name in absent:
+                    table = table.append_column(name, pa.nulls(count, types[name]))
+                table = table.select(wanted)
                 if not mask.all():
                     table = table.filter(pa.array(mask))
                 if "handle" in columns:
@@ -122,7 +168,7 @@ def write(task: Task, alive: np.ndarray, cluster: pa.Array) -> None:
 @dataclass(frozen=True)
 class Selecting:
     stage: DocumentStage
-    resources: dict[str, tuple[str, bytes]]
+    resources: Resources
     seed: int
 
 
@@ -130,29 +176,40 @@ def select(engine: Engine, corpus: Corpus, stage: DocumentStage, seed: int) -> C
     """A step that applies a document stage which edits nothing to the columns it needs."""
     resources = stage_resources([stage])
     identity = {"stage": stage_identity(stage, resources), "seed": seed, "libraries": library_versions()}
+    documents = corpus.payloads()
+    payloads = Lazy(len(documents), lambda index: (documents[index], None))
     shared = Selecting(stage, resources, seed)
     step = engine.step(
-        stage.name, select_partition, corpus.payloads(), identity=identity, upstream=corpus.upstream, shared=shared
+        stage.name, select_partition, payloads, identity=identity, upstream=corpus.upstream, shared=shared
     )
-    return Corpus(corpus.read, step)
+    return corpus.followed_by(step)
 
 
 def select_partition(task: Task) -> dict[str, Any]:
-    if task.payload is None:
+    """Applies a document stage, or the `decide` of a corpus stage with what its rounds sent to this partition."""
+    files: PartitionFiles | None
+    incoming: Incoming | None
+    files, incoming = task.payload
+    if files is None:
         return {"groups": {}}
     shared: Selecting = task.shared
-    files: PartitionFiles = task.payload
     (stage,) = localise([shared.stage], shared.resources)
+    apply = stage.apply
+    if incoming is not None:
+        received = receive_table(task.store, incoming)
+        apply = partial(stage.decide, received=received)
     ledger = Ledger(task.output, task.index, shared.seed)
     alive, cluster = files.state(task.store)
+    measured = Measured(stage, len(alive))
     counts = task.counts(stage.name)
     groups: dict[str, list[int]] = {}
     columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals), *stage.needs)))
     for table, rows in files.batches(task.store, columns, alive, task.index):
         before = table.column("text_bytes").to_numpy()
         marked = table.drop_columns(["text"]) if "text" in table.column_names else table
-        result = pa.Table.from_batches([stage.apply(as_one(table))])
-        for name in ("dropped_by", "value", "limit", "failed", "quarantined_by"):
+        result = pa.Table.from_batches([apply(as_one(table))])
+        measured.add(result, rows)
+        for name in VERDICT.names:
             if name in result.column_names:
                 marked = marked.append_column(result.schema.field(name), result.column(name))
         marked = marked.append_column("row", pa.array(rows))
@@ -161,8 +218,32 @@ def select_partition(task: Task) -> dict[str, Any]:
         alive[kept.column("row").to_numpy()] = True
         count_groups(groups, kept)
     ledger.close()
+    measured.write(task)
     write(task, alive, cluster)
     return {"groups": groups}
+
+
+class Measured:
+    """What a stage adds to a partition's documents, gathered to be written in the order of the partition's rows."""
+
+    def __init__(self, stage: Any, rows: int) -> None:
+        self.names = [name for name in stage.adds if name not in VERDICT.names]
+        self.rows = rows
+        self.tables: list[pa.Table] = []
+        self.places: list[np.ndarray] = []
+
+    def add(self, result: pa.Table, rows: np.ndarray) -> None:
+        if self.names:
+            self.tables.append(result.select(self.names))
+            self.places.append(rows)
+
+    def write(self, task: Task) -> None:
+        if not self.tables:
+            return
+        place = np.full(self.rows, -1, np.int64)
+        at = np.concatenate(self.places)
+        place[at] = np.arange(len(at))
+        task.output.table(MEASURED, pa.concat_tables(self.tables).take(pa.array(place, mask=place < 0)))
 
 
 def as_one(table: pa.Table) -> pa.RecordBatch:
@@ -178,9 +259,20 @@ class Deciding:
 def decide(
     engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, incoming: Sequence[Incoming], seed: int
 ) -> Corpus:
-    """A step that applies what the rounds of a corpus stage decided."""
+    """A step that applies what the rounds of a corpus stage decided, or has the stage decide with what they sent."""
     documents = corpus.payloads()
     payloads = Lazy(len(documents), lambda index: (documents[index], incoming[index]))
+    if hasattr(stage, "decide"):
+        resources = stage_resources([stage])
+        judging = engine.step(
+            stage.name,
+            select_partition,
+            payloads,
+            identity={"stage": stage_identity(stage, resources), "seed": seed, "libraries": library_versions()},
+            upstream=[*corpus.upstream, decisions],
+            shared=Selecting(cast(Any, stage), resources, seed),
+        )
+        return corpus.followed_by(judging)
     step = engine.step(
         stage.name,
         decide_partition,
@@ -189,7 +281,7 @@ def decide(
         upstream=[*corpus.upstream, decisions],
         shared=Deciding(stage.name, seed),
     )
-    return Corpus(corpus.read, step)
+    return corpus.followed_by(step)
 
 
 def decide_partition(task: Task) -> dict[str, Any]:

@@ -21,11 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.chain import library_versions, local_copy, read_uri
+from pipeline.chain import library_versions
 from pipeline.checked import open_checked
 from pipeline.commit import File, Sealed
 from pipeline.curate import curated_files
-from pipeline.engine import Engine, fingerprint
+from pipeline.engine import Engine
+from pipeline.resources import Resource, local_copy
+from pipeline.storage import open_input
 from pipeline.store import Store
 from pipeline.task import Task
 from stages.document import ID
@@ -86,7 +88,8 @@ def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, see
     import hashlib
 
     if config.get("path"):
-        model = read_uri(config["path"])
+        with open_input(config["path"]) as stream:
+            model = stream.read()
         return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), None)
     from tokenizer.sample import plan_sample
 
@@ -173,7 +176,9 @@ def tokenize_file(task: Task) -> dict[str, Any]:
     from tokenizer.encode import Encoder
 
     digest, content = task.shared
-    encoder = Encoder(local_copy(f"memory://{fingerprint(digest)[:8]}/tokenizer.model", digest, content))
+    encoder = Encoder(
+        local_copy(Resource("tokenizer.model", "memory://tokenizer.model", len(content), digest, content))
+    )
     counts = task.counts("tokenize")
     total = 0
     columns = ["id", "cluster", "domain", "source", "language", "category", "text"]

@@ -29,6 +29,11 @@ DOCUMENT = pa.schema(
         pa.field("url", pa.string()),
         pa.field("timestamp", TIMESTAMP),
         pa.field("priority", pa.int32(), nullable=False),  # lower wins among duplicates
+        pa.field("title", pa.string()),
+        pa.field("site", pa.string()),  # its name, or its host
+        pa.field("canonical_url", pa.string()),  # where the page says that it belongs
+        pa.field("published", TIMESTAMP),  # when the page says that it was; `timestamp` is when the source had it
+        pa.field("license", pa.string()),  # as stated: an SPDX expression or a sentence
         pa.field("metadata", pa.string()),  # JSON object of the columns that have no place above
     ]
 )
@@ -49,12 +54,22 @@ VERDICT = pa.schema(
         pa.field("limit", pa.float64()),  # what it was measured against
         pa.field("failed", pa.binary()),  # little-endian bit mask of all failing rules, in configured order
         pa.field("quarantined_by", pa.string()),  # `stage.reason`: the input was unusable; null: fine
+        pa.field("edited_by", pa.string()),  # `stage.reason` of an edit, for the ledger; null: `stage.edited`
     ]
 )
 """Columns a per-document stage may add. A row with neither `dropped_by` nor `quarantined_by` is kept."""
 
-CURATED = pa.schema([*DOCUMENT, pa.field("cluster", ID, nullable=False)])
-"""`cluster`: id of the near-duplicate cluster's survivor; the document's own id where it has no cluster."""
+CURATED = pa.schema(
+    [
+        *DOCUMENT,
+        pa.field("cluster", ID, nullable=False),  # of near-duplicates: id of the survivor; else the document's own id
+        pa.field("perplexity", pa.float64()),  # null where no language model measured it
+        pa.field("bucket", pa.string()),  # head | middle | tail of its language's perplexities, or all
+        pa.field("quality", pa.float64()),  # a classifier's probability
+    ]
+)
+MEASURED = ("perplexity", "bucket", "quality")
+"""Columns of `CURATED` that stages measure, if they are configured; else null."""
 
 DOMAINS = ("english", "multilingual", "code")
 

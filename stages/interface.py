@@ -7,11 +7,13 @@ A stage is a frozen dataclass whose fields are its configuration, with class att
     needs     columns it reads
     adds      columns it adds (or fills)
     edits     True if it changes or creates text
-    files     names of its fields that hold paths or URIs of models and lists; the engine hashes their
-              content into the fingerprint and gives workers a stage whose fields name local copies
+    files     names of its fields that hold paths or URIs of models and lists, files, folders or patterns, or
+              tuples of them; the engine hashes their content into the fingerprint and gives workers a stage whose
+              fields name local files
 
 and it is one of two kinds. A *document stage* has `apply`. A *corpus stage* has `rounds`: the engine runs
-them in order and moves the rows between them.
+them in order and moves the rows between them. What is configured as one stage may be several: its `parts()` are
+then what the engine runs in its place.
 """
 
 from __future__ import annotations
@@ -75,7 +77,12 @@ class Round:
 
 @runtime_checkable
 class CorpusStage(Stage, Protocol):
-    """Needs the whole corpus. The last round sends to 'document' a table of schema `DECISION`."""
+    """Needs the whole corpus. The last round sends to 'document' a table of schema `DECISION`.
+
+    A stage may decide for itself instead: its last round sends anything to 'document', and its method
+    `decide(batch, received)` is called for every batch of the documents still alive, with the columns `needs` and the
+    table of what was sent to this partition (None: nothing); it returns the batch as a document stage's `apply` does.
+    """
 
     def rounds(self) -> tuple[Round, ...]: ...
 

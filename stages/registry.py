@@ -37,7 +37,7 @@ def load(name: str) -> type:
     if not isinstance(cls, type):
         raise ValueError(f"{name!r}: the module {module_name} has no class {class_name}; check its name")
     missing = [attribute for attribute in ATTRIBUTES if not hasattr(cls, attribute)]
-    if not (hasattr(cls, "apply") or hasattr(cls, "rounds")):
+    if not any(hasattr(cls, kind) for kind in ("apply", "rounds", "parts")):
         missing.append("apply or rounds")
     if missing or not hasattr(cls, "__dataclass_fields__"):
         lacks = ", ".join(missing) or "the decorator dataclass(frozen=True)"

@@ -16,6 +16,8 @@ from pipeline.readers.timestamps import parse_timestamp
 from stages.languages import language_of_path, programming_language
 
 PATH_COLUMNS = ("path", "file_path", "filename")
+LICENSE_COLUMNS = ("licenses", "detected_licenses", "max_stars_repo_licenses")
+"""Beside `license`: what The Stack (Kocetkov et al. 2022, Lozhkov et al. 2024) calls them."""
 _NAME = re.compile(r"[\w+#*'(][\w+#*'().@ -]{0,59}")
 
 
@@ -34,6 +36,8 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
     url = record.pop(columns["url"], None)
     language = _name(record, columns["language"])
     category = _name(record, columns["category"]) if "category" in columns else None
+    title = _plain(record, columns["title"])
+    license_ = _license(record, columns["license"])
     moment = record.pop(columns["timestamp"], None)
     timestamp = parse_timestamp(moment)
     if moment is not None and timestamp is None:
@@ -51,6 +55,8 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
         language=language,
         url=_string(url),
         timestamp=timestamp,
+        title=title,
+        license=license_,
         metadata=metadata_json(spec.metadata, record) if spec.metadata or record else None,
     )
 
@@ -82,6 +88,26 @@ def _name(record: dict[str, Any], column: str) -> str | None:
     if name is not None and _NAME.fullmatch(name.replace("/", "-").strip()):
         return name
     record[column] = value
+    return None
+
+
+def _plain(record: dict[str, Any], column: str) -> str | None:
+    """The column's value if it is a string; else it stays among the metadata."""
+    value = record.get(column)
+    if not isinstance(value, str):
+        return None
+    return encodable(record.pop(column)) or None
+
+
+def _license(record: dict[str, Any], column: str) -> str | None:
+    """A licence, or a list of them joined by OR, as collections of source code state them."""
+    for name in (column, *LICENSE_COLUMNS):
+        value = record.get(name)
+        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            record.pop(name)
+            return encodable(" OR ".join(value))
+        if isinstance(value, str):
+            return encodable(record.pop(name)) or None
     return None
 
 

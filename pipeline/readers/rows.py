@@ -48,6 +48,8 @@ class Row:
     url: str | None = None
     timestamp: int | None = None
     """Microseconds since 1970 in UTC."""
+    title: str | None = None
+    license: str | None = None
     metadata: str | None = None
     quarantined_by: str | None = None
     raw_bytes: int = 0
@@ -111,7 +113,8 @@ def _size(text: str | None) -> int:
 
 def _beside(row: Row) -> int:
     """Bytes of what a record may hold any amount of, beside its text."""
-    return sum(_size(part) for part in (row.metadata, row.own_id, row.url, row.category, row.language) if part)
+    parts = (row.metadata, row.own_id, row.url, row.category, row.language, row.title, row.license)
+    return sum(_size(part) for part in parts if part)
 
 
 def _within_limits(row: Row, max_document_bytes: int) -> Row:
@@ -142,7 +145,7 @@ def _without_surrogates(row: Row) -> Row:
     if row.text is not None and not _is_encodable(row.text):
         size = len(row.text.encode("utf-8", "surrogatepass"))
         row = replace(_refused(row, "read.invalid_utf8", size), content=_excerpt(row.text))
-    names = ("path", "own_id", "language", "url", "category", "metadata", "content_type")
+    names = ("path", "own_id", "language", "url", "category", "title", "license", "metadata", "content_type")
     values = {name: getattr(row, name) for name in names}
     fixed = {n: encodable(v) for n, v in values.items() if v is not None and not _is_encodable(v)}
     return replace(row, **fixed) if fixed else row  # type: ignore[arg-type]
@@ -188,6 +191,11 @@ def _columns(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:
         "url": pa.array([row.url for row in rows], pa.string()),
         "timestamp": pa.array([row.timestamp for row in rows], pa.int64()).cast(TIMESTAMP),
         "priority": pa.repeat(pa.scalar(spec.priority, pa.int32()), count),
+        "title": pa.array([row.title for row in rows], pa.string()),
+        "site": pa.nulls(count, pa.string()),
+        "canonical_url": pa.nulls(count, pa.string()),
+        "published": pa.nulls(count, TIMESTAMP),
+        "license": pa.array([row.license for row in rows], pa.string()),
         "metadata": pa.array([row.metadata for row in rows], pa.string()),
         "content": content,
         "content_type": pa.array([row.content_type for row in rows], pa.string()),

@@ -30,6 +30,8 @@ COLUMNS = {
     "timestamp": "timestamp",
     "language": "language",
     "programming_language": "programming_language",
+    "title": "title",
+    "license": "license",
 }
 """Columns of a JSONL or Parquet source that are used unless it names others; `id`, `category` and `content` (a raw
 HTML page) are used only where it names them. All other columns go to `metadata`."""
@@ -48,7 +50,8 @@ class SourceSpec:
     priority: int = 0
     """Among duplicates of the same age the lower one stays."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category."""
+    """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category, title,
+    license."""
     max_bytes: int | None = None
     """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by
     hash."""

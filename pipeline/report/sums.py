@@ -90,8 +90,9 @@ def source_sums(store: Store) -> dict[str, SourceSums]:
         left = batch.filter(pc.not_equal(batch.column("action"), "edited"))
         for pair in pc.value_counts(left.column("source")).to_pylist():
             sums.setdefault(pair["values"], SourceSums()).read += pair["counts"]
-    for batch in column_batches(store, parts(store, "curated"), ["source", "metadata"]):
-        table = pa.table({"source": batch.column("source"), "licence": licences(batch.column("metadata"))})
+    for batch in column_batches(store, parts(store, "curated"), ["source", "license", "metadata"]):
+        stated = licences(batch.column("license"), batch.column("metadata"))
+        table = pa.table({"source": batch.column("source"), "licence": stated})
         counts = table.group_by(["source", "licence"]).aggregate([([], "count_all")])
         for row in counts.sort_by([("source", "ascending"), ("licence", "ascending")]).to_pylist():
             entry = sums.setdefault(row["source"], SourceSums())
@@ -102,14 +103,16 @@ def source_sums(store: Store) -> dict[str, SourceSums]:
     return dict(sorted(sums.items()))
 
 
-def licences(metadata: pa.Array) -> pa.Array:
-    """(n,) string: what each document's metadata (JSON objects, one a row) states, else NOT_STATED."""
+def licences(column: pa.Array, metadata: pa.Array) -> pa.Array:
+    """(n,) string: the licence of each document's own column, else what its metadata (JSON objects, one a row) states,
+    else NOT_STATED."""
     if not len(metadata):
         return pa.array([], pa.string())
     try:
         found = _by_column(metadata)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a value that is no string, or a row that is no object
         found = pa.array([_stated(value) for value in metadata.to_pylist()], pa.string())
+    found = pc.coalesce(column, found)
     folded = pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.fill_null(found, ""), r"\s+", " "))
     short = pc.utf8_slice_codeunits(folded, 0, MAX_LICENCE)
     return pc.if_else(pc.equal(short, ""), NOT_STATED, short)

@@ -27,7 +27,7 @@ import zstandard
 from corpus import records
 
 from pipeline.accounting import check, check_chain
-from pipeline.chain import stage_resources
+from pipeline.resources import stage_resources
 from pipeline.commit import Output
 from pipeline.first_pass import Pass, inputs, read_partition
 from pipeline.inventory import FileEntry, inventory
