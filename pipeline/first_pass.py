@@ -28,7 +28,7 @@ from pipeline.task import Task
 from stages.document import DOCUMENT, RAW
 from stages.interface import DocumentStage
 
-VERSION = 2
+VERSION = 3
 BATCH_BYTES = 4_000_000  # of text at a time: five to ten times as much memory passes through it
 DOCUMENTS = "documents"
 SIGNALS = "signals"

@@ -9,8 +9,9 @@ these bytes say.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.readers.source import SourceSpec, format_of
@@ -52,12 +53,38 @@ def read(
     `skipped` is added, by reason, how many things in the files were no documents. OSError where the storage fails,
     FileNotFoundError included.
     """
-    from pipeline.readers.rows import batches, row_id
+    from pipeline.readers.rows import batches, joined, row_id
 
-    rows = _rows(partition, spec, max_document_bytes, Counter() if skipped is None else skipped)
+    counts: Skipped = Counter() if skipped is None else skipped
+    if _in_columns(partition, spec):
+        from pipeline.readers.json_columns import read_columns
+
+        parts = (read_columns(s, spec, max_document_bytes, batch_bytes, counts) for s in partition.segments)
+        yield from joined(_without(chain.from_iterable(parts), removed), batch_bytes)
+        return
+    rows = _rows(partition, spec, max_document_bytes, counts)
     if removed:
         rows = (row for row in rows if row_id(row, spec.name) not in removed)
     yield from batches(rows, spec, max_document_bytes, batch_bytes)
+
+
+def _in_columns(partition: Partition, spec: SourceSpec) -> bool:
+    """Whether all of it is read as columns."""
+    if any(format_of(spec, segment.path) != "jsonl" for segment in partition.segments):
+        return False
+    from pipeline.readers.json_columns import can_read
+
+    return can_read(spec)
+
+
+def _without(found: Iterable[pa.RecordBatch], removed: frozenset[bytes]) -> Iterator[pa.RecordBatch]:
+    """The batches without the rows of these ids."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids = pa.array(sorted(removed), pa.binary(16))
+    for batch in found:
+        yield batch.filter(pc.invert(pc.is_in(batch.column("id"), ids))) if removed else batch
 
 
 def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:

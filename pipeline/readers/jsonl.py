@@ -39,16 +39,27 @@ class Line(NamedTuple):
 
 def read_jsonl(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     columns = spec.columns_in_use()
-    # `\u` escapes double the bytes of most scripts that need them; what still fits a document is rarely longer
-    limit = 2 * max_document_bytes + (1 << 20)
-    for line in _lines(segment, limit):
-        data = line.data.removeprefix(BOM) if line.offset == 0 else line.data
-        if line.fault is not None:
-            yield quarantined(segment.path, line.offset, line.fault, line.size, data)
-        elif not data.strip(WHITESPACE):
-            skipped["jsonl.empty_line"] += line.lines
-        else:
-            yield _row(segment.path, line, data, columns, spec)
+    for line in _lines(segment, line_limit(max_document_bytes)):
+        row = line_row(segment.path, line, columns, spec, skipped)
+        if row is not None:
+            yield row
+
+
+def line_limit(max_document_bytes: int) -> int:
+    """Bytes of the longest line that is parsed: `\\u` escapes double the bytes of most scripts that need them; what
+    still fits a document is rarely longer."""
+    return 2 * max_document_bytes + (1 << 20)
+
+
+def line_row(path: str, line: Line, columns: Mapping[str, str], spec: SourceSpec, skipped: Skipped) -> Row | None:
+    """None for an empty line, which is counted."""
+    data = line.data.removeprefix(BOM) if line.offset == 0 else line.data
+    if line.fault is not None:
+        return quarantined(path, line.offset, line.fault, line.size, data)
+    if not data.strip(WHITESPACE):
+        skipped["jsonl.empty_line"] += line.lines
+        return None
+    return _row(path, line, data, columns, spec)
 
 
 def _row(path: str, line: Line, data: bytes, columns: Mapping[str, str], spec: SourceSpec) -> Row:
@@ -82,13 +93,13 @@ def _lines(segment: Segment, limit: int) -> Iterator[Line]:
     if segment.is_whole:
         yield from split_lines(blocks(segment), 0, limit)
         return
-    for line in split_lines(*_first_whole_line(segment), limit):
+    for line in split_lines(*first_whole_line(segment), limit):
         if line.offset >= segment.end:
             return
         yield line
 
 
-def _first_whole_line(segment: Segment) -> tuple[Iterator[bytes], int]:
+def first_whole_line(segment: Segment) -> tuple[Iterator[bytes], int]:
     """(the file from the first line that starts in the range, its offset). A block ends where the range does."""
     chunks = plain_blocks(segment, segment.start, segment.end)
     if segment.start == 0:

@@ -34,15 +34,15 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
         return None
     own_id = record.pop(columns["id"], None) if "id" in columns else None
     url = record.pop(columns["url"], None)
-    language = _name(record, columns["language"])
-    category = _name(record, columns["category"]) if "category" in columns else None
+    language = name_of(record, columns["language"])
+    category = name_of(record, columns["category"]) if "category" in columns else None
     title = _plain(record, columns["title"])
     license_ = _license(record, columns["license"])
     moment = record.pop(columns["timestamp"], None)
     timestamp = parse_timestamp(moment)
     if moment is not None and timestamp is None:
         record["timestamp"] = moment
-    domain, language = _domain_and_language(record, columns, spec, language, _string(own_id))
+    domain, language = domain_and_language(record, columns, spec, language, _string(own_id))
     return Row(
         path,
         at,
@@ -61,13 +61,13 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
     )
 
 
-def _domain_and_language(
+def domain_and_language(
     record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec, language: str | None, own_id: str | None
 ) -> tuple[str | None, str | None]:
     """('code', programming language) where the record names one or the source holds code, else the stated language."""
     if spec.domain in ("english", "multilingual"):
         return None, language or spec.language
-    named = _name(record, columns["programming_language"])
+    named = name_of(record, columns["programming_language"])
     if named:
         return "code", programming_language(named)
     if spec.domain == "code":
@@ -79,7 +79,7 @@ def _domain_and_language(
     return None, language or spec.language
 
 
-def _name(record: dict[str, Any], column: str) -> str | None:
+def name_of(record: dict[str, Any], column: str) -> str | None:
     """The column's value if it can be the name of something: not empty, short, no path and no control characters."""
     value = record.pop(column, None)
     if value is None or value == "":

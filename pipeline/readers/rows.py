@@ -106,6 +106,27 @@ def batches(
         yield _batch(held, spec)
 
 
+def joined(found: Iterable[pa.RecordBatch], batch_bytes: int) -> Iterator[pa.RecordBatch]:
+    """The same rows; small batches that follow each other are one, of at most `batch_bytes` and `MAX_BATCH_ROWS`."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in found:
+        weight = ROW_BYTES * batch.num_rows + pc.sum(batch.column("read_bytes"), min_count=0).as_py()
+        if held and (rows + batch.num_rows > MAX_BATCH_ROWS or size + weight > batch_bytes):
+            yield _one(held)
+            held, rows, size = [], 0, 0
+        if batch.num_rows:
+            held.append(batch)
+            rows += batch.num_rows
+            size += weight
+    if held:
+        yield _one(held)
+
+
+def _one(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return held[0] if len(held) == 1 else pa.Table.from_batches(held).combine_chunks().to_batches()[0]
+
+
 def _size(text: str | None) -> int:
     """UTF-8 bytes; for text beyond ASCII estimated at two a character, so that it need not be encoded twice."""
     return 0 if text is None else len(text) if text.isascii() else 2 * len(text)
@@ -162,6 +183,11 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def row_batch(rows: list[Row], spec: SourceSpec, max_document_bytes: int) -> pa.RecordBatch:
+    """One batch of all the rows."""
+    return _batch([_within_limits(row, max_document_bytes) for row in rows], spec)
 
 
 def _batch(rows: list[Row], spec: SourceSpec) -> pa.RecordBatch:

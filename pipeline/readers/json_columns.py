@@ -1,0 +1,366 @@
+"""JSON Lines read as columns: whole lines, about `batch_bytes` at a time, through `kernels.text.json_lines`.
+
+What the kernel marks as odd goes line by line through `pipeline.readers.jsonl`, whose rows are the definition: the two
+give the same batches, and tests compare them. Where a batch ends follows from the bytes of the file alone, not from how
+a storage hands them out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kernels.text import json_lines
+from kernels.text.hashing import document_ids
+from pipeline.partition import Segment
+from pipeline.readers.jsonl import Line, first_whole_line, line_limit, line_row
+from pipeline.readers.records import LICENSE_COLUMNS, domain_and_language, name_of
+from pipeline.readers.rows import (
+    EXCERPT_BYTES,
+    MAX_BATCH_ROWS,
+    MIN_BESIDE_BYTES,
+    READ,
+    Skipped,
+    metadata_json,
+    row_batch,
+)
+from pipeline.readers.source import SourceSpec
+from pipeline.readers.stream import BrokenStreamError, blocks
+from pipeline.readers.timestamps import parse_timestamp
+from stages.document import ID, TIMESTAMP
+
+OURS = ("text", "id", "url", "timestamp", "language", "programming_language", "title", "license", "category")
+NUMBERS = ("id", "timestamp")
+MEMORY = 4096
+"""Different metadata that are remembered: most corpora repeat a few."""
+
+
+class Piece(NamedTuple):
+    """Whole lines, the last of them with a line feed that may not be in the file."""
+
+    offset: int
+    data: bytes
+    ended: bool = True
+    """Whether the last line feed is in the file."""
+
+
+def can_read(spec: SourceSpec) -> bool:
+    """Whether each of our columns has a key of its own, and none is a page."""
+    columns = spec.columns_in_use()
+    return "content" not in columns and len(set(columns.values())) == len(columns)
+
+
+def read_columns(
+    segment: Segment, spec: SourceSpec, max_document_bytes: int, batch_bytes: int, skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
+    """Batches of schema `READ`, each of at most `MAX_BATCH_ROWS` rows and about `batch_bytes` of lines."""
+    lines = Lines(segment.path, spec, max_document_bytes, skipped)
+    limit = line_limit(max_document_bytes)
+    for piece in pieces(segment, limit, batch_bytes):
+        found = lines.rows([piece]) if isinstance(piece, Line) else lines.columns(piece)
+        for start in range(0, found.num_rows, MAX_BATCH_ROWS):
+            yield found.slice(start, MAX_BATCH_ROWS)
+
+
+def pieces(segment: Segment, limit: int, batch_bytes: int) -> Iterator[Piece | Line]:
+    """Runs of lines that begin in the segment, of at most `batch_bytes` or one line; a line of more than `limit` and
+    `batch_bytes`, or one that is cut off by damage, comes by itself."""
+    limit = max(limit, batch_bytes)
+    chunks, offset = (blocks(segment), 0) if segment.is_whole else first_whole_line(segment)
+    left = None if segment.is_whole else segment.end - offset
+    held = b""
+    waiting: list[bytes] = []
+    size = 0
+    fault: BrokenStreamError | None = None
+    try:
+        for chunk in chunks:
+            waiting.append(chunk)
+            size += len(chunk)
+            want = batch_bytes if left is None else min(batch_bytes, left)
+            if want <= 0:
+                return
+            if size < want or (b"\n" not in chunk and size <= want + limit):
+                continue
+            held = b"".join(waiting)
+            while len(held) >= want > 0 and (cut := cut_of(held, want, last=want == left)):
+                yield from apart(Piece(offset, held[:cut]), limit)
+                held = held[cut:]
+                offset += cut
+                left = None if left is None else left - cut
+                want = batch_bytes if left is None else min(batch_bytes, left)
+            if want <= 0:
+                return
+            begin = held.rfind(b"\n") + 1
+            if len(held) - begin > limit:
+                if begin:
+                    yield Piece(offset, held[:begin])
+                long, held = pass_over(held[begin:], chunks, offset + begin)
+                yield long
+                offset = long.offset + long.size
+                left = None if segment.is_whole else segment.end - offset
+            waiting, size = [held], len(held)
+    except BrokenStreamError as error:
+        fault = error
+    held = b"".join(waiting)
+    begin = held.rfind(b"\n") + 1 if fault else len(held)
+    if begin:
+        ended = held.endswith(b"\n", 0, begin)
+        yield from apart(Piece(offset, held[:begin] + (b"" if ended else b"\n"), ended), limit)
+    if fault is not None:
+        yield Line(offset + begin, len(held) - begin, held[begin : begin + EXCERPT_BYTES], fault.reason)
+
+
+def cut_of(held: bytes, want: int, last: bool) -> int:
+    """Behind the last line that ends within `want` bytes, else the first that ends later; 0 if that has not come. Of a
+    segment's last lines, behind the one that reaches its end."""
+    return (0 if last else held.rfind(b"\n", 0, want) + 1) or held.find(b"\n", want - 1) + 1
+
+
+def apart(piece: Piece, limit: int) -> Iterator[Piece | Line]:
+    """The piece; if its last line has more than `limit` bytes, what comes before that, and the line."""
+    end = len(piece.data) - 1
+    begin = piece.data.rfind(b"\n", 0, end) + 1
+    if end - begin <= limit:
+        yield piece
+        return
+    if begin:
+        yield Piece(piece.offset, piece.data[:begin])
+    size = end - begin + piece.ended
+    yield Line(piece.offset + begin, size, piece.data[begin : begin + EXCERPT_BYTES], "read.too_large")
+
+
+def pass_over(begun: bytes, chunks: Iterator[bytes], offset: int) -> tuple[Line, bytes]:
+    """(a long line that has begun, what was read behind it); no more of it is held than its beginning."""
+    size = len(begun)
+    reason = "read.too_large"
+    behind = b""
+    try:
+        for chunk in chunks:
+            cut = chunk.find(b"\n") + 1
+            size += cut or len(chunk)
+            if cut:
+                behind = chunk[cut:]
+                break
+    except BrokenStreamError as error:
+        reason = error.reason
+    return Line(offset, size, begun[:EXCERPT_BYTES], reason), behind
+
+
+class Lines:
+    """Makes batches of the lines of one file."""
+
+    def __init__(self, path: str, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> None:
+        self.path = path
+        self.spec = spec
+        self.max_document_bytes = max_document_bytes
+        self.skipped = skipped
+        self.theirs = spec.columns_in_use()
+        self.ours = [name for name in OURS if name in self.theirs]
+        strange = [(name, json_lines.STRANGE) for name in LICENSE_COLUMNS if name not in self.theirs.values()]
+        wanted = [
+            (self.theirs[name], json_lines.NUMBERED if name in NUMBERS else json_lines.WANTED) for name in self.ours
+        ]
+        self.keys = json_lines.keys(wanted + strange)
+        self.known: dict[bytes, str | None] = {}
+        """Metadata by the fields that are nobody's."""
+
+    def rows(self, lines: list[Line]) -> pa.RecordBatch:
+        """A batch of lines that the complete parser reads."""
+        found = [line_row(self.path, line, self.theirs, self.spec, self.skipped) for line in lines]
+        return row_batch([row for row in found if row is not None], self.spec, self.max_document_bytes)
+
+    def columns(self, piece: Piece) -> pa.RecordBatch:
+        scanned = Scanned(piece, self.keys)
+        fast = np.flatnonzero(scanned.marks == json_lines.FAST)
+        self.skipped["jsonl.empty_line"] += int((scanned.marks == json_lines.EMPTY).sum())
+        batch, good = self._fast(scanned, fast[self._fits(scanned, fast)])
+        odd = np.flatnonzero(scanned.marks != json_lines.EMPTY)
+        odd = odd[~np.isin(odd, good, assume_unique=True)]
+        if not len(odd):
+            return batch
+        limit = line_limit(self.max_document_bytes)
+        lines = [scanned.line(number, limit) for number in odd.tolist()]
+        found = [line_row(self.path, line, self.theirs, self.spec, self.skipped) for line in lines]
+        there = np.array([row is not None for row in found])
+        others = row_batch([row for row in found if row is not None], self.spec, self.max_document_bytes)
+        order = np.argsort(np.concatenate([good, odd[there]]), kind="stable")
+        table = pa.Table.from_batches([batch, others], READ).take(pa.array(order)).combine_chunks()
+        return table.to_batches()[0] if table.num_rows else batch
+
+    def _fits(self, scanned: Scanned, fast: np.ndarray) -> np.ndarray:
+        """Whether a line's text, and what stands beside it, are surely within the limits."""
+        text = self.ours.index("text")
+        size = (scanned.spans[fast, text, 1] - scanned.spans[fast, text, 0]) * (scanned.kinds[fast, text] >= 2)
+        beside = scanned.ends[fast] - scanned.begins[fast] - size
+        there = scanned.kinds[fast, text] >= json_lines.PLAIN
+        fits: np.ndarray = there & (size <= self.max_document_bytes) & (beside <= MIN_BESIDE_BYTES)
+        return fits
+
+    def _fast(self, scanned: Scanned, lines: np.ndarray) -> tuple[pa.RecordBatch, np.ndarray]:
+        """(the batch, its lines): of `lines` those whose other columns are as they should be."""
+        spec = self.spec
+        string = {name: scanned.column(self.ours.index(name), lines) for name in self.ours if name != "text"}
+        none = pa.nulls(len(lines), pa.string())
+        numbers = scanned.kinds[lines, self.ours.index("timestamp")] == json_lines.INTEGER
+        times, fine = micros(string["timestamp"], numbers)
+        domain, language, named = self._domains(string)
+        category, sorted_in = self._categories(string.get("category"), len(lines))
+        metadata, parsed = self._metadata(scanned, lines)
+        good = fine & named & sorted_in & parsed
+        count = int(good.sum())
+        chosen = None if count == len(lines) else pa.array(good)
+        lines = lines if chosen is None else lines[good]
+
+        def taken(column: pa.Array) -> pa.Array:
+            return column if chosen is None else column.filter(chosen)
+
+        own_ids = taken(string.get("id", none))
+        records = pa.array(scanned.begins[lines] + scanned.piece.offset)
+        paths = pa.repeat(pa.scalar(self.path), count)
+        ids = document_ids(spec.name, own_ids, paths=paths, records=records)
+        text = scanned.column(self.ours.index("text"), lines, pa.large_string())
+        columns = {
+            "id": pa.FixedSizeBinaryArray.from_buffers(ID, count, [None, pa.py_buffer(ids)]),
+            "text": text,
+            "source": pa.repeat(pa.scalar(spec.name), count),
+            "path": paths,
+            "record": records,
+            "own_id": own_ids,
+            "domain": taken(domain),
+            "category": taken(category),
+            "language": taken(language),
+            "url": taken(string["url"]),
+            "timestamp": taken(times).cast(TIMESTAMP),
+            "priority": pa.repeat(pa.scalar(spec.priority, pa.int32()), count),
+            "title": taken(not_empty(string["title"])),
+            "license": taken(not_empty(string["license"])),
+            "metadata": taken(metadata),
+            "read_bytes": pc.binary_length(text).cast(pa.int64()),
+        }
+        arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in READ]
+        return pa.RecordBatch.from_arrays(arrays, schema=READ), lines
+
+    def _domains(self, string: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array, np.ndarray]:
+        """(domain, language, whether a row's language can be told from these columns alone)."""
+        spec = self.spec
+        keyed = [self.theirs["language"], self.theirs["programming_language"]]
+
+        def told(pair: tuple[str | None, str | None]) -> tuple[str | None, str | None, bool]:
+            record = {key: value for key, value in zip(keyed, pair, strict=True) if value is not None}
+            language = name_of(record, keyed[0])
+            by_path = spec.domain == "code" and not pair[1] and not (language or spec.language)
+            domain, named = domain_and_language(record, self.theirs, spec, language, None)
+            return domain or spec.domain, named, not record and not by_path
+
+        columns, each = pairs(string["language"], string["programming_language"])
+        found = [told(pair) for pair in columns]
+        place = pa.array(each)
+        domain, language = (pa.array([row[i] for row in found], pa.string()).take(place) for i in (0, 1))
+        return domain, language, np.array([row[2] for row in found], np.bool_)[each]
+
+    def _categories(self, column: pa.Array | None, count: int) -> tuple[pa.Array, np.ndarray]:
+        given = self.spec.category
+        if column is None:
+            return pa.repeat(pa.scalar(given or "misc"), count), np.ones(count, np.bool_)
+        columns, each = pairs(column, pa.nulls(count, pa.string()))
+        key = self.theirs["category"]
+        records = [{key: pair[0]} if pair[0] is not None else {} for pair in columns]
+        names = [given or name_of(record, key) or "misc" for record in records]
+        if given:
+            names = [given] * len(columns)
+            for record in records:
+                name_of(record, key)
+        return pa.array(names, pa.string()).take(pa.array(each)), np.array([not r for r in records], np.bool_)[each]
+
+    def _metadata(self, scanned: Scanned, lines: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+        """(JSON of the fields that are nobody's, whether they could be parsed)."""
+        values: list[str | None] = []
+        parsed = np.ones(len(lines), np.bool_)
+        known, rest, offsets = self.known, scanned.rest, scanned.rest_offsets
+        for i, (begin, end) in enumerate(zip(offsets[lines].tolist(), offsets[lines + 1].tolist(), strict=True)):
+            fields = rest[begin:end]
+            if fields not in known:
+                if len(known) >= MEMORY:
+                    known.clear()
+                try:
+                    known[fields] = self._sorted(fields)
+                except (ValueError, RecursionError):
+                    parsed[i] = False
+            values.append(known.get(fields))
+        return pa.array(values, pa.string()), parsed
+
+    def _sorted(self, fields: bytes) -> str | None:
+        record = json.loads(b"{%s}" % fields) if fields else {}
+        return metadata_json(self.spec.metadata, record) if self.spec.metadata or record else None
+
+
+class Scanned:
+    """A piece, and where in it the values are."""
+
+    def __init__(self, piece: Piece, keys: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        self.piece = piece
+        self.data = np.frombuffer(piece.data, np.uint8)
+        lines, wanted = json_lines.count_lines(self.data), len(keys[2])
+        self.marks = np.empty(lines, np.int8)
+        self.ends = np.empty(lines, np.int64)
+        self.spans = np.empty((lines, wanted, 2), np.int64)
+        self.kinds = np.empty((lines, wanted), np.int8)
+        self.rest_offsets = np.empty(lines + 1, np.int64)
+        rest = np.empty(len(self.data) + lines, np.uint8)
+        json_lines.scan(self.data, *keys, self.marks, self.ends, self.spans, self.kinds, rest, self.rest_offsets)
+        self.rest = rest[: self.rest_offsets[-1]].tobytes()
+        self.begins = np.concatenate([[0], self.ends[:-1]]).astype(np.int64)
+
+    def line(self, number: int, limit: int) -> Line:
+        begin, end = int(self.begins[number]), int(self.ends[number])
+        size = end - begin - (number == len(self.ends) - 1 and not self.piece.ended)
+        if size > limit:
+            return Line(
+                self.piece.offset + begin, size, self.piece.data[begin : begin + EXCERPT_BYTES], "read.too_large"
+            )
+        return Line(self.piece.offset + begin, size, self.piece.data[begin : end - 1], None)
+
+    def column(self, key: int, lines: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
+        spans, kinds = np.ascontiguousarray(self.spans[:, key]), np.ascontiguousarray(self.kinds[:, key])
+        out = np.empty(json_lines.sizes(spans, kinds, lines), np.uint8)
+        offsets = np.empty(len(lines) + 1, np.int64)
+        valid = np.empty(len(lines), np.bool_)
+        used = json_lines.column(self.data, spans, kinds, lines, out, offsets, valid)
+        places = offsets if kind is not None else offsets.astype(np.int32)
+        validity = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        buffers = [validity, pa.py_buffer(places), pa.py_buffer(out[:used])]
+        return pa.Array.from_buffers(kind or pa.string(), len(lines), buffers)
+
+
+def not_empty(column: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+
+def pairs(one: pa.Array, other: pa.Array) -> tuple[list[tuple[str | None, str | None]], np.ndarray]:
+    """(the different pairs of values, which of them each row has)."""
+    first, second = (column.dictionary_encode("encode") for column in (one, other))
+    width = len(second.dictionary)
+    codes = first.indices.to_numpy().astype(np.int64) * width + second.indices.to_numpy()
+    different, each = np.unique(codes, return_inverse=True)
+    left, right = first.dictionary.to_pylist(), second.dictionary.to_pylist()
+    return [(left[code // width], right[code % width]) for code in different.tolist()], each
+
+
+def micros(column: pa.Array, numbers: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    """(int64 microseconds, whether each value is null or a time). numbers: whether it was a number."""
+    found, fine = [], np.ones(len(column), np.bool_)
+    for i, value in enumerate(column.to_pylist()):
+        found.append(None if value is None else moment_of(value, bool(numbers[i])))
+        fine[i] = value is None or found[-1] is not None
+    return pa.array(found, pa.int64()), fine
+
+
+@lru_cache(maxsize=MEMORY)
+def moment_of(value: str, number: bool) -> int | None:
+    return parse_timestamp(int(value) if number else value)
