@@ -11,7 +11,7 @@ Bytes are UTF-8 bytes of text (of the raw page before extraction). `check` raise
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import Any
@@ -39,11 +39,14 @@ class Counts:
     bytes_quarantined: int = 0
     rules: dict[str, list[int]] = field(default_factory=dict)
     """First failing rule or quarantine reason -> [documents, bytes]."""
+    tallies: dict[str, int] = field(default_factory=dict)
+    """What else the stage counted, by a name of its own: sums over documents, for the report."""
 
     def add(self, other: Counts) -> None:
         for f in fields(self):
-            if f.name != "rules":
+            if f.name not in ("rules", "tallies"):
                 setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+        self.tally(other.tallies)
         for rule, (documents, size) in other.rules.items():
             self.count_rule(rule, documents, size)
 
@@ -52,8 +55,14 @@ class Counts:
         entry[0] += documents
         entry[1] += size
 
+    def tally(self, found: Mapping[str, int]) -> None:
+        for name, number in found.items():
+            self.tallies[name] = self.tallies.get(name, 0) + number
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "rules": dict(sorted(self.rules.items()))}
+        values = {**asdict(self), "rules": dict(sorted(self.rules.items()))}
+        tallies = values.pop("tallies")
+        return {**values, "tallies": dict(sorted(tallies.items()))} if tallies else values
 
     @staticmethod
     def total(parts: Iterable[Counts]) -> Counts:

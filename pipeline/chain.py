@@ -57,11 +57,31 @@ def run_stage(stage: DocumentStage, table: pa.Table, counts: Counts, ledger: Led
             f"{stage.name}: apply returned {result.num_rows} rows for {table.num_rows}; a stage must return all "
             "its rows and say in `dropped_by` which of them leave"
         )
-    return take_out(stage.name, result, before, counts, ledger)
+    counts.tally(tallies(stage, result))
+    changed = None
+    if stage.edits and has(table, "text"):
+        changed = pc.fill_null(pc.not_equal(table.column("text"), result.column("text")), False).to_numpy()
+    return take_out(stage.name, result, before, counts, ledger, changed)
 
 
-def take_out(name: str, result: pa.Table, before: np.ndarray, counts: Counts, ledger: Ledger) -> pa.Table:
-    """Splits a stage's result by its verdicts; `before` are the rows' bytes when the stage took them in."""
+def tallies(stage: object, result: pa.Table) -> dict[str, int]:
+    """What a stage counts beside documents and bytes: its `tally` of what it returned, before anybody leaves."""
+    tally = getattr(stage, "tally", None)
+    return tally(result) if tally and result.num_rows else {}
+
+
+def take_out(
+    name: str,
+    result: pa.Table,
+    before: np.ndarray,
+    counts: Counts,
+    ledger: Ledger,
+    changed: np.ndarray | None = None,
+) -> pa.Table:
+    """Splits a stage's result by its verdicts; `before` are the rows' bytes when the stage took them in.
+
+    changed: rows whose text is another one; None: those whose size is.
+    """
     dropped, quarantined = split_verdicts(result)
     kept = ~(dropped | quarantined)
     after = sizes(result) if has(result, "text") else before
@@ -81,7 +101,7 @@ def take_out(name: str, result: pa.Table, before: np.ndarray, counts: Counts, le
         setattr(counts, f"bytes_{action}", getattr(counts, f"bytes_{action}") + int(size.sum()))
         count_rules(counts, rows.column(column), size)
         ledger.add(name, action, rows, rule=rows.column(column), bytes=pa.array(size), preview=excerpt(rows))
-    edited = kept & (change != 0)
+    edited = kept & (change != 0 if changed is None else changed | (change != 0))
     if edited.any():
         rows = result.filter(pa.array(edited))
         rule = pa.repeat(f"{name}.edited", rows.num_rows)

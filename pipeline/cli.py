@@ -23,7 +23,9 @@ from typer.main import get_command
 
 from pipeline.commands.clean import clean
 from pipeline.commands.explain import explain
+from pipeline.commands.lm import app as lm
 from pipeline.commands.plan import plan
+from pipeline.commands.quality import app as quality
 from pipeline.commands.remove import remove
 from pipeline.commands.report import report
 from pipeline.commands.rules import rules
@@ -73,6 +75,8 @@ app = typer.Typer(
 
 for command in (run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
     app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(lm)
+app.add_typer(quality)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

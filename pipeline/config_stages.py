@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.config_errors import message, validated
 from pipeline.config_yaml import Located, Path
-from pipeline.order import parts_of
+from pipeline.order import JOINS, parts_of
 from stages.document import RAW
 from stages.interface import CorpusStage, Stage
 from stages.registry import STAGES, load
@@ -64,6 +64,7 @@ def build_stages(located: Located, languages: Sequence[str] | None, problems: li
     if len(built) == len(items):
         _check_columns(built, located, problems)
         _check_editing(built, located, problems)
+        _check_joining(built, located, problems)
     _check_files(built, located, problems)
     return tuple(stage for _, stage in built)
 
@@ -87,7 +88,7 @@ def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, proble
     available = set(GIVEN)
     for i, (path, stage) in enumerate(built):
         if stage.name == "rules":
-            available |= set(load("signals")().adds)
+            available |= {*load("signals")().adds, *load("code_signals")().adds}
         lacking = [column for column in stage.needs if column not in available]
         if lacking:
             later = [other.name for _, other in built[i + 1 :] if lacking[0] in other.adds]
@@ -119,6 +120,14 @@ def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, proble
             problems.append(
                 f"{located.where(path)}: {located.key(path)} edits text, which it cannot between {first} and {last}; "
                 f"put it before {first} or after {last}"
+            )
+
+
+def _check_joining(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
+    for path, stage in built[:-1]:
+        if stage.name == JOINS:
+            problems.append(
+                f"{located.where(path)}: {located.key(path)} joins what all other stages leave; make it the last one"
             )
 
 

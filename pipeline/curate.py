@@ -3,6 +3,9 @@
 A sending task reads a partition's alive documents, runs the late editing stages and sends rows by *bucket*: a
 (domain, language) group, cut into slices of about `partition_bytes` along the order of partitions. A receiving task
 writes the files of some buckets. Order within a file: partition, then row.
+
+Where `join_code` is configured, a bucket of code is a range of hashes of repositories, of about `JOIN_BYTES`, and its
+task joins what it receives (`pipeline.joining`). Order within such a file: source, repository, path.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.accounting import Counts
 from pipeline.chain import library_versions, run_stage
 from pipeline.commit import File, Sealed
 from pipeline.engine import Engine
-from pipeline.exchange import Incoming, Sender, merged, receive
+from pipeline.exchange import Incoming, Sender, merged, partition_of, receive
 from pipeline.first_pass import group_name
+from pipeline.joining import joined
 from pipeline.ledger import Ledger
 from pipeline.packed import Lazy
 from pipeline.resources import Resources, localise, stage_identity, stage_resources
@@ -28,9 +33,13 @@ from pipeline.selection import Corpus, PartitionFiles
 from pipeline.task import Task
 from stages.document import CURATED, DOCUMENT, MEASURED
 from stages.interface import DocumentStage
+from stages.join_code import MERGED, JoinCode
 
 VERSION = 2
 ROW_GROUP_BYTES = 4_000_000
+JOIN_BYTES = 64_000_000
+"""Of text in a bucket of files to be joined: what a task puts aside before it writes."""
+CODE = "code/"
 
 
 @dataclass(frozen=True)
@@ -46,23 +55,39 @@ class Bucket:
         return f"{self.group}/part-{self.slice:05d}.parquet"
 
 
-def buckets(corpus: Corpus, partition_bytes: int) -> tuple[list[Bucket], list[dict[str, int]]]:
-    """The buckets sorted by (group, slice), and for every partition: group → index of its bucket."""
+Place = tuple[int, int]
+"""(first, number): a group's bucket, or those that its rows are spread over."""
+
+
+def buckets(
+    corpus: Corpus, partition_bytes: int, join_bytes: int | None = None
+) -> tuple[list[Bucket], list[dict[str, Place]]]:
+    """The buckets sorted by (group, slice), and for every partition: group → place.
+
+    join_bytes: groups of code have buckets of about this size for all partitions together; None: as the others.
+    """
     by_group: dict[str, list[tuple[int, int]]] = {}
     manifests = corpus.last().manifests
     for partition, manifest in enumerate(manifests):
         for group, (_, size) in manifest.stats["groups"].items() if manifest else ():
             by_group.setdefault(group, []).append((partition, size))
     result: list[Bucket] = []
-    places: list[dict[str, int]] = [{} for _ in manifests]
+    places: list[dict[str, Place]] = [{} for _ in manifests]
     for group in sorted(by_group):
+        if join_bytes is not None and group.startswith(CODE):
+            whole = sum(size for _, size in by_group[group])
+            number = max(1, -(-whole // join_bytes))
+            for partition, _ in by_group[group]:
+                places[partition][group] = (len(result), number)
+            result += [Bucket(group, i, -(-whole // number)) for i in range(number)]
+            continue
         written = 0
         current = -1
         for partition, size in by_group[group]:
             if written // partition_bytes != current:
                 current = written // partition_bytes
                 result.append(Bucket(group, current, 0))
-            places[partition][group] = len(result) - 1
+            places[partition][group] = (len(result) - 1, 1)
             last = result[-1]
             result[-1] = Bucket(group, last.slice, last.bytes + size)
             written += size
@@ -74,6 +99,7 @@ class Curating:
     stages: tuple[DocumentStage, ...]
     resources: Resources
     seed: int
+    join: JoinCode | None = None
 
 
 def curate(
@@ -85,9 +111,13 @@ def curate(
     partition_bytes: int,
     max_segments: int,
 ) -> Sealed:
-    """Two steps; the second's files have roles `curated/<group>/part-NNNNN.parquet`."""
+    """Two steps; the second's files have roles `curated/<group>/part-NNNNN.parquet`.
+
+    stages: those that run late, in order; `join_code` must be the last. ValueError where it is not.
+    """
     resources = stage_resources(stages)
-    planned, places = buckets(corpus, partition_bytes)
+    before, join = joining(stages)
+    planned, places = buckets(corpus, partition_bytes, min(partition_bytes, JOIN_BYTES) if join else None)
     identity = {
         "version": VERSION,
         "stages": [stage_identity(stage, resources) for stage in stages],
@@ -102,7 +132,7 @@ def curate(
         payloads,
         identity={**identity, "seed": seed},
         upstream=corpus.upstream,
-        shared=Curating(tuple(stages), resources, seed),
+        shared=Curating(tuple(before), resources, seed, join),
     )
     incoming = merged(engine, sent, max(1, len(planned)), max_segments)
     tasks: list[list[tuple[Bucket, Incoming]]] = []
@@ -113,7 +143,25 @@ def curate(
             room = partition_bytes
         tasks[-1].append((bucket, incoming[index]))
         room -= bucket.bytes
-    return engine.step("curate", write_buckets, tasks, identity=identity, upstream=[*corpus.upstream, sent])
+    return engine.step(
+        "curate",
+        write_buckets,
+        tasks,
+        identity={**identity, "seed": seed, "join_bytes": JOIN_BYTES} if join else identity,
+        upstream=[*corpus.upstream, sent],
+        shared=(join, seed),
+    )
+
+
+def joining(stages: Sequence[DocumentStage]) -> tuple[list[DocumentStage], JoinCode | None]:
+    """The stages that run before files are joined, and the one that joins them."""
+    found = [stage for stage in stages if isinstance(stage, JoinCode)]
+    if not found:
+        return list(stages), None
+    if stages[-1] is not found[0]:
+        after = stages[[*stages].index(found[0]) + 1]
+        raise ValueError(f"stages.join_code: {after.name} comes after it; make join_code the last of the stages")
+    return list(stages[:-1]), found[0]
 
 
 def send_partition(task: Task) -> None:
@@ -132,12 +180,13 @@ def send_partition(task: Task) -> None:
             table = table.append_column("cluster", own)
             for stage in stages:
                 table = run_stage(stage, table, task.counts(stage.name), ledger)
-            sender.add(table.select(CURATED.names).cast(CURATED), bucket_of(table, places))
+            table = table.select(CURATED.names).cast(CURATED)
+            sender.add(table, bucket_of(table, places, work.join))
     ledger.close()
 
 
-def bucket_of(table: pa.Table, places: Mapping[str, int]) -> np.ndarray:
-    """(rows,) int64: the bucket of each row's (domain, language)."""
+def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoinCode | None = None) -> np.ndarray:
+    """(rows,) int64: the bucket of each row's (domain, language); of files to be joined by the hash of the group."""
     if table.num_rows == 0:
         return np.zeros(0, np.int64)
     pairs = table.select(["domain", "language"]).combine_chunks()
@@ -146,12 +195,34 @@ def bucket_of(table: pa.Table, places: Mapping[str, int]) -> np.ndarray:
     )
     coded = key.combine_chunks().dictionary_encode()
     named = [group_name(*(part or None for part in name.split("\0"))) for name in coded.dictionary.to_pylist()]
-    return np.array([places[name] for name in named], np.int64)[coded.indices.to_numpy()]
+    place = np.array([places[name] for name in named], np.int64)[coded.indices.to_numpy()]
+    result: np.ndarray = place[:, 0]
+    if (place[:, 1] > 1).any() and join is not None:
+        result = result + spread(table, place[:, 1], join)
+    return result
+
+
+def spread(table: pa.Table, number: np.ndarray, join: JoinCode) -> np.ndarray:
+    """(rows,) int64: which of its `number` buckets each row goes to; a file that stays alone goes by its own id."""
+    (batch,) = table.combine_chunks().to_batches()
+    route = join.route(batch)
+    own = np.frombuffer(b"".join(batch.column("id").to_pylist()), ">u8")[::2].astype(np.uint64)
+    hashed = np.where(route.is_null().to_numpy(zero_copy_only=False), own, pc.fill_null(route, 0).to_numpy())
+    result = np.zeros(len(own), np.int64)
+    for each in np.unique(number).tolist():
+        mine = number == each
+        result[mine] = partition_of(hashed[mine], each).astype(np.int64)
+    return result
 
 
 def write_buckets(task: Task) -> dict[str, Any]:
     """A file a bucket, in row groups of about `ROW_GROUP_BYTES` of text, wherever the segments end."""
     stats: dict[str, Any] = {}
+    join: JoinCode | None
+    join, seed = task.shared
+    ledger = Ledger(task.output, task.index, seed) if join else None
+    if join:
+        task.counts(join.name)  # before those of `curate`, whose input it makes
     counts = task.counts("curate")
     bucket: Bucket
     incoming: Incoming
@@ -160,7 +231,14 @@ def write_buckets(task: Task) -> dict[str, Any]:
             continue
         documents = size = 0
         with task.output.parquet(f"curated/{bucket.path}", CURATED) as writer:
-            for table in regrouped((rows for _, rows in receive(task.store, incoming)), ROW_GROUP_BYTES):
+            received = (rows for _, rows in receive(task.store, incoming))
+            if join is None or ledger is None:
+                tables = regrouped(received, ROW_GROUP_BYTES)
+            elif bucket.group.startswith(CODE):
+                tables = joined_tables(task, join, received, ledger)
+            else:
+                tables = passed(task.counts(join.name), regrouped(received, ROW_GROUP_BYTES))
+            for table in tables:
                 writer.write(table)
                 documents += table.num_rows
                 size += int(text_bytes(table).sum())
@@ -172,7 +250,39 @@ def write_buckets(task: Task) -> dict[str, Any]:
         entry = stats.setdefault(bucket.group, {"domain": domain, "language": language, "documents": 0, "bytes": 0})
         entry["documents"] += documents
         entry["bytes"] += size
+    if ledger is not None:
+        ledger.close()
     return {"groups": stats}
+
+
+def passed(counts: Counts, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The tables as they are, counted for a stage that has nothing to do with them."""
+    for table in tables:
+        size = int(text_bytes(table).sum())
+        counts.documents_in += table.num_rows
+        counts.kept += table.num_rows
+        counts.bytes_in += size
+        counts.bytes_kept += size
+        yield table
+
+
+def joined_tables(task: Task, join: JoinCode, received: Iterable[pa.Table], ledger: Ledger) -> Iterator[pa.Table]:
+    """Joined documents in row groups, counted; the files that went into them are in the ledger."""
+    counts = task.counts(join.name)
+    for documents, files, number in joined(join, received, ROW_GROUP_BYTES):
+        before, after = text_bytes(files), text_bytes(documents)
+        counts.documents_in += files.num_rows
+        counts.kept += documents.num_rows
+        counts.merged += files.num_rows - documents.num_rows
+        counts.bytes_in += int(before.sum())
+        counts.bytes_kept += int(after.sum())
+        counts.bytes_added += int(after.sum() - before.sum())
+        parts = (documents.column(MERGED).to_numpy() > 1)[number]
+        rows = files.filter(pa.array(parts))
+        into = documents.column("id").take(pa.array(number[parts]))
+        rule = pa.repeat(f"{join.name}.joined", rows.num_rows)
+        ledger.add(join.name, "merged", rows, rule=rule, bytes=pa.array(before[parts]), survivor=into)
+        yield documents.drop_columns([MERGED])
 
 
 def text_bytes(table: pa.Table) -> np.ndarray:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.chain import count_rules, library_versions, take_out
+from pipeline.chain import count_rules, library_versions, take_out, tallies
 from pipeline.checked import open_checked
 from pipeline.commit import File, Manifest, Sealed
 from pipeline.engine import Engine
@@ -194,10 +194,10 @@ def select_partition(task: Task) -> dict[str, Any]:
         return {"groups": {}}
     shared: Selecting = task.shared
     (stage,) = localise([shared.stage], shared.resources)
-    apply = stage.apply
-    if incoming is not None:
-        received = receive_table(task.store, incoming)
-        apply = partial(stage.decide, received=received)
+    if incoming is None:
+        apply = stage.apply
+    else:
+        apply = partial(stage.decide, received=receive_table(task.store, incoming))
     ledger = Ledger(task.output, task.index, shared.seed)
     alive, cluster = files.state(task.store)
     measured = Measured(stage, len(alive))
@@ -208,6 +208,7 @@ def select_partition(task: Task) -> dict[str, Any]:
         before = table.column("text_bytes").to_numpy()
         marked = table.drop_columns(["text"]) if "text" in table.column_names else table
         result = pa.Table.from_batches([apply(as_one(table))])
+        counts.tally(tallies(stage, result))
         measured.add(result, rows)
         for name in VERDICT.names:
             if name in result.column_names:

@@ -35,7 +35,7 @@ def accounting_problems(store: Store) -> list[str]:
         return [f"{store.path(path)}: cannot be read; run again to restore it"]
     result = []
     for row in rows:
-        counts = Counts(**{f.name: row[f.name] for f in fields(Counts) if f.name != "rules"})
+        counts = Counts(**{f.name: row[f.name] for f in fields(Counts) if f.name not in ("rules", "tallies")})
         try:
             check(f"{row['step']}, {row['stage']}", row["partition"], counts)
         except AccountingError as error:

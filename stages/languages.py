@@ -1,15 +1,16 @@
-"""Names of languages: what the recipe takes, one code per natural and one name per programming language.
+"""Names of natural languages: what the recipe takes, and one code for each.
 
 `iso_code` maps labels of fastText's lid.176, locales (`pt_BR`, `sr@latin`) and BCP 47 tags to ISO 639-1, or to ISO
-639-3 where there is no two-letter code. `language_of_path` names the programming language of a source file by its
-name or extension, `programming_language` makes spellings of one name equal. Names are lower case with '-', so that
-they can be folders.
+639-3 where there is no two-letter code. Programming languages and the names of their files are in `stages.code_names`.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
+
+from stages.code_names import PROGRAMMING_LANGUAGES as PROGRAMMING_LANGUAGES
+from stages.code_names import language_of_path as language_of_path
+from stages.code_names import programming_language as programming_language
 
 RECIPE_LANGUAGES = (
     "ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "es", "et", "fa", "fi", "fr", "gl", "he", "hi", "hr", "hu",
@@ -59,74 +60,3 @@ def iso_code(label: str) -> str:
     """
     code = re.split(r"[_\-@.]", label.strip().removeprefix("__label__").lower(), maxsplit=1)[0]
     return _CODES.get(code) or _ISO_639_3.get(code, code)
-
-
-_EXTENSIONS = {
-    # the 43 of DDE's table of programming languages (Parmar et al. 2024, "Data, Data Everywhere", arXiv:2407.06380)
-    "javascript": "js mjs cjs jsx", "markdown": "md markdown mkd", "java": "java", "python": "py pyi pyw",
-    "php": "php phtml",
-    "c": "c h", "cpp": "cpp cc cxx c++ hpp hh hxx h++ ipp tpp inl", "csharp": "cs csx", "go": "go",
-    "html": "html htm xhtml", "typescript": "ts tsx mts cts", "sql": "sql", "css": "css",
-    "xml": "xml xsl xslt xsd", "rust": "rs", "jupyter": "ipynb", "ruby": "rb rake gemspec", "swift": "swift",
-    "json": "json json5", "tex": "tex sty cls ltx", "scala": "scala sc", "yaml": "yaml yml", "shell": "sh bash zsh ksh",
-    "dart": "dart", "lua": "lua", "restructuredtext": "rst rest", "perl": "pl pm pod t ph plx", "haskell": "hs lhs",
-    "pascal": "pas pp dpr lpr", "assembly": "s asm nasm", "fortran": "f f77 for ftn f90 f95 f03 f08",
-    "makefile": "mk mak",
-    "julia": "jl", "mathematica": "nb wl wls", "visual-basic": "vb vbs bas frm", "vhdl": "vhd vhdl",
-    "common-lisp": "lisp lsp cl asd", "cuda": "cu cuh", "systemverilog": "sv svh", "dockerfile": "dockerfile",
-    "r": "r rmd", "verilog": "v vh",
-    # others that are met
-    "ada": "adb ads ada", "awk": "awk", "batch": "bat cmd", "bibtex": "bib", "clojure": "clj cljs cljc",
-    "cmake": "cmake",
-    "cobol": "cob cbl", "coffeescript": "coffee", "crystal": "cr", "cython": "pyx pxd pxi", "d": "d",
-    "elixir": "ex exs",
-    "elm": "elm", "emacs-lisp": "el", "erlang": "erl hrl", "fsharp": "fs fsi fsx", "glsl": "glsl vert frag",
-    "graphql": "graphql gql", "groovy": "groovy gradle", "hcl": "tf hcl", "ini": "ini cfg", "jinja": "jinja j2 jinja2",
-    "kotlin": "kt kts", "less": "less", "llvm": "ll", "m4": "m4", "matlab": "m", "nim": "nim", "nix": "nix",
-    "objective-c": "mm", "ocaml": "ml mli", "opencl": "opencl", "powershell": "ps1 psm1 psd1", "prolog": "pro prolog",
-    "proto": "proto", "racket": "rkt", "sass": "sass", "scheme": "scm ss", "scss": "scss", "solidity": "sol",
-    "tcl": "tcl tk", "toml": "toml", "vala": "vala", "vimscript": "vim", "vue": "vue", "zig": "zig",
-}  # fmt: skip
-
-PROGRAMMING_LANGUAGES = frozenset(_EXTENSIONS)
-
-_BY_EXTENSION = {
-    extension: language for language, extensions in _EXTENSIONS.items() for extension in extensions.split()
-}
-
-_BY_NAME = {
-    "makefile": "makefile", "gnumakefile": "makefile", "dockerfile": "dockerfile", "containerfile": "dockerfile",
-    "cmakelists.txt": "cmake", "rakefile": "ruby", "gemfile": "ruby", "vagrantfile": "ruby", "jenkinsfile": "groovy",
-    "sconstruct": "python", "meson.build": "meson", "build.bazel": "bazel", "configure.ac": "m4",
-}  # fmt: skip
-
-_ALIASES = {
-    "c++": "cpp", "c#": "csharp", "c-sharp": "csharp", "f#": "fsharp", "f-sharp": "fsharp", "golang": "go",
-    "js": "javascript",
-    "ts": "typescript", "py": "python", "python3": "python", "jupyter-notebook": "jupyter",
-    "ipython-notebook": "jupyter",
-    "rst": "restructuredtext", "latex": "tex", "bash": "shell", "sh": "shell", "zsh": "shell", "viml": "vimscript",
-    "vim-script": "vimscript", "vb": "visual-basic", "visual-basic-.net": "visual-basic", "vb.net": "visual-basic",
-    "lisp": "common-lisp", "delphi": "pascal", "object-pascal": "pascal", "wolfram": "mathematica",
-    "wolfram-language": "mathematica", "objective-c++": "objective-c", "objc": "objective-c", "docker": "dockerfile",
-    "make": "makefile", "asm": "assembly", "fortran-free-form": "fortran", "protocol-buffer": "proto",
-    "protobuf": "proto",
-    "html+erb": "html", "yml": "yaml", "batchfile": "batch", "octave": "matlab", "rlang": "r",
-}  # fmt: skip
-
-
-def programming_language(name: str) -> str:
-    """One spelling of a name: `C++` -> cpp, `Visual Basic` -> visual-basic. Unknown names stay."""
-    slug = re.sub(r"[\s_/\\]+", "-", name.strip().lower())
-    return _ALIASES.get(slug, slug) or "other"
-
-
-def language_of_path(path: str) -> str | None:
-    """The programming language of a source file, None where neither its name nor its extension tells."""
-    name = posixpath.basename(path).lower()
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    if name.startswith(("makefile.", "dockerfile.")):
-        return name.partition(".")[0]
-    stem, _, extension = name.rpartition(".")
-    return _BY_EXTENSION.get(extension) if stem else None

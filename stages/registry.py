@@ -12,12 +12,23 @@ import os
 import sys
 
 STAGES = {
+    "urls": "stages.urls:Urls",
     "extract": "stages.extract:Extract",
     "language": "stages.language:Language",
+    "quality": "stages.quality:Quality",
+    "lines": "stages.lines:Lines",
+    "bad_words": "stages.bad_words:BadWords",
     "signals": "stages.signals:Signals",
     "rules": "stages.rules:Rules",
     "exact_dedup": "stages.exact_dedup:ExactDedup",
     "near_dedup": "stages.near_dedup:NearDedup",
+    "perplexity": "stages.perplexity:Perplexity",
+    "decontaminate": "stages.decontaminate:Decontaminate",
+    "pii": "stages.pii:Pii",
+    "code_language": "stages.code_language:CodeLanguage",
+    "code_license": "stages.code_license:CodeLicense",
+    "code_signals": "stages.code_signals:CodeSignals",
+    "join_code": "stages.join_code:JoinCode",
 }
 """Name in the configuration -> module:Class, in the order of the recipe."""
 

@@ -1,18 +1,17 @@
 """Rules: which documents leave because a signal is out of its limits.
 
-A rule is a row: minimum <= signal <= maximum for the domains and languages it names. Rows come from presets
-(`stages.presets`), from changed limits and from the user, in this order; a document is dropped by the first row it
-fails, and a bit mask tells all that it fails, row k in bit k % 8 of byte k // 8. A null signal fails nothing.
+A rule is a row: minimum <= signal <= maximum for the domains and languages it names, or a condition over several
+signals (`stages.expression`) that drops. Rows come from presets (`stages.presets`), from changed limits and from the
+user, in this order; a document is dropped by the first row it fails, and a bit mask tells all that it fails, row k in
+bit k % 8 of byte k // 8. A null signal fails nothing.
 
 It reads signals only, so a changed limit needs no text. It measures nothing.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,9 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.document import DOMAINS, VERDICT
+from stages.expression import parse
+from stages.measured import MEASURED
 from stages.presets import PRESETS
+from stages.presets.resolve import Scope, checked, distinct, known, listed, number, resolved
 from stages.presets.rule import Rule
-from stages.signals import SIGNALS, own_column, with_columns
+from stages.signals import own_column, with_columns
 
 DESCRIPTION = pa.schema(
     [
@@ -35,10 +37,11 @@ DESCRIPTION = pa.schema(
         pa.field("domains", pa.list_(pa.string()), nullable=False),  # empty: all
         pa.field("languages", pa.list_(pa.string()), nullable=False),  # empty: all
         pa.field("source", pa.string(), nullable=False),
+        pa.field("expression", pa.string()),  # of a rule that has no limits; its signal is the first that it names
     ]
 )
 
-_OWN_KEYS = ("rule", "signal", "min", "max", "domains", "languages", "source")
+_OWN_KEYS = ("rule", "signal", "min", "max", "drop_when", "signals", "domains", "languages", "source")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,12 @@ class Rules:
         that is not named stays, null removes it.
     add: rules of one's own, tried after the presets: {rule: mine.words, min: 20, max: ..., signal: ...,
         domains: [...], languages: [...], source: ...}. The signal is the last part of the rule's name unless it
-        is given, as a name of `SIGNALS` or as the `module:function` of `Signals.add`.
+        is given, as a name of `stages.measured.MEASURED` or as the `module:function` of `Signals.add`. Or
+        {rule: mine.thin, drop_when: "lines_without_end_mark > 0.5 and words < 200"}; what it names of one's own
+        signals stands in `signals: [module:function, ...]`.
+
+    In the ledger the value of a rule with `drop_when` is that of the first signal that it names, the limit the number
+    which that signal is compared with; null where there is none.
 
     Raises ValueError, with the nearest valid name, for an unknown preset, signal, domain or key.
     """
@@ -66,8 +74,8 @@ class Rules:
     files: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "presets", tuple(_listed("rules.presets", self.presets)))
-        object.__setattr__(self, "add", tuple(_listed("rules.add", self.add)))
+        object.__setattr__(self, "presets", tuple(listed("rules.presets", self.presets)))
+        object.__setattr__(self, "add", tuple(listed("rules.add", self.add)))
         if any(rule.signal == "characters_per_token" for rule in self.rules()):
             warnings.warn(
                 "rules: characters_per_token is not applied, since signals are measured before a tokenizer is trained",
@@ -77,45 +85,43 @@ class Rules:
     @property
     def needs(self) -> tuple[str, ...]:
         """Columns: the scope's and every signal of a rule, once."""
-        return ("domain", "language", *dict.fromkeys(rule.signal for rule in self.rules()))
+        return ("domain", "language", *dict.fromkeys(name for rule in self.rules() for name in rule.signals))
 
     def rules(self) -> tuple[Rule, ...]:
         """The rows in the order in which they are tried; row k is bit k of `failed`."""
-        rows: list[Rule] = []
-        for preset in self.presets:
-            rows += PRESETS[_known("rules.presets", "preset", preset, PRESETS)]
-        for key, limits in self.set.items():
-            rows = _with_limits(rows, str(key), limits)
-        rows += [_own_rule(row) for row in self.add]
-        twice = next((r.name for k, r in enumerate(rows) if r.name in {other.name for other in rows[:k]}), None)
-        if twice:
-            raise ValueError(f"rules: {twice} occurs twice: give one of the two another name or leave it out")
-        return tuple(rows)
+        rows = resolved("rules", PRESETS, self.presets, self.set)
+        return distinct("rules", rows + [_own_rule(row) for row in self.add])
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Fills `dropped_by`, `value`, `limit` and `failed`; all four are null where a document stays."""
         rows = self.rules()
         failed = np.zeros((batch.num_rows, len(rows)), np.bool_)
         first = np.full(batch.num_rows, -1, np.int64)
-        value, limit = np.zeros(batch.num_rows), np.zeros(batch.num_rows)
-        scope = _Scope(batch)
+        value, limit = np.full(batch.num_rows, np.nan), np.full(batch.num_rows, np.nan)
+        scope = Scope(batch.column("domain"), batch.column("language"))
         for k, rule in enumerate(rows):
             signal = _as_float(batch.column(rule.signal))  # null is NaN, which is neither below nor above a limit
-            low = -np.inf if rule.minimum is None else rule.minimum
-            high = np.inf if rule.maximum is None else rule.maximum
-            below, above = signal < low, signal > high
-            failed[:, k] = (below | above) & scope.holds(rule)
+            if rule.expression:
+                condition = parse(rule.expression)
+                fails = condition.holds({name: _as_float(batch.column(name)) for name in condition.signals})
+                beyond = np.full(batch.num_rows, np.nan if condition.limit is None else condition.limit)
+            else:
+                low = -np.inf if rule.minimum is None else rule.minimum
+                high = np.inf if rule.maximum is None else rule.maximum
+                below, above = signal < low, signal > high
+                fails, beyond = below | above, np.where(below, low, high)
+            failed[:, k] = fails & scope.holds(rule)
             decides = failed[:, k] & (first < 0)
             first[decides] = k
             value[decides] = signal[decides]
-            limit[decides] = np.where(below, low, high)[decides]
+            limit[decides] = beyond[decides]
         stays = first < 0
         names = pa.array([rule.name for rule in rows], pa.string())
         masks = np.packbits(failed, axis=1, bitorder="little")
         columns = {
             "dropped_by": names.take(pa.array(first, mask=stays)),
-            "value": pa.array(value, mask=stays),
-            "limit": pa.array(limit, mask=stays),
+            "value": pa.array(value, mask=np.isnan(value)),
+            "limit": pa.array(limit, mask=np.isnan(limit)),
             "failed": _binary(masks, stays),
         }
         return with_columns(batch, columns)
@@ -134,29 +140,10 @@ def describe(rules: Rules | Iterable[Rule]) -> pa.Table:
             [list(rule.domains) for rule in rows],
             [list(rule.languages) for rule in rows],
             [rule.source for rule in rows],
+            [rule.expression or None for rule in rows],
         ],
         schema=DESCRIPTION,
     )
-
-
-class _Scope:
-    """Which rows of a batch a rule applies to; each pair of domains and languages is worked out once."""
-
-    def __init__(self, batch: pa.RecordBatch) -> None:
-        self._domain, self._language = batch.column("domain"), batch.column("language")
-        self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
-
-    def holds(self, rule: Rule) -> np.ndarray:
-        key = (rule.domains, rule.languages)
-        if key not in self._known:
-            self._known[key] = _among(self._domain, rule.domains) & _among(self._language, rule.languages)
-        return self._known[key]
-
-
-def _among(column: pa.Array, names: tuple[str, ...]) -> np.ndarray:
-    if not names:
-        return np.ones(len(column), np.bool_)
-    return pc.is_in(column, pa.array(names, column.type)).to_numpy(zero_copy_only=False)
 
 
 def _as_float(column: pa.Array) -> np.ndarray:
@@ -173,81 +160,44 @@ def _binary(rows: np.ndarray, missing: np.ndarray) -> pa.Array:
     )
 
 
-def _with_limits(rows: Sequence[Rule], key: str, limits: Mapping[str, float | None]) -> list[Rule]:
-    names = [rule.name for rule in rows] + [rule.signal for rule in rows]
-    _known("rules.set", "rule or signal of the presets", key, names)
-    where = f"rules.set.{key}"
-    if not isinstance(limits, Mapping) or not limits:
-        raise ValueError(f"{where}: give min, max or both, as in {{{key}: {{max: 8}}}}")
-    for side in limits:
-        _known(where, "limit", side, ("min", "max"))
-    return [
-        _checked(
-            where,
-            dataclasses.replace(
-                rule,
-                minimum=_number(where, limits["min"]) if "min" in limits else rule.minimum,
-                maximum=_number(where, limits["max"]) if "max" in limits else rule.maximum,
-                source=f"{rule.source}; changed by the configuration",
-            ),
-        )
-        if key in (rule.name, rule.signal)
-        else rule
-        for rule in rows
-    ]
-
-
 def _own_rule(row: Mapping[str, Any]) -> Rule:
     if not isinstance(row, Mapping) or "rule" not in row:
         raise ValueError(f"rules.add: {row!r} has no name: write {{rule: mine.words, min: 20}}")
     name = str(row["rule"])
     where = f"rules.add.{name}"
     for key in row:
-        _known(where, "key", key, _OWN_KEYS)
+        known(where, "key", key, _OWN_KEYS)
     if "." not in name:
         raise ValueError(f"{where}: the name needs a prefix of your own, as in mine.{name}")
-    signal = str(row.get("signal", name.rpartition(".")[2]))
-    column = own_column(signal) if ":" in signal else _known(where, "signal", signal, SIGNALS)
-    domains = tuple(_listed(f"{where}.domains", row.get("domains", ())))
+    domains = tuple(listed(f"{where}.domains", row.get("domains", ())))
     for domain in domains:
-        _known(f"{where}.domains", "domain", domain, DOMAINS)
-    rule = Rule(
-        name,
-        column,
-        _number(where, row.get("min")),
-        _number(where, row.get("max")),
-        domains,
-        tuple(_listed(f"{where}.languages", row.get("languages", ()))),
-        str(row.get("source", "the configuration")),
-    )
+        known(f"{where}.domains", "domain", domain, DOMAINS)
+    scope = (domains, tuple(listed(f"{where}.languages", row.get("languages", ()))))
+    if "drop_when" in row:
+        text, signal = _condition(where, row)
+        return Rule(name, signal, None, None, *scope, str(row.get("source", f"the configuration: {text}")), text)
+    signal = str(row.get("signal", name.rpartition(".")[2]))
+    if "signals" in row:
+        raise ValueError(f"{where}: signals goes with drop_when: name the one signal of a limit as signal")
+    column = own_column(signal) if ":" in signal else known(where, "signal", signal, MEASURED)
+    source = str(row.get("source", "the configuration"))
+    rule = Rule(name, column, number(where, row.get("min")), number(where, row.get("max")), *scope, source)
     if rule.minimum is None and rule.maximum is None:
-        raise ValueError(f"{where}: the rule limits nothing: give min, max or both")
-    return _checked(where, rule)
+        raise ValueError(f"{where}: the rule limits nothing: give min, max, both or drop_when")
+    return checked(where, rule)
 
 
-def _checked(where: str, rule: Rule) -> Rule:
-    if rule.minimum is not None and rule.maximum is not None and rule.minimum > rule.maximum:
-        raise ValueError(f"{where}: min {rule.minimum:g} is above max {rule.maximum:g}, which drops every document")
-    return rule
-
-
-def _number(where: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ValueError(f"{where}: {value!r} is not a number: limits are numbers or null")
-    return value
-
-
-def _listed(where: str, value: Any) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"{where}: {value!r} is not a list: write [{value}]")
-    return value
-
-
-def _known(where: str, what: str, name: Any, valid: Collection[str]) -> str:
-    if name in valid:
-        return name
-    near = difflib.get_close_matches(str(name), list(dict.fromkeys(valid)), n=1, cutoff=0.0)
-    nearest = f"the nearest is {near[0]}" if near else "there are none"
-    raise ValueError(f"{where}: {name!r} is no known {what}: {nearest}")
+def _condition(where: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    """(the condition with single spaces, its first signal) of `drop_when`."""
+    for key in ("signal", "min", "max"):
+        if key in row:
+            raise ValueError(f"{where}: drop_when says it all: take {key} out or make it a rule of its own")
+    own = [own_column(str(reference)) for reference in listed(f"{where}.signals", row.get("signals", ()))]
+    text = " ".join(str(row["drop_when"]).split())
+    try:
+        condition = parse(text)
+    except ValueError as error:
+        raise ValueError(f"{where}.drop_when: {error}") from None
+    for name in condition.signals:
+        known(f"{where}.drop_when", "signal", name, (*MEASURED, *own))
+    return text, condition.signals[0]

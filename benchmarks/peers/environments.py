@@ -17,7 +17,13 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("GRISTMILL_PEERS", Path(__file__).parents[2] / ".peers"))
 PINS = {
-    "datatrove": ["datatrove[processing,multilingual]==0.10.1", "xxhash<4", "lxml_html_clean==0.4.6", "orjson", "pyarrow==26.0.1"],
+    "datatrove": [
+        "datatrove[processing,multilingual]==0.10.1",
+        "xxhash<4",
+        "lxml_html_clean==0.4.6",
+        "orjson",
+        "pyarrow==26.0.1",
+    ],
     "nemo": ["nemo-curator==1.4.0"],
     "dolma": ["dolma==1.2.1", "numpy<2", "aiobotocore==2.5.4", "boto3==1.28.17", "botocore==1.31.17"],
 }

@@ -59,6 +59,8 @@ _ML = (_PARENTHESIS, _DOUBLE)
 
 SYNTAXES: dict[str, tuple[Token, ...]] = {
     **dict.fromkeys(("c", "cpp", "c-sharp", "cuda", "dart", "java", "kotlin", "objective-c", "protobuf", "groovy"), _C),
+    **dict.fromkeys(("actionscript", "apex", "d", "glsl", "hack", "haxe", "hlsl", "opencl", "processing"), _C),
+    **dict.fromkeys(("solidity", "thrift", "vala"), _C),
     **dict.fromkeys(("rust", "swift", "verilog", "systemverilog", "zig"), _C_NO_SINGLE),
     **dict.fromkeys(("javascript", "typescript", "go"), _SCRIPT),
     "scala": (_TRIPLE[0], *_C_NO_SINGLE),
@@ -68,7 +70,7 @@ SYNTAXES: dict[str, tuple[Token, ...]] = {
     **dict.fromkeys(("python", "cython"), _PYTHON),
     **dict.fromkeys(("shell", "awk", "tcl"), _SHELL),
     **dict.fromkeys(("makefile", "cmake"), (_HASH,)),
-    **dict.fromkeys(("yaml", "toml", "r", "elixir"), (_HASH, _DOUBLE, _SINGLE)),
+    **dict.fromkeys(("yaml", "toml", "r", "elixir", "crystal", "nim", "gdscript"), (_HASH, _DOUBLE, _SINGLE)),
     "dockerfile": (Token(LINE, "#", where=LINE_START),),
     "powershell": (Token(BLOCK, "<#", "#>"), _HASH, _text('"', escape=False), _text("'", escape=False)),
     "ruby": (Token(BLOCK, "=begin", "\n=end", where=COLUMN_ONE), _HASH, _DOUBLE, _SINGLE),
@@ -86,7 +88,7 @@ SYNTAXES: dict[str, tuple[Token, ...]] = {
     ),
     "assembly": (_SLASHES, _STARRED, _SEMICOLON, Token(LINE, "#", where=LINE_START), _DOUBLE),  # ARM: #1 is a number
     **dict.fromkeys(("common-lisp", "scheme", "clojure", "racket", "emacs-lisp"), _LISP),
-    **dict.fromkeys(("mathematica", "ocaml"), _ML),
+    **dict.fromkeys(("mathematica", "ocaml", "coq", "standard-ml"), _ML),
     "f-sharp": (_SLASHES, _PARENTHESIS, _TRIPLE[0], _DOUBLE),
     "visual-basic": (_text('"', escape=False), Token(LINE, "'"), Token(LINE, "REM ", where=LINE_START)),
     "matlab": (_PERCENT,),
@@ -112,6 +114,7 @@ ALIASES = {
         "mathematica": ("wolfram",),
         "objective-c": ("objectivec", "objective-c++"),
         "pascal": ("delphi",),
+        "protobuf": ("proto",),
         "python": ("py",),
         "ruby": ("rb",),
         "rust": ("rs",),

@@ -197,7 +197,7 @@ def _string(data, i):
 @numba.njit(cache=True)
 def _hex(data, i):
     """The number of four hexadecimal digits, -1 if there are none; never reads beyond a line feed."""
-    code = 0
+    code = np.int64(0)
     for k in range(4):
         c = np.int64(data[i + k])
         if 48 <= c <= 57:

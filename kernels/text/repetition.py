@@ -1,150 +1,176 @@
 """How much of a document repeats itself: lines, paragraphs and word n-grams (Rae et al. 2021, A1.1 and Table A1).
 
-All three take units as 64-bit hashes with their lengths in characters. What repeats is counted from its second
-occurrence on, and no character twice:
+What repeats is counted from its second occurrence on, and no character twice:
 
-    duplicates          units equal to an earlier one, and their characters
     top n-gram          n = 2, 3, 4: characters in the most frequent n-gram's occurrences; ties: the one with most
                         characters; 0 where no n-gram occurs twice
     duplicate n-grams   n = 5 to 10: characters in occurrences of n-grams that occurred before
 
-An n-gram is interned level by level: its key is (number of its first n - 1 words, number of its last word), exact
-once words are numbered. Where words are single letters (`utf8`), n "words" are n x step of them, so that a limit
-means the same in every script. Only where both (n - 1)-grams inside it occur twice can it occur twice, so the levels
-above 2 cost little on prose. The hash tables are open and never cleared: a slot carries the generation that wrote it.
+Units are numbered in the order of their first occurrence: `number` takes a 64-bit hash. An n-gram is numbered level
+by level: its key is (number of its first n - 1 words, number of its last word), exact once words are numbered. Where
+words are single letters (`utf8`), n "words" are n x step of them, so that a limit means the same in every script. Only
+where both (n - 1)-grams inside it occur twice can it occur twice, so the levels above 2 cost little on prose.
+
+A hash table is open, never cleared and as large as what was put into it: a slot carries the generation that wrote it,
+and a full table is entered again, four times as large, under the next one. Memory is that of what is distinct.
 """
 
 from __future__ import annotations
 
-import numba
+from collections import namedtuple
+from typing import Any
+
 import numpy as np
+
+from kernels.text.uncounted import uncounted
+from kernels.text.wide import fold
 
 TOP_GRAMS = (2, 3, 4)
 DUPLICATE_GRAMS = (5, 6, 7, 8, 9, 10)
+SCRATCH = 6
 GRAM_COLUMNS = len(TOP_GRAMS) + len(DUPLICATE_GRAMS)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth, The Art of Computer Programming 3, 6.4)
 _HIGH = np.uint64(32)
+_SMALL = 1 << 10  # slots of an empty table
+
+Table: Any = namedtuple("Table", ["slots", "keys", "state"])
+"""slots: (table_size(n),) int64, zeros at first. keys: (n,) uint64. state: (3,) int64: generation, mask, count.
+n: the most keys that may ever be in it; only the part of the arrays that is used becomes memory."""
 
 
-@numba.njit(cache=True)
+def table(n: int) -> Any:
+    """An empty table for at most n keys."""
+    return Table(np.zeros(max(table_size(n), _SMALL), np.int64), np.empty(n, np.uint64), np.array([1, _SMALL - 1, 0]))
+
+
+@uncounted
 def table_size(n):
-    """Slots for n keys: a power of two, between half and three quarters full at most."""
+    """Slots for n keys: a power of two, between three eighths and three quarters full."""
     size = 16
     while size * 3 < n * 4:
         size *= 2
     return size
 
 
-@numba.njit(cache=True)
-def _number(key, slots, mask, generation, keys, count):
-    """Number of `key` among the keys of this generation; `count` if it is new (then it is recorded)."""
-    mixed = (key ^ (key >> _HIGH)) * _GOLDEN
-    at = np.int64(mixed >> _HIGH) & mask
+@uncounted
+def clear(table):
+    """Forgets every key."""
+    table.state[0] += 1
+    table.state[1] = _SMALL - 1
+    table.state[2] = 0
+
+
+@uncounted
+def number(key, table):
+    """Number of `key`, counted from 0 in the order of first occurrence; it is recorded if it is new."""
+    slots, keys, state = table
+    generation, mask, count = state[0], state[1], state[2]
+    at = np.int64(fold(key, _GOLDEN)) & mask
     while True:
         slot = slots[at]
         if slot >> 32 != generation:
             slots[at] = generation << 32 | count
             keys[count] = key
+            state[2] = count + 1
+            if (count + 1) * 4 > mask * 3:
+                _grow(table)
             return count
-        number = slot & 0xFFFFFFFF
-        if keys[number] == key:
-            return number
+        found = slot & 0xFFFFFFFF
+        if keys[found] == key:
+            return found
         at = (at + 1) & mask
 
 
-@numba.njit(cache=True)
-def duplicates(hashes, lengths, n, slots, generation, keys):
-    """(units equal to an earlier one, their characters) among the first n units.
-
-    hashes: (>= n,) uint64. lengths: (>= n,) int64, characters. slots: (>= table_size(n),) int64, written by earlier
-    generations only. keys: (>= n,) uint64, scratch.
-    """
-    mask = table_size(n) - 1
-    distinct = characters = 0
-    for i in range(n):
-        number = _number(hashes[i], slots, mask, generation, keys, distinct)
-        if number == distinct:
-            distinct += 1
-        else:
-            characters += lengths[i]
-    return n - distinct, characters
+@uncounted
+def _grow(table):
+    slots, keys, state = table
+    state[0] += 1
+    state[1] = mask = min(4 * state[1] + 3, len(slots) - 1)
+    for k in range(state[2]):
+        at = np.int64(fold(keys[k], _GOLDEN)) & mask
+        while slots[at] >> 32 == state[0]:
+            at = (at + 1) & mask
+        slots[at] = state[0] << 32 | k
 
 
-@numba.njit(cache=True)
-def grams(hashes, lengths, n, step, slots, generation, keys, out):
+@uncounted
+def grams(scratch, before, n, distinct, step, table, out):
     """Fills out, (9,) int64: characters in the top 2-, 3-, 4-gram, then in duplicate 5- to 10-grams.
 
-    hashes: (>= n,) uint64 of the words, lengths: (>= n,) int64 in characters. step: what a word of the n-gram is in
-    such words. slots, keys: as in `duplicates`; uses the 10 x step generations from `generation` on.
+    scratch: (SCRATCH, >= n) int32, its first row the words' numbers, all below `distinct`. before: (> n,) int32,
+    characters in words 0 .. i - 1. step: what a word of the n-gram is in such words. table: written over, like the
+    other rows of scratch.
     """
-    out[:] = 0
     if n < 2:
         return
-    mask = table_size(n) - 1
-    words = np.empty(n, np.int32)
-    counts = np.zeros(n, np.int32)
-    before = np.zeros(n + 1, np.int64)  # characters in words 0 .. i - 1
-    distinct = 0
+    slots, keys, state = table
+    words, counts, last, covered = scratch[0], scratch[1], scratch[2], scratch[3]
+    gram = scratch[4]  # number of the gram that starts at i, or -1 where that gram occurs once
+    alive = scratch[5]  # starts of the grams that occur twice or more, ascending
+    counts[:distinct] = 0
     for i in range(n):
-        words[i] = _number(hashes[i], slots, mask, generation, keys, distinct)
-        distinct += words[i] == distinct
         counts[words[i]] += 1
-        before[i + 1] = before[i] + lengths[i]
-    gram = words.copy()  # number of the gram that starts at i, or -1 where that gram occurs once
-    alive = np.empty(n, np.int64)  # starts of the grams that occur twice or more, ascending
-    left = _repeated(np.arange(n), n, gram, counts, alive)
-    last = np.empty(left, np.int64)
-    covered = np.empty(left, np.int64)
+    left = 0
+    for i in range(n):
+        gram[i] = -1
+        if counts[words[i]] > 1:
+            gram[i] = words[i]
+            alive[left] = i
+            left += 1
+    generation = state[0]
     for size in range(2, 10 * step + 1):
-        distinct = marked = duplicate = 0
-        kept = 0
+        if left == 0:
+            break
+        generation += 1
+        mask = min(table_size(left), len(slots)) - 1
+        found = marked = duplicate = kept = 0
         for a in range(left):
             i = alive[a]
             if i + size > n or gram[i + 1] < 0:
                 gram[i] = -1
                 continue
             key = np.uint64(gram[i]) << _HIGH | np.uint64(words[i + size - 1])
-            number = _number(key, slots, mask, generation + size - 1, keys, distinct)
-            if number == distinct:
-                distinct += 1
-                counts[number] = 1
-                last[number] = i
-                covered[number] = before[i + size] - before[i]
-            else:
-                counts[number] += 1
-                covered[number] += before[i + size] - before[max(i, last[number] + size)]
-                last[number] = i
-                duplicate += before[i + size] - before[max(i, marked)]
-                marked = i + size
-            gram[i] = number
+            at = np.int64(fold(key, _GOLDEN)) & mask
+            while True:
+                slot = slots[at]
+                if slot >> 32 != generation:
+                    slots[at] = generation << 32 | found
+                    keys[found] = key
+                    counts[found], last[found], covered[found] = 1, i, before[i + size] - before[i]
+                    gram[i] = found
+                    found += 1
+                    break
+                k = slot & 0xFFFFFFFF
+                if keys[k] == key:
+                    counts[k] += 1
+                    covered[k] += before[i + size] - before[max(i, last[k] + size)]
+                    last[k] = i
+                    duplicate += before[i + size] - before[max(i, marked)]
+                    marked = i + size
+                    gram[i] = k
+                    break
+                at = (at + 1) & mask
             alive[kept] = i
             kept += 1
         column = size // step - 2
-        if size % step or column < 0:
-            pass
-        elif column < len(TOP_GRAMS):
-            most = 1
-            for number in range(distinct):
-                if counts[number] > most or (counts[number] == most > 1 and covered[number] > out[column]):
-                    most = counts[number]
-                    out[column] = covered[number]
-        else:
-            out[column] = duplicate
-        left = _repeated(alive, kept, gram, counts, alive)
-        if left == 0:
-            return
+        if size % step == 0 and column >= 0:
+            out[column] = _top(counts, covered, found) if column < len(TOP_GRAMS) else duplicate
+        left = 0
+        for a in range(kept):
+            i = alive[a]
+            if counts[gram[i]] > 1:
+                alive[left] = i
+                left += 1
+            else:
+                gram[i] = -1
+    state[0] = generation
 
 
-@numba.njit(cache=True)
-def _repeated(starts, n, gram, counts, alive):
-    """Keeps in `alive` the starts whose gram occurs twice or more, marks the others -1; returns how many are kept."""
-    left = 0
-    for a in range(n):
-        i = starts[a]
-        if counts[gram[i]] > 1:
-            alive[left] = i
-            left += 1
-        else:
-            gram[i] = -1
-    return left
+@uncounted
+def _top(counts, covered, found):
+    most, characters = 1, 0
+    for k in range(found):
+        if counts[k] > most or (counts[k] == most > 1 and covered[k] > characters):
+            most, characters = counts[k], covered[k]
+    return characters

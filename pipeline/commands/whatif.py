@@ -13,8 +13,9 @@ def whatif(
         list[str],
         typer.Argument(
             metavar="EXPR...",
-            help="What is kept: 'RULE <= N', 'RULE >= N', '3 <= RULE <= 10', < and > too, or 'RULE off'. RULE: a rule "
-            "as `gristmill rules` lists it, or a signal for every rule that limits it.",
+            help="What is kept: 'RULE <= N', 'RULE >= N', '3 <= RULE <= 10', < and > too, 'RULE off', or what is "
+            "dropped: 'drop when words < 200 and sentences < 5'. RULE: a rule as `gristmill rules` lists it, or a "
+            "signal for every rule that limits it.",
         ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="The output of a run: a folder or its URI.")] = "out",

@@ -189,6 +189,8 @@ def _summary(steps: Sequence[Step], outcome: str, related: Sequence[Cluster], pl
     if last is None:
         return outcome
     text = f"{outcome} at {last.stage}"
+    if last.survivor and outcome == "merged":
+        return f"{text}: joined into {last.survivor}"
     if last.survivor:
         cluster = next((c for c in related if c.role == "duplicate"), None)
         size = f" in a cluster of {cluster.size:,}" if cluster else ""

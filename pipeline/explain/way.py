@@ -131,7 +131,9 @@ def ledger_rows(run: Run, place: Place) -> list[dict[str, Any]]:
     """The document's rows in the order of the steps; of its partition's files, of all where it has none."""
     files = run.store.files("ledger")
     if place.partition is not None:
-        files = [path for path in files if path.endswith(f"/part-{place.partition:05d}.parquet")]
+        part = f"/part-{place.partition:05d}.parquet"
+        # files of code are joined in the tasks of `curate`, which have partitions of their own
+        files = [p for p in files if p.endswith(part) or p.split("/")[1].partition("-")[2] == "curate"]
     files = [path for path in files if path.count("/") == 2]
     found = over(run.store, files, lambda path: rows_with_id(run.store, path, [place.id]))
     rows = [row for _, hits in found for _, row in hits]

@@ -82,12 +82,14 @@ class Costs:
         receivers: int = 0,
         more: float = 1.0,
         per_sender: float | None = None,
+        extra: float = 0.0,
     ) -> Shuffle | None:
         """Plans a step of `tasks` tasks over `amounts`, of which the largest task has a share of `largest`.
 
         like: the step whose rates it has if it has none of its own. received: the exchange that it reads. receivers:
         of the exchange that it writes, which is returned, with its merge rounds planned too. more: its work and rows
-        compared to what was measured. per_sender: segments a sender writes where routes are not spread evenly.
+        compared to what was measured. per_sender: segments a sender writes where routes are not spread evenly. extra:
+        seconds of stages that its rate knows nothing of.
         """
         rate = self.rates.step(canonical(name), like or canonical(name))
         units = amounts.get(rate.unit, 0.0) * more
@@ -98,7 +100,7 @@ class Costs:
             rows = rate.rows * amounts.get("documents", amounts.get("copies", 0.0)) * more
             content = rate.sent * amounts.get(rate.sent_unit, 0.0) * more
             sent = shuffle(tasks, receivers, rows, content, rate.segment_bytes, self.max_segments, per_sender)
-        cost = units * rate.seconds
+        cost = units * rate.seconds + extra
         cost += (segments + (sent.segments if sent else 0)) * self.rates.segment_seconds
         cost += indexes * self.rates.index_seconds
         written = units * rate.written + tasks * rate.task_written + (sent.bytes if sent else 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,8 @@ class Rates:
     vocabulary: int
     doubling: float
     """A vocabulary of half the pieces has tokens shorter by this share."""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Of stages that the runs behind `steps` did not have: seconds a byte of text taken in, by benchmarks/chain.py."""
 
     def step(self, name: str, like: str) -> StepRate:
         """The rates of a step, or those of the one that it is like."""
@@ -118,7 +120,8 @@ class Rates:
         return max(1.0, known * (1 + self.doubling * doublings))
 
     def measured(self, name: str) -> bool:
-        return name in self.stages or any(name in kind.stages for kind in self.kinds.values())
+        found = name in self.stages or any(name in kind.stages for kind in self.kinds.values())
+        return found or name in self.stage_seconds
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

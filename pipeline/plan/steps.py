@@ -7,7 +7,7 @@ step costs is in `pipeline.plan.costs`; how much there is at each point in `pipe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,8 @@ class Planning:
         from pipeline.order import order
 
         volumes = self.volumes
-        self.first_pass()
         stages = order(self.config.stages)
+        self.first_pass(stages.first)
         named: dict[str, Stage] = {stage.name: stage for stage in stages.deciding}
         for name, amount in volumes.funnel.items():
             if name.startswith("curate"):
@@ -54,8 +54,10 @@ class Planning:
                 self.corpus_stage(stage, amount)
             else:
                 read = self.signal_bytes + volumes.partitions * self.costs.rates.steps["rules"].task_written
-                self.costs.add(name, "rules", volumes.partitions, work(amount), volumes.largest, read, 2)
-        token_files = self.curate()
+                read += self.text_bytes if "text" in stage.needs else 0.0
+                extra = self.seconds_of([stage], amount.bytes)
+                self.costs.add(name, "rules", volumes.partitions, work(amount), volumes.largest, read, 2, extra=extra)
+        token_files = self.curate(stages.late)
         self.tokenize(token_files)
         for name, blend in volumes.blends.items():
             self.blend(f"blend/{name}", blend, token_files)
@@ -69,9 +71,14 @@ class Planning:
     def signal_bytes(self) -> float:
         return sum(part.bytes * self.costs.rates.kind(part.kind).signals for part in self.volumes.parts)
 
-    def first_pass(self) -> None:
+    def seconds_of(self, stages: Iterable[Stage], size: float) -> float:
+        """Of stages that the measured runs did not have, over `size` bytes of text."""
+        return sum(size * self.costs.rates.stage_seconds.get(stage.name, 0.0) for stage in stages)
+
+    def first_pass(self, stages: Iterable[Stage]) -> None:
         volumes, rate = self.volumes, self.costs.rates.steps["read"]
-        speeds = [(part, self.costs.rates.kind(part.kind).seconds) for part in volumes.parts]
+        more = self.seconds_of(stages, 1.0)
+        speeds = [(part, self.costs.rates.kind(part.kind).seconds + more) for part in volumes.parts]
         cost = sum(part.bytes * speed for part, speed in speeds)
         largest = max((part.largest for part in volumes.parts), default=0.0)
         slowest = max(part.largest * speed for part, speed in speeds) if speeds else 0.0
@@ -117,7 +124,7 @@ class Planning:
         self.costs.add(stage.name, "exact_dedup", count, work(amount), volumes.largest, read, 2, received)
         self.costs.publish(count, 0.0)
 
-    def curate(self) -> int:
+    def curate(self, stages: Iterable[Stage]) -> int:
         """Two steps; returns how many tasks the second has, which is how many files of tokens there will be."""
         volumes = self.volumes
         buckets, tasks = cut(volumes.groups, self.config.plan.partition_bytes)
@@ -131,6 +138,7 @@ class Planning:
             2,
             receivers=buckets,
             per_sender=groups_of_a_partition(volumes),
+            extra=self.seconds_of(stages, volumes.funnel["curate.send"].bytes),
         )
         largest = min(self.config.plan.partition_bytes, max(volumes.groups.values(), default=0.0))
         largest /= volumes.curated.bytes or 1.0

@@ -32,6 +32,12 @@ READERS = {
     "text": "pipeline.readers.files:read_files",
     "tree": "pipeline.readers.files:read_files",
     "machine": "pipeline.readers.machine:read_machine",
+    "mediawiki": "pipeline.readers.mediawiki:read_mediawiki",
+    "epub": "pipeline.readers.epub:read_epub",
+    "jats": "pipeline.readers.jats:read_jats",
+    "latex": "pipeline.readers.latex:read_latex",
+    "stackexchange": "pipeline.readers.stackexchange:read_stackexchange",
+    "html": "pipeline.readers.html:read_html",
 }
 """Format -> `module:function`, imported when the first file of the format is read."""
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+import pyarrow as pa
+
 from pipeline.partition import Segment
 from pipeline.readers.forward import Forward
 from pipeline.readers.names import text_name
@@ -24,6 +26,7 @@ from stages.languages import language_of_path
 
 HTML = (".html", ".htm", ".xhtml")
 PROSE = ("", ".txt", ".text", ".md", ".markdown", ".rst", ".tex", *HTML)
+SHEBANG_BYTES = 400
 NUL_BYTES = 8192  # git looks for a NUL in the first 8,000 bytes to call a file binary
 
 BINARY = frozenset(
@@ -63,7 +66,8 @@ def _row(path: str, record: int, data: bytes, spec: SourceSpec, skipped: Skipped
     if row is not None:
         yield row
     else:
-        skipped["files.binary" if data else "files.empty"] += 1
+        reason = "binary" if b"\0" in data[:NUL_BYTES] else "unknown_content"
+        skipped[f"files.{reason}" if data else "files.empty"] += 1
 
 
 def wanted(path: str, spec: SourceSpec) -> bool:
@@ -72,7 +76,22 @@ def wanted(path: str, spec: SourceSpec) -> bool:
     extension = posixpath.splitext(name)[1].lower()
     if extension in BINARY and posixpath.splitext(_stored_name(name))[1].lower() in BINARY:
         return False
-    return _is_prose(spec) or language_of_path(name) is not None
+    return _is_prose(spec) or language_of_path(name) is not None or _may_be_script(name, spec)
+
+
+def _may_be_script(name: str, spec: SourceSpec) -> bool:
+    """In a source of code, a name that says nothing: the first line may."""
+    return spec.domain == "code" and "." not in _stored_name(name)
+
+
+def _script_language(data: bytes) -> str | None:
+    if not data.startswith(b"#!"):
+        return None
+    from stages.code_content import stated
+
+    head = data[:SHEBANG_BYTES].decode("utf-8", "replace")
+    language: str | None = stated(pa.array([head], pa.large_string()))[0].as_py()
+    return language
 
 
 def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | None:
@@ -81,6 +100,10 @@ def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | Non
     extension = posixpath.splitext(name)[1].lower()
     language = None if _is_prose(spec) else language_of_path(name)
     metadata = metadata_json(spec.metadata) if spec.metadata else None
+    if language is None and _may_be_script(name, spec):
+        language = _script_language(data)
+        if language is None:
+            return None
     if language is None and extension in HTML:
         return Row(path, record, content=data, content_type="text/html", language=spec.language, metadata=metadata)
     if language is None and extension not in PROSE and b"\0" in data[:NUL_BYTES]:

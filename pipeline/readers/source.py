@@ -19,8 +19,14 @@ FORMATS = {
     "tree": (".tar", ".tgz"),
     "text": (".txt", ".text", ".md", ".html", ".htm", ".xhtml"),
     "machine": (),
+    "mediawiki": (),
+    "epub": (".epub",),
+    "jats": (".nxml",),
+    "latex": (),
+    "stackexchange": (),
+    "html": (),
 }
-"""Format -> extensions that announce it."""
+"""Format -> extensions that announce it; a format without one must be stated: anything is .xml, .tex or .html."""
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 

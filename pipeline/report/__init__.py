@@ -20,11 +20,12 @@ def write(output: str, training: str | None = None) -> str:
     found below `<output>/train` or `<output>/training`. Raises ValueError where there is no run.
     """
     from pipeline.report.data import gather
+    from pipeline.report.labels import label_pairs
     from pipeline.report.page import page
     from pipeline.report.training import find, read
     from pipeline.store import Store
 
     store = Store(output)
     run = gather(store)
-    store.write(PATH, page(run, read(*find(store, training))).encode(errors="replace"))
+    store.write(PATH, page(run, read(*find(store, training)), label_pairs(store)).encode(errors="replace"))
     return store.location(PATH)

@@ -85,6 +85,7 @@ def distributions(store: Store, rules: Sequence[Mapping[str, Any]]) -> Distribut
     names = signal_names(store, paths)
     if not names:
         return None
+    rules = [rule for rule in rules if not rule.get("expression")]  # a condition over several signals cuts none
     axes = choose_axes(store, paths, names, rules)
     tally = Tally(axes, [rule for rule in rules if rule["signal"] in axes])
     for batch in column_batches(store, paths, ["domain", "language", *axes]):

@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.report.charts import millstone
+from pipeline.report.contamination import contamination_section
 from pipeline.report.corpus import funnel_section, languages_section, rules_section
 from pipeline.report.data import Run
 from pipeline.report.duplicates import clusters_section
 from pipeline.report.elements import Section, quiet, render
 from pipeline.report.facts import facts_section, time_section
 from pipeline.report.figures import count, duration, esc, listing, plural, share, short, size
+from pipeline.report.labels import Pairs, labels_section
+from pipeline.report.personal import personal_section
 from pipeline.report.plan import plan_section
 from pipeline.report.samples import samples_section
 from pipeline.report.signals import signals_section
@@ -28,8 +31,8 @@ SCRIPTS = ("page", "samples", "signals")
 """Files beside this one that make up the page's one script."""
 
 
-def page(run: Run, training: Training | None) -> str:
-    """The whole file as text."""
+def page(run: Run, training: Training | None, labels: Pairs | None = None) -> str:
+    """The whole file as text. labels: what `labels.label_pairs` counted."""
     style = Path(__file__).with_name("page.css").read_text("utf-8")
     script = "".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -46,6 +49,9 @@ def page(run: Run, training: Training | None) -> str:
         samples_section(run),
         signals_section(run.distributions),
         languages_section(run),
+        labels_section(labels or {}),
+        contamination(run),
+        personal_section(tallies(run, "pii")),
         *possible.values(),
         plan_section(run),
         time_section(run),
@@ -63,6 +69,18 @@ def page(run: Run, training: Training | None) -> str:
         f"{masthead(run, sections)}{headline(run, training)}<main>{''.join(map(render, sections))}</main>"
         f"<footer>{sentence}</footer><script>{script}</script></body></html>\n"
     )
+
+
+def tallies(run: Run, stage: str) -> dict[str, int]:
+    """What a stage counted beside documents and bytes; empty where it did not run."""
+    return next((entry.get("tallies", {}) for entry in run.record["funnel"] if entry["stage"] == stage), {})
+
+
+def contamination(run: Run) -> Section | None:
+    from stages.decontaminate import report_of_tallies
+
+    ran = any(entry["stage"] == "decontaminate" for entry in run.record["funnel"])
+    return contamination_section(report_of_tallies(tallies(run, "decontaminate"))) if ran else None
 
 
 def masthead(run: Run, sections: list[Section]) -> str:

@@ -193,9 +193,9 @@ def brief(value: float) -> str:
 
 def _meaning(signal: str) -> tuple[str, str]:
     """(unit, definition) of a signal of ours; nothing of one that a user added."""
-    from stages.signals import SIGNALS
+    from stages.measured import MEASURED
 
-    known = SIGNALS.get(signal)
+    known = MEASURED.get(signal)
     return (known.unit, known.definition) if known else ("", "")
 
 

@@ -23,6 +23,7 @@ REASONS = {
     "read.too_large": "it is larger than plan.max_document_bytes",
     "read.invalid_utf8": "it is not valid UTF-8",
     "read.packed_twice": "a compressed file within a compressed archive",
+    "read.7z": "it is a 7z archive, which is not read; unpack it first",
     "read.sparse": "a file with holes within an archive",
     "read.unknown_encoding": "its character encoding is not known",
     "read.unreadable_value": "a value of the record cannot be read",
@@ -44,13 +45,16 @@ REASONS = {
     "extract.undecodable": "no character encoding fits its bytes",
     "extract.failed": "the parser of web pages failed on it",
     "extract.empty": "the page has no main content",
+    "lines.empty": "rules for lines would remove every line of it",
     "language.score": "its language is not told with enough certainty",
     "language.unlisted": "its language is not among those that are kept",
+    "quality.score": "the classifier's probability is below the minimum",
     "language.unexpected": "its source is restricted to another domain",
 }
 """What the reasons of readers and stages mean; rules say it by their value and limit."""
 
 NO_DOCUMENT = {
+    "files.unknown_content": "files whose name and first line name no language",
     "files.binary": "binary data",
     "files.empty": "the file is empty",
     "files.unwanted_name": "its name announces no text",
@@ -96,12 +100,17 @@ def as_dict(trial: Trial, recipe: Recipe, where: str) -> dict[str, Any]:
                 "value": each.value,
                 "minimum": each.rule.minimum,
                 "maximum": each.rule.maximum,
+                "drop_when": each.rule.expression or None,
                 "verdict": each.verdict,
             }
             for each in trial.judged
         ],
         "text": trial.text,
-        "edits": [{"stage": line.stage, "mark": line.mark, "line": line.text} for line in trial.lines if line.stage],
+        "edits": [
+            {"stage": line.stage, "mark": line.mark, "line": line.text, "reason": line.reason}
+            for line in trial.lines
+            if line.stage
+        ],
         "repeated_lines": [i for i, line in enumerate(_standing(trial.lines)) if line.mark == "="],
     }
 
@@ -179,11 +188,15 @@ def _because(verdict: Verdict, judged: Iterable[Judged] = ()) -> str:
         figures = "" if verdict.value is None else f" {measured(verdict.value, verdict.limit)}"
         figures += "" if verdict.limit is None else f", limit {number(verdict.limit)}"
         return f"{verdict.by}{figures}: {REASONS[verdict.by]}"
+    judged = list(judged)
+    others = [each.rule.name for each in judged if each.verdict == FAILS and each.rule.name != verdict.by]
+    also = f"; it also fails {', '.join(others)}" if others else ""
+    expression = next((each.rule.expression for each in judged if each.rule.name == verdict.by), "")
+    if expression:
+        return f"{verdict.by}: {expression}{also}"
     if verdict.value is None or verdict.limit is None:
         return verdict.by
     side = "maximum" if verdict.value > verdict.limit else "minimum"
-    others = [each.rule.name for each in judged if each.verdict == FAILS and each.rule.name != verdict.by]
-    also = f"; it also fails {', '.join(others)}" if others else ""
     return f"{verdict.by}: {measured(verdict.value, verdict.limit)}, {side} {number(verdict.limit)}{also}"
 
 
@@ -204,7 +217,10 @@ def _signals(trial: Trial, console: Console) -> None:
     table.add_column("rule of", overflow="fold")
     table.add_column("", no_wrap=True)
     by_signal: dict[str, list[Judged]] = {}
+    conditions = [each for each in trial.judged if each.rule.expression]
     for each in trial.judged:
+        if each.rule.expression:
+            continue
         by_signal.setdefault(each.rule.signal, []).append(each)
     for name in sorted(by_signal, key=lambda name: list(trial.signals).index(name) if name in trial.signals else -1):
         first = by_signal[name][0]
@@ -218,11 +234,29 @@ def _signals(trial: Trial, console: Console) -> None:
             table.add_row(*cells, limits(each.rule.minimum, each.rule.maximum), owner, said, style=style)
     console.print()
     console.print(table)
-    others = [f"{name} {number(value)}" for name, value in trial.signals.items() if name not in by_signal]
+    for each in conditions:
+        console.print(f"{each.rule.name}: {_condition(each, trial)}", style="bold red" if each.verdict == FAILS else "")
+    others = [
+        f"{name} {number(value)}"
+        for name, value in trial.signals.items()
+        if name not in by_signal and _says(name, value)
+    ]
     if others:
         console.print(f"without a rule: {', '.join(others)}", style="dim")
     if any(each.verdict not in (PASSES, FAILS) for each in trial.judged):
         console.print("–: no value, which fails nothing; n/a: for another domain or language", style="dim")
+
+
+def _condition(judged: Judged, trial: Trial) -> str:
+    """What a rule with `drop_when` says, the values it looked at, and what came of it."""
+    values = [f"{name} {number(trial.signals.get(name))}" for name in judged.rule.signals]
+    said = {FAILS: "FAIL", PASSES: "pass"}.get(judged.verdict, "n/a")
+    return f"drop when {judged.rule.expression} ({', '.join(values)}): {said}"
+
+
+def _says(name: str, value: float | None) -> bool:
+    """Of the counts of removed lines by reason, those that are not 0."""
+    return not name.startswith("lines_removed_by_") or bool(value)
 
 
 def _text(lines: tuple[Line, ...], console: Console, whole: bool) -> None:
@@ -241,7 +275,7 @@ def _text(lines: tuple[Line, ...], console: Console, whole: bool) -> None:
             continue
         _gap(skipped, console)
         skipped = 0
-        stage = f"  [{line.stage}]" if line.stage else ""
+        stage = f"  [{line.reason or line.stage}]" if line.stage else ""
         shown = Text(f"{line.mark} ") + Text(printable(line.text.replace("\t", "    ")), _MARKS[line.mark])
         console.print(shown + Text(stage, "dim"), soft_wrap=True)
     _gap(skipped, console)

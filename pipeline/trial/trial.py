@@ -24,6 +24,7 @@ from pipeline.order import order
 from pipeline.readers.source import FORMATS, SourceSpec
 from stages.document import VERDICT
 from stages.interface import DocumentStage
+from stages.measured import MEASURED
 from stages.presets.rule import Rule
 from stages.rules import Rules
 from stages.signals import Signals
@@ -32,6 +33,9 @@ CONFIG = "pipeline.yaml"
 BUILT_IN = "the built-in recipe"
 MAX_DOCUMENT_BYTES = 64_000_000  # `plan.max_document_bytes`, its default
 EXACT_LINES = 5_000  # lines up to which the comparison looks for the shortest difference
+
+FACTS = ("language_score", "perplexity", "lines_removed", "lines_edited")
+"""Measured columns that are told of the stage that measures them, too."""
 
 PASSES, FAILS, OTHER_DOMAIN, OTHER_LANGUAGE, NO_VALUE = "pass", "fail", "other domain", "other language", "no value"
 
@@ -85,6 +89,8 @@ class Line:
     mark: str
     """' ' stays, '-' removed, '+' added, '=' stays and is equal to an earlier line."""
     stage: str | None = None
+    reason: str | None = None
+    """The rule for lines that removed it or cut something out of it."""
 
 
 @dataclass(frozen=True)
@@ -186,27 +192,36 @@ class _Trial:
     signals: dict[str, float | None] = field(default_factory=dict)
     judged: list[Judged] = field(default_factory=list)
     lines: list[Line] | None = None
+    emptied: list[Line] | None = None
+    """All lines, where rules for lines would remove them all: the text stays, the document does not."""
     ended: bool = False
     """Unusable, or without text: no later stage has anything to look at."""
 
     def apply(self, stage: DocumentStage) -> None:
-        before, size = self.text(), self.size()
+        before, size, row = self.text(), self.size(), self.row
         result = stage.apply(self.row)
         verdict = _verdict(result)
         if isinstance(stage, Rules):
             self.judged += _judged(stage, result)
-        measures = isinstance(stage, Signals)
         added = [name for name in stage.adds if name in result.schema.names and name not in (*VERDICT.names, "text")]
         values = {name: result.column(name)[0].as_py() for name in added}
-        if measures:
-            self.signals |= {name: value for name, value in values.items() if not isinstance(value, str)}
+        measured = {name for name in added if name in MEASURED or isinstance(stage, Signals)}
+        self.signals |= {name: value for name, value in values.items() if name in measured and not _is_text(value)}
+        facts = {name: value for name, value in values.items() if name not in measured or name in FACTS}
         table = without_verdicts(pa.Table.from_batches([result]))
         self.row = table.combine_chunks().to_batches()[0]
         after = self.text()
-        if stage.edits and before is not None and after is not None and after != before:
+        if stage.edits and before is not None and after is not None and (after != before or verdict):
             kept = self.lines or [Line(line, " ") for line in before.split("\n")]
-            self.lines = edited(kept, after.split("\n"), stage.name)
-        self.passed.append(Passed(stage.name, {} if measures else values, size, self.size(), verdict))
+            told = _reasons(stage, row, before)
+            if after == before:
+                if any(reason for _, reason in told) and not _stands(told, before):
+                    self.emptied = judged(kept, [], stage.name, [(False, reason) for _, reason in told])
+            elif sum(stays for stays, _ in told) == len(after.split("\n")):
+                self.lines = judged(kept, after.split("\n"), stage.name, told)
+            else:
+                self.lines = edited(kept, after.split("\n"), stage.name)
+        self.passed.append(Passed(stage.name, {} if isinstance(stage, Signals) else facts, size, self.size(), verdict))
         self.ended = after is None or (verdict is not None and verdict.action == "quarantined")
 
     def text(self) -> str | None:
@@ -222,7 +237,7 @@ class _Trial:
 
     def marked(self) -> list[Line]:
         text = self.text()
-        lines = self.lines or [Line(line, " ") for line in (text or "").split("\n")]
+        lines = self.emptied or self.lines or [Line(line, " ") for line in (text or "").split("\n")]
         return repeated(lines) if text is not None else []
 
 
@@ -241,6 +256,26 @@ def edited(lines: Sequence[Line], after: Sequence[str], stage: str) -> list[Line
         if operation != "equal":
             result += [Line(text, "+", stage) for text in after[first:last]]
     return result + list(lines[at:])
+
+
+def judged(
+    lines: Sequence[Line], after: Sequence[str], stage: str, told: Sequence[tuple[bool, str | None]]
+) -> list[Line]:
+    """The same where the stage tells of each line that stood before it whether it stays, and by which rule it was
+    removed or cut."""
+    result: list[Line] = []
+    left, verdicts = iter(after), iter(told)
+    for line in lines:
+        stays, reason = (True, None) if line.mark == "-" else next(verdicts)
+        if line.mark == "-" or (stays and reason is None):
+            result.append(line)
+            if line.mark != "-":
+                next(left)
+            continue
+        result.append(replace(line, mark="-", stage=stage, reason=reason))
+        if stays:
+            result.append(Line(next(left), "+", stage, reason))
+    return result
 
 
 def repeated(lines: Sequence[Line]) -> list[Line]:
@@ -264,6 +299,24 @@ def _verdict(result: pa.RecordBatch) -> Verdict | None:
     return None
 
 
+def _stands(told: Sequence[tuple[bool, str | None]], text: str) -> bool:
+    """Whether a line stays that holds more than white space."""
+    return any(stays and line.strip() for (stays, _), line in zip(told, text.split("\n"), strict=True))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _reasons(stage: DocumentStage, row: pa.RecordBatch, text: str) -> list[tuple[bool, str | None]]:
+    """What a stage says of each line of the text that has a method `reasons`, as `stages.lines`; nothing of others."""
+    tells = getattr(stage, "reasons", None)
+    if tells is None:
+        return []
+    domain, language = (row.column(name)[0].as_py() for name in ("domain", "language"))
+    return list(tells(text, domain, language))
+
+
 def _judged(rules: Rules, result: pa.RecordBatch) -> list[Judged]:
     """Every rule with its value and verdict; who fails is read from the stage's own bit mask."""
     mask = result.column("failed")[0].as_py() or b""
@@ -275,7 +328,7 @@ def _judged(rules: Rules, result: pa.RecordBatch) -> list[Judged]:
             verdict = OTHER_DOMAIN
         elif rule.languages and language not in rule.languages:
             verdict = OTHER_LANGUAGE
-        elif value is None:
+        elif value is None and not rule.expression:
             verdict = NO_VALUE
         else:
             verdict = FAILS if mask and mask[k // 8] >> k % 8 & 1 else PASSES

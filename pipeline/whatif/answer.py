@@ -36,6 +36,8 @@ class Answer:
     """Steps after the rules that may remove more."""
     missing: tuple[int, ...] = field(default=())
     """Partitions that the run left out."""
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    """Of the rules that drop by a condition, before and after, by name."""
 
 
 def whatif(output: str, expressions: Sequence[str]) -> Answer:
@@ -69,6 +71,7 @@ def whatif(output: str, expressions: Sequence[str]) -> Answer:
         scan.examples(),
         tuple(names[at + 1 :]),
         tuple(missing),
+        {rule.name: rule.expression for each in (rules, changed.rules) for rule in each.rules() if rule.expression},
     )
 
 

@@ -1,11 +1,13 @@
 """Conditions such as `gopher_quality.mean_word_length <= 8`, and the rules as they would be under them.
 
-    RULE <= N     RULE >= N     3 <= RULE <= 10     RULE < N     RULE > N     RULE off
+    RULE <= N     RULE >= N     3 <= RULE <= 10     RULE < N     RULE > N     RULE off     drop when EXPRESSION
 
-A condition says what is kept. RULE is a rule's name or a signal, which means every rule that limits it; a limit that
-is not named stays. Limits include their ends, so `< N` becomes the largest value below N: a whole number for a count,
-else the neighbouring float64. What no rule limits becomes a new rule `whatif.<signal>`. The result is
-`stages.rules.Rules` as a configuration would make it, and the --set that makes it. No document is looked at here.
+A condition says what is kept, but for the last, which says what is dropped in the language of `stages.expression`.
+RULE is a rule's name or a signal, which means every rule that limits it; a limit that is not named stays. A rule with
+`drop_when` has no limits and can only be taken off. Limits include their ends, so `< N` becomes the largest value
+below N: a whole number for a count, else the neighbouring float64. What no rule limits becomes a new rule
+`whatif.<signal>`. The result is `stages.rules.Rules` as a configuration would make it, and the --set that makes it. No
+document is looked at here.
 """
 
 from __future__ import annotations
@@ -19,21 +21,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
+from stages.expression import parse as parse_expression
+from stages.measured import MEASURED
 from stages.presets import PRESETS
 from stages.presets.rule import Rule
 from stages.rules import Rules
-from stages.signals import SIGNALS
 
 PREFIX = "whatif"
 """Of rules that the configuration does not have."""
 
-FORMS = 'write "RULE <= 8", "RULE >= 3", "3 <= RULE <= 10" or "RULE off", in quotes'
+FORMS = (
+    'write "RULE <= 8", "RULE >= 3", "3 <= RULE <= 10", "RULE off" or "drop when words < 9 and lines > 2", in quotes'
+)
 SIDES = {"min": "minimum", "max": "maximum"}
 
 _NUMBER = r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _LEFT = rf"(?:(?P<lower>{_NUMBER})\s*(?P<left><=|>=|≤|≥|<|>)\s*)"
 _RIGHT = rf"(?:\s*(?P<right><=|>=|≤|≥|<|>)\s*(?P<upper>{_NUMBER}))"
 _CONDITION = re.compile(rf"{_LEFT}?(?P<name>[A-Za-z_][\w.-]*){_RIGHT}?")
+_DROP = re.compile(r"drop when\b(?P<expression>.+)", re.IGNORECASE | re.DOTALL)
 _OFF = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s+off", re.IGNORECASE)
 
 
@@ -59,6 +67,8 @@ class Condition:
     """Of a rule or of a signal."""
     bounds: Mapping[str, Bound]
     """By `min` and `max`; empty: the rule is taken off."""
+    expression: str = ""
+    """What a new rule drops; then there is no name."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class Change:
 
 def parse(text: str) -> Condition:
     """ValueError in one sentence where `text` is no condition."""
+    if found := _DROP.fullmatch(text.strip()):
+        return Condition(text, "", {}, parse_expression(" ".join(found["expression"].split())).text)
     if found := _OFF.fullmatch(text.strip()):
         return Condition(text, found["name"], {})
     found = _CONDITION.fullmatch(text.strip())
@@ -101,10 +113,19 @@ def change(rules: Rules, conditions: Sequence[Condition], own: Mapping[str, tupl
     assigned: dict[str, str] = {}
     touched: dict[tuple[str, str], None] = {}
     for condition in conditions:
-        matched = [rule for rule in rows.values() if condition.name in (rule.name, rule.signal)]
-        matched = matched or [_new(condition, rows, own)]
+        if condition.expression:
+            rule = _dropping(condition, rows, own)
+            rows[rule.name] = rule
+            touched[rule.name, "max"] = None
+            continue
+        matched = [rule for rule in rows.values() if condition.name in _names(rule)] or [_new(condition, rows, own)]
+        if matched[0].expression:
+            _only_off(condition, matched[0])
+            rows[condition.name] = replace(matched[0], expression="")
+            touched[condition.name, "max"] = None
+            continue
         signal = matched[0].signal
-        whole = SIGNALS[signal].denominator is None if signal in SIGNALS else own.get(signal, ("", False))[1]
+        whole = pa.types.is_integer(MEASURED[signal].dtype) if signal in MEASURED else own.get(signal, ("", False))[1]
         limits: dict[str, Any] = {side: bound.limit(side, whole) for side, bound in condition.bounds.items()}
         limits = limits or dict.fromkeys(SIDES)
         for rule in matched:
@@ -114,7 +135,7 @@ def change(rules: Rules, conditions: Sequence[Condition], own: Mapping[str, tupl
             limits_by_key.setdefault(condition.name, {}).update(limits)
             key = json.dumps(condition.name) if "." in condition.name else condition.name
             assigned |= {f"stages.rules.set.{key}.{side}": json.dumps(value) for side, value in limits.items()}
-    limited = {name: rule for name, rule in rows.items() if name in of_presets or _limits(rule) != (None, None)}
+    limited = {name: rule for name, rule in rows.items() if name in of_presets or _says_something(rule)}
     given = {str(row["rule"]): row for row in rules.add}
     add = [_row(given.get(name, {}), rule, own) for name, rule in limited.items() if name not in of_presets]
     wanted = {name: _limits(rule) for name, rule in limited.items()}
@@ -142,6 +163,34 @@ def limit_text(value: float | None) -> str:
     return "none" if value is None else f"{value:,}"
 
 
+def _names(rule: Rule) -> tuple[str, ...]:
+    """What a condition calls it."""
+    return (rule.name,) if rule.expression else (rule.name, rule.signal)
+
+
+def _says_something(rule: Rule) -> bool:
+    return bool(rule.expression) or _limits(rule) != (None, None)
+
+
+def _only_off(condition: Condition, rule: Rule) -> None:
+    if condition.bounds:
+        raise ValueError(
+            f"{condition.text!r}: {rule.name} has no limits but drops when {rule.expression}; write "
+            f'"{rule.name} off" and "drop when ..."'
+        )
+
+
+def _dropping(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any]) -> Rule:
+    """A new rule for `drop when`, numbered where there are several."""
+    signals = parse_expression(condition.expression).signals
+    for name in signals:
+        if name not in MEASURED and name not in own:
+            near = difflib.get_close_matches(name, [*MEASURED, *own], n=1, cutoff=0.0)
+            raise ValueError(f"{condition.text!r}: {name!r} is no signal; the nearest is {near[0]}")
+    number = next(n for n in range(1, len(rows) + 2) if f"{PREFIX}.condition_{n}" not in rows)
+    return Rule(f"{PREFIX}.condition_{number}", signals[0], expression=condition.expression)
+
+
 def _number(text: str) -> int | float:
     plain = text.replace("_", "")
     value = float(plain)
@@ -152,8 +201,8 @@ def _new(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any])
     """A rule that the configuration does not have yet; in the scope of the preset's rule that is named."""
     name = condition.name
     elsewhere = {rule.name: rule for preset in PRESETS.values() for rule in preset}
-    if name not in elsewhere and name not in SIGNALS and name not in own:
-        near = difflib.get_close_matches(name, [*rows, *SIGNALS, *own, *elsewhere], n=1, cutoff=0.0)
+    if name not in elsewhere and name not in MEASURED and name not in own:
+        near = difflib.get_close_matches(name, [*rows, *MEASURED, *own, *elsewhere], n=1, cutoff=0.0)
         raise ValueError(f"{name!r} is neither a rule nor a signal; the nearest is {near[0]}")
     if not condition.bounds:
         raise ValueError(
@@ -166,6 +215,11 @@ def _new(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any])
 
 def _row(given: Mapping[str, Any], rule: Rule, own: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
     """The rule as an item of `add`."""
+    if rule.expression:
+        references = [own[name][0] for name in rule.signals if name in own]
+        return dict(given) or {"rule": rule.name, "drop_when": rule.expression} | (
+            {"signals": references} if references else {}
+        )
     new: dict[str, Any] = {"rule": rule.name}
     if rule.signal in own:
         new["signal"] = own[rule.signal][0]
@@ -199,8 +253,14 @@ def _lines(before: Mapping[str, Rule], after: Mapping[str, Rule], touched: Itera
         rule = after[name]
         if name not in before:
             scope = ", ".join([*(rule.domains or ["every domain"]), *rule.languages])
+            if rule.expression:
+                names[f"new rule {{}}: drop when {rule.expression}, for {scope}"] = [name]
+                continue
             limits = [f"{SIDES[s]} {limit_text(v)}" for s, v in zip(SIDES, _limits(rule)) if v is not None]
             names[f"new rule {{}}: {' and '.join(limits)}, for {scope}"] = [name]
+            continue
+        if before[name].expression:
+            names[f"{{}}: drop when {before[name].expression} -> off"] = [name]
             continue
         old, new = (getattr(rows[name], SIDES[side]) for rows in (before, after))
         if old is None and new is None:

@@ -51,8 +51,8 @@ class Example:
 
     kept_after: bool
     rule: str
-    value: float
-    limit: float
+    value: float | None
+    limit: float | None
     document: Mapping[str, Any]
     """Columns of `SHOWN`."""
 
@@ -67,8 +67,8 @@ class _Changing:
     row: int
     kept_after: bool
     rule: str
-    value: float
-    limit: float
+    value: float | None
+    limit: float | None
 
 
 class Scan:

@@ -77,7 +77,7 @@ def show(answer: Answer, console: Console) -> None:
         _changes("domain", [(row["domain"], row) for row in figures["domains"]], console)
         rows = [(_language(row), row) for row in figures["groups"]]
         _changes("language", rows, console)
-        _examples(answer.examples, console)
+        _examples(answer, console)
     else:
         console.print("\nno document changes sides")
     console.print()
@@ -148,24 +148,33 @@ def _changes(what: str, rows: list[tuple[str, Mapping[str, int]]], console: Cons
         console.print(f"and {len(changed) - LANGUAGES} more, all in --json")
 
 
-def _examples(examples: Iterable[Example], console: Console) -> None:
+def _examples(answer: Answer, console: Console) -> None:
     from rich.text import Text
 
     title = None
-    for each in examples:
+    for each in answer.examples:
         heading = "now dropped, would be kept" if each.kept_after else "now kept, would be dropped"
         if heading != title:
             console.print(f"\n{heading}, for example", style="bold")
             title = heading
         document = each.document
-        side = SIDES["max" if each.value > each.limit else "min"]
-        value = measured(each.value, each.limit)
         console.print(f"{document['id'].hex()}  {_language(document)}")
-        lines = [f"{each.rule} {value}, {side} {limit_text(_plain(each.limit))}"]
+        lines = [_why(each, answer)]
         lines += [document["url"] or f"{document['source']}: {document['path']}", document["preview"] or ""]
         for line, style in zip(lines, ("", "", "dim")):
             if line:
                 console.print(Text("  " + printable(line), style), no_wrap=True, overflow="ellipsis")
+
+
+def _why(example: Example, answer: Answer) -> str:
+    """What drops the document, before or after."""
+    expression = answer.expressions.get(example.rule)
+    if expression:
+        return f"{example.rule}: {expression}"
+    if example.value is None or example.limit is None:
+        return example.rule
+    side = SIDES["max" if example.value > example.limit else "min"]
+    return f"{example.rule} {measured(example.value, example.limit)}, {side} {limit_text(_plain(example.limit))}"
 
 
 def _language(row: Mapping[str, Any]) -> str:

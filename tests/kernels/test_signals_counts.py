@@ -54,6 +54,39 @@ def paragraphs(text: str) -> list[str]:
     return ["\n".join(block) for block in blocks if block]
 
 
+def sentences(text: str) -> list[str]:
+    """Of each line, up to words that end one; a stretch without a letter or digit goes on."""
+    out: list[str] = []
+    for line in lines(text):
+        found: list[tuple[int, int]] = []
+        for word in words(line):
+            start = line.index(word, found[-1][1] if found else 0)
+            found.append((start, start + len(word)))
+        begin = 0
+        for k, (start, end) in enumerate(found):
+            last = k + 1 == len(found)
+            word, follows = line[start:end], "" if last else line[found[k + 1][0]]
+            stem = word
+            while stem and is_a(stem[-1], utf8.CLOSING) and not is_a(stem[-1], utf8.TERMINAL):
+                stem = stem[:-1]
+            ends = (bool(stem) and is_a(stem[-1], utf8.TERMINAL)) or letterlike_end(stem)
+            if stem and stem[-1] in utf8.SOFT_MARKS:
+                ends = not follows.islower() and not (len(stem) == 2 and stem[0].isalpha())
+            if any(is_a(c, utf8.UNSTOPPED) for c in word) and not last and found[k + 1][0] > end:
+                ends = True
+            if (ends or last) and any(is_a(c, utf8.ALNUM) for c in line[begin:end]):
+                out.append(line[begin:end])
+                begin = end if last else found[k + 1][0]
+    return out
+
+
+def line_weight(line: str) -> int:
+    """In quarters of a word."""
+    return sum(
+        4 if not is_a(word[0], utf8.UNSPACED) else 2 if is_a(word[0], utf8.EAST_ASIAN) else 1 for word in words(line)
+    )
+
+
 def letters_per_word(text: str) -> int:
     unspaced = sum(is_a(c, utf8.UNSPACED) for c in text)
     if unspaced * 2 <= len(words(text)):
@@ -92,14 +125,15 @@ def ascii_lower(text: str) -> str:
 def unended(line: str) -> bool:
     if line[-1] in utf8.END_MARKS:
         return False
-    before = line[-2:-1]
-    return not (
-        (line[-1] == ":" and "\u0530" <= before <= "\u058f") or (line[-1] == ";" and "\u0370" <= before <= "\u03ff")
-    )
+    return not letterlike_end(line)
 
 
-def notice(paragraph: str) -> bool:
-    return any(phrase in ascii_lower(paragraph) for phrase in phrases.PHRASES)
+def letterlike_end(text: str) -> bool:
+    return bool(re.search("[\u0530-\u058f]:$|[\u0370-\u03ff];$", text))
+
+
+def notice(text: str, first: int = phrases.NOTICES) -> bool:
+    return any(phrase in ascii_lower(text) for phrase in phrases.PHRASES[:first])
 
 
 def plain(text: str) -> dict[str, int]:
@@ -151,6 +185,20 @@ def plain(text: str) -> dict[str, int]:
         "duplicate_paragraphs": len(repeated(p)),
         "duplicate_paragraph_characters": sum(map(len, repeated(p))),
     }
+    spans = [tuple(sentences(text)[k : k + 3]) for k in range(len(sentences(text)) - 2)]
+    out |= {
+        "sentences": len(sentences(text)),
+        "sentence_spans": len(spans),
+        "duplicate_sentence_spans": len(spans) - len(set(spans)),
+        "few_word_lines": sum(line_weight(line) < 3 * 4 for line in li),
+        "under_five_word_lines": sum(line_weight(line) < 5 * 4 for line in li),
+        "terminal_lines": sum(not unended(line) and not line.endswith(("...", "…")) for line in li) * stopped,
+        "javascript_lines": sum("javascript" in ascii_lower(line) for line in li),
+        "policy_lines": sum(notice(line, phrases.POLICY) for line in li),
+        "lorem_ipsum": ascii_lower(text).count("lorem ipsum"),
+        "curly_brackets": text.count("{"),
+        "spelled_characters": len(text) + 2 * sum(is_a(c, utf8.EAST_ASIAN) for c in text),
+    }
     out |= {f"top_{n}_gram_characters": top(w, n * step) for n in (2, 3, 4)}
     return out | {f"duplicate_{n}_gram_characters": duplicate(w, n * step) for n in range(5, 11)}
 
@@ -197,6 +245,25 @@ fragments = st.sampled_from(
         "。",
     ]
     + ["漢", "字", "かな", "กา", "ที่", "ភាសា", "မြန်မာ", "한국어", "മലയാളം", "ա:", "α;", "ա։", "漢,a", "?:", "ֿ:", "\0"]
+    + [
+        "Go. ",
+        "on. ",
+        "(go.) ",
+        "J. ",
+        "é. ",
+        ".",
+        'go.") ',
+        "No! ",
+        "so… ",
+        "a։ ",
+        "字。",
+        "」",
+        "？",
+        "ไป ",
+        "ลา. ",
+        "।",
+    ]
+    + ["JavaScript", "javascripts", "uses cookies", "use of cookies", "Lorem Ipsum", "lorem ipsumlorem ipsum"]
 )
 documents = st.one_of(
     st.text(characters, max_size=60),
@@ -225,17 +292,20 @@ def test_a_document_counts_the_same_beside_any_others(texts: list[str]) -> None:
 @pytest.mark.parametrize("folder", ["english", "multilingual", "code"])
 def test_counts_are_their_definitions_on_real_documents(shared_data: Path, folder: str) -> None:
     texts: list[str] = []
+    seen: set[str] = set()
     for path in sorted((shared_data / folder).glob("*.jsonl.zst")):
         languages: Counter[str] = Counter()
         with zstandard.open(path, "rt", encoding="utf-8") as file:
             for line in file:
                 record = json.loads(line)
                 languages[record["lang"]] += 1
+                seen.add(record["lang"])
                 if languages[record["lang"]] == 3:  # one of every language of every file
                     texts.append(record["text"][:4000])
     for text, found in zip(texts, counted(texts), strict=True):
         assert found == plain(text), text[:80]
     assert len(texts) > 3
+    assert folder != "multilingual" or len(seen) >= 50
 
 
 def test_the_table_says_what_unicodedata_says() -> None:

@@ -27,7 +27,6 @@ import zstandard
 from corpus import records
 
 from pipeline.accounting import check, check_chain
-from pipeline.resources import stage_resources
 from pipeline.commit import Output
 from pipeline.first_pass import Pass, inputs, read_partition
 from pipeline.inventory import FileEntry, inventory
@@ -35,6 +34,7 @@ from pipeline.partition import Partition, partitions
 from pipeline.readers import read
 from pipeline.readers.rows import READ
 from pipeline.readers.source import SourceSpec
+from pipeline.resources import stage_resources
 from pipeline.store import Store
 from pipeline.task import Task
 from stages.extract import Extract

@@ -15,7 +15,8 @@ from corpus import records
 from typer.main import get_command
 
 from pipeline.cli import app, main
-from stages.presets import PRESETS
+from stages.measured import MEASURED
+from stages.presets import LINE_PRESETS, PRESETS
 
 HEAVY = (
     "ray",
@@ -90,18 +91,34 @@ def test_pipeline_is_run_as_a_module_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "rules", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert result.returncode == 0
-    assert len(result.stdout.splitlines()) == sum(map(len, PRESETS.values()))
+    assert len(result.stdout.splitlines()) == sum(map(len, [*PRESETS.values(), *LINE_PRESETS.values()]))
 
 
 def test_rules_lists_every_rule_with_its_limits_and_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = answer(capsys, "rules", "--json")
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [(row["preset"], row["name"]) for row in rows] == [(p, r.name) for p in PRESETS for r in PRESETS[p]]
+    tables = {"documents": PRESETS, "lines": LINE_PRESETS}
+    expected = [(of, p, rule.name) for of, table in tables.items() for p, rules in table.items() for rule in rules]
+    assert [(row["of"], row["preset"], row["name"]) for row in rows] == expected
     assert all(row["source"] and (row["minimum"] is not None or row["maximum"] is not None) for row in rows)
     code, table, _ = answer(capsys, "rules")
     assert code == 0
     assert all(row["name"] in table for row in rows)
+
+
+def test_rules_lists_every_signal_with_its_unit_and_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = answer(capsys, "rules", "--signals", "--json")
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["signal"] for row in rows if row["of"] == "documents"} == set(MEASURED)
+    assert {row["signal"] for row in rows if row["of"] == "lines"} == {
+        rule.signal for rules in LINE_PRESETS.values() for rule in rules
+    }
+    assert all(row["definition"] for row in rows)
+    code, table, _ = answer(capsys, "rules", "--signals")
+    assert code == 0
+    assert all(row["signal"] in table for row in rows)
 
 
 WRONG = [

@@ -21,6 +21,7 @@ import typer
 import yaml
 import zstandard
 from corpus import records
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from pipeline.commands.try_ import try_
@@ -145,7 +146,7 @@ def test_a_web_page_is_extracted_and_its_language_told(shared_data: Path, config
         told[name] = (each["stages"][1]["language"], language)
         assert each["content_type"] == "text/html"
         assert each["stages"][0]["bytes_in"] == len(page) > each["stages"][0]["bytes_out"] > 0
-        assert each["text"] == Extract()._page(page, "text/html")[0]
+        assert each["text"] == Extract()._page(page, "text/html", None).text
     assert len({language for language, _ in told.values()}) > 5
 
 
@@ -166,7 +167,7 @@ def test_a_page_from_a_pipe_is_read_as_one_from_a_file(shared_data: Path, config
     heading, *lines = shown.splitlines()
     assert heading == "standard input"
     table = lines[: next(i for i, line in enumerate(lines) if line.startswith("text"))]
-    assert max(map(len, table)) <= 80
+    assert max(map(cell_len, table)) <= 80
     assert "\x1b" not in shown
     assert any(line.split()[:1] == ["mean_word_length"] for line in table)
 
@@ -362,6 +363,71 @@ def test_a_configured_editing_stage_is_shown_with_marks(
     [each] = found("one.jsonl")
     assert [edit["mark"] for edit in each["edits"]] == ["-", "-", "+", "-"]
     assert each["repeated_lines"] == [2]
+
+
+PAGE = """Home
+
+The bread of Egypt was baked in clay pots over an open fire [1].
+SIGN UP NOW FOR OUR LETTER, AND READ IT.
+
+See our privacy policy for what we know of you.
+
+It was the food of kings and of those who built for them.
+Read more
+"""
+
+
+def with_lines(config: Path, *rules: dict[str, Any]) -> None:
+    stages = yaml.safe_load(config.read_text())["stages"]
+    stages[2:3] = [{"lines": {"presets": ["c4", "refinedweb"]}}, {"rules": {"presets": ["c4"], "add": list(rules)}}]
+    config.write_text(yaml.safe_dump({"sources": [], "stages": stages}))
+
+
+def test_rules_for_lines_say_which_removed_each_line(config: Path, tmp_path: Path) -> None:
+    with_lines(config)
+    write_jsonl(tmp_path / "one.jsonl", [PAGE])
+    [each] = found("one.jsonl")
+    assert [(edit["mark"], edit["line"][:12], edit["reason"]) for edit in each["edits"]] == [
+        ("-", "Home", "c4.end_mark"),
+        ("-", "", None),
+        ("-", "The bread of", "c4.citation_numbers"),
+        ("+", "The bread of", "c4.citation_numbers"),
+        ("-", "SIGN UP NOW ", "refinedweb.uppercase"),
+        ("-", "See our priv", "c4.policy"),
+        ("-", "", None),
+        ("-", "Read more", "c4.end_mark"),
+    ]
+    result = call("one.jsonl")
+    lines = [line.rstrip() for line in result.output.splitlines()]
+    assert "- SIGN UP NOW FOR OUR LETTER, AND READ IT.  [refinedweb.uppercase]" in lines
+    assert any(line.startswith("  lines     lines removed 4, lines edited 1, ") for line in lines)
+    assert each["signals"]["lines_removed_by_end_mark"] == 2
+    assert each["text"] == "".join(line for line in kept_lines(each))
+
+
+def kept_lines(each: dict[str, Any]) -> Iterator[str]:
+    yield "The bread of Egypt was baked in clay pots over an open fire .\n\n"
+    yield "It was the food of kings and of those who built for them.\n"
+
+
+def test_a_text_that_line_rules_would_empty_is_shown_with_the_reasons(config: Path, tmp_path: Path) -> None:
+    with_lines(config)
+    write_jsonl(tmp_path / "one.jsonl", ["The bread of Egypt and of other places\nThis is the menu of the day\n"])
+    [each] = found("one.jsonl")
+    assert each["by"] == "lines.empty"
+    assert [edit["reason"] for edit in each["edits"]] == ["c4.end_mark", "c4.end_mark", None]
+    assert "rules for lines would remove every line" in " ".join(call("one.jsonl").output.split())
+
+
+def test_a_condition_is_shown_with_the_values_that_it_looked_at(config: Path, tmp_path: Path) -> None:
+    with_lines(config, {"rule": "own.thin", "drop_when": "sentences < 9 and words < 200", "languages": ["en"]})
+    write_jsonl(tmp_path / "one.jsonl", [PAGE * 3])
+    [each] = found("one.jsonl")
+    [rule] = [rule for rule in each["rules"] if rule["rule"] == "own.thin"]
+    assert (rule["verdict"], rule["drop_when"], rule["value"]) == ("fail", "sentences < 9 and words < 200", 6)
+    output = " ".join(call("one.jsonl").output.split())
+    assert "own.thin: drop when sentences < 9 and words < 200 (sentences 6, words" in output
+    assert "dropped, own.thin: sentences < 9 and words < 200" in output
 
 
 def test_later_stages_edit_what_earlier_ones_left() -> None:

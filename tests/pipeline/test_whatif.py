@@ -33,7 +33,11 @@ PAPER = ("exact_dedup", "rules")
 RULES = {
     "presets": ["gopher_quality", "gopher_repetition", "nemotron", "code"],
     "set": {"nemotron.parentheses": {"max": 0.08}},
-    "add": [{"rule": "own.short", "signal": "words", "min": 70, "domains": ["multilingual"], "languages": ["de"]}],
+    "add": [
+        {"rule": "own.short", "signal": "words", "min": 70, "domains": ["multilingual"], "languages": ["de"]},
+        {"rule": "own.thin", "drop_when": "lines_without_end_mark > 0.6 and words < 900", "domains": ["english"]},
+        {"rule": "own.bare", "drop_when": "share_of_lines_removed > 0.9 or sentences < 2"},
+    ],
 }
 CONDITIONS = (
     "gopher_quality.mean_word_length <= 6.5",  # one of two rules on the signal
@@ -43,6 +47,9 @@ CONDITIONS = (
     "3 <= total_lines <= 900",
     "comments off",
     "fineweb.short_lines <= 0.6",  # a preset's rule that the configuration does not have
+    "own.thin off",
+    "lines_removed <= 40",
+    "drop when sentences / lines < 0.4 and words < 300",
 )
 
 
@@ -71,7 +78,11 @@ def configuration(folder: Path, order: tuple[str, ...], model: Path) -> Path:
             {"name": "prose", "uri": str(folder / "prose.jsonl"), "columns": {"id": "id"}},
             {"name": "code", "uri": str(folder / "code.jsonl"), "domain": "code"},
         ],
-        "stages": [{"language": {"model": str(model)}}, *({name: fields[name]} for name in order)],
+        "stages": [
+            {"language": {"model": str(model)}},
+            {"lines": {"presets": ["refinedweb"]}},
+            *({name: fields[name]} for name in order),
+        ],
         "tokenizer": {"vocab_size": 1500, "sample_bytes": 300_000},
         "blends": {"all": {"domains": {"english": 1}}},
         "plan": {"partition_bytes": 300_000},
@@ -293,15 +304,42 @@ def test_the_set_makes_the_rules_that_were_answered_for(
     fields: dict[str, Any], texts: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "input.jsonl").touch()
-    config = {"sources": [{"name": "s", "uri": str(tmp_path / "input.jsonl")}], "stages": [{"rules": fields}]}
+    config = {"sources": [{"name": "s", "uri": str(tmp_path / "input.jsonl")}], "stages": ["lines", {"rules": fields}]}
     (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     found = change(rules_of(fields), [parse(text) for text in texts], {})
-    [made] = load(str(tmp_path / "pipeline.yaml"), list(found.assignments)).stages
+    _, made = load(str(tmp_path / "pipeline.yaml"), list(found.assignments)).stages
+    assert isinstance(made, Rules)
     assert [limits(rule) for rule in made.rules()] == [limits(rule) for rule in found.rules.rules()]
 
 
 def limits(rule: Rule) -> tuple[Any, ...]:
-    return rule.name, rule.signal, rule.minimum, rule.maximum, rule.domains, rule.languages
+    return rule.name, rule.signal, rule.minimum, rule.maximum, rule.domains, rule.languages, rule.expression
+
+
+def test_rules_with_a_condition_come_and_go_whole() -> None:
+    thin = "lines_without_end_mark > 0.6 and words < 900"
+    found = change(rules_of(RULES), [parse("own.thin off"), parse("Drop when  words < 3*lines")], {})
+    assert found.lines == (
+        f"own.thin: drop when {thin} -> off",
+        "new rule whatif.condition_1: drop when words < 3*lines, for every domain",
+    )
+    assert {rule.name: rule.expression for rule in found.rules.rules() if rule.expression} == {
+        "own.bare": "share_of_lines_removed > 0.9 or sentences < 2",
+        "whatif.condition_1": "words < 3*lines",
+    }
+    words = change(rules_of(RULES), [parse("lines_without_end_mark <= 0.4")], {})
+    assert {rule.expression for rule in words.rules.rules() if rule.name == "own.thin"} == {thin}, "no limit of its own"
+    own = {"loudness": ("own_signals:loudness", False)}
+    none = rules_of({"presets": [], "set": {}, "add": []})
+    [row] = change(none, [parse("drop when loudness > 3")], own).rules.add
+    assert row == {"rule": "whatif.condition_1", "drop_when": "loudness > 3", "signals": ["own_signals:loudness"]}
+    for text, message in (
+        ("own.thin <= 3", r"own.thin has no limits but drops when lines_without_end_mark .* write \"own.thin off\""),
+        ("drop when wrods < 3", "'wrods' is no signal; the nearest is words"),
+        ("drop when words", "compares nothing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            change(rules_of(RULES), [parse(text)], {})
 
 
 def test_a_limit_that_another_rule_still_holds_is_noted() -> None:
@@ -316,10 +354,10 @@ def test_a_limit_that_another_rule_still_holds_is_noted() -> None:
 
 def test_what_no_rule_limits_becomes_a_rule_of_its_own_in_the_scope_that_is_named() -> None:
     found = change(rules_of(RULES), [parse("short_lines <= 0.6")], {}).rules.rules()[-1]
-    assert limits(found) == ("whatif.short_lines", "short_lines", None, 0.6, (), ())
+    assert limits(found)[:6] == ("whatif.short_lines", "short_lines", None, 0.6, (), ())
     scoped = change(rules_of(RULES), [parse("fineweb.short_lines <= 0.6")], {}).rules.rules()[-1]
-    assert limits(scoped) == ("whatif.short_lines", "short_lines", None, 0.6, ("english",), ("en",))
+    assert limits(scoped)[:6] == ("whatif.short_lines", "short_lines", None, 0.6, ("english",), ("en",))
     own = {"shouting": ("own_signals:shouting", False)}
     mine = change(rules_of(RULES), [parse("shouting <= 0.6")], own)
-    assert limits(mine.rules.rules()[-1]) == ("whatif.shouting", "shouting", None, 0.6, (), ())
+    assert limits(mine.rules.rules()[-1])[:6] == ("whatif.shouting", "shouting", None, 0.6, (), ())
     assert "{rule: whatif.shouting, signal: 'own_signals:shouting', max: 0.6}" in mine.assignments[0]

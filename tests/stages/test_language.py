@@ -6,6 +6,7 @@ import io
 import json
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -97,7 +98,72 @@ def test_labels_and_scores_are_those_of_fasttext(model: str, shared_data: Path) 
     oracle = fasttext.load_model(model)
     labels, probabilities = oracle.predict([text.replace("\n", " ") for text in texts])
     assert codes.to_pylist() == [iso_code(found[0]) for found in labels]
-    assert scores.to_pylist() == [min(1.0, float(found[0])) for found in probabilities]
+    assert scores.to_pylist() == pytest.approx([min(1.0, float(found[0])) for found in probabilities], abs=1e-4)
+
+
+def records(path: Path, step: int = 1) -> list[dict[str, Any]]:
+    with path.open("rb") as file:
+        stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
+        return [json.loads(line) for line in islice(stream, 0, None, step)]
+
+
+def test_what_the_source_stated_stays_beside_what_was_found(model: str) -> None:
+    stated = ["de", None, "nb_NO", "python", "zz", ""]
+    rows = batch([ENGLISH, GERMAN, GERMAN, "print(1)", GERMAN, GERMAN], [None, None, None, "code", None, None])
+    rows = rows.set_column(2, "language", pa.array(stated, pa.string()))
+    result = Language(model=model).apply(rows).to_pylist()
+    assert [row["language_labelled"] for row in result] == ["de", None, "no", None, "zz", None]
+    assert [row["language"] for row in result] == ["en", "de", "de", "python", "de", "de"]
+    assert {row["dropped_by"] for row in result} == {None}
+
+
+@pytest.mark.parametrize("name", ["gnome-user-docs", "debian-handbook"])
+def test_english_pages_under_another_label_end_in_english(model: str, shared_data: Path, name: str) -> None:
+    """Manuals that were translated in part: a page is English if 97 % of it are lines of the English edition."""
+    rows = records(shared_data / "multilingual" / f"{name}.jsonl.zst")
+    english = {line for row in rows if row["lang"] == "en" for line in row["text"].split("\n")}
+
+    def untranslated(text: str) -> float:
+        return sum(len(line) for line in text.split("\n") if line in english) / len(text.replace("\n", ""))
+
+    left = [row for row in rows if row["lang"] != "en" and untranslated(row["text"]) > 0.97]
+    assert len(left) > (600 if name == "debian-handbook" else 2500)
+    given = batch([row["text"] for row in left]).set_column(2, "language", pa.array([row["lang"] for row in left]))
+    result = Language(model=model).apply(given)
+    assert set(result.column("language_labelled").to_pylist()) == {iso_code(row["lang"]) for row in left}
+    wrong = [row["id"] for row, found in zip(left, result.column("language").to_pylist()) if found != "en"]
+    assert wrong == []
+    assert result.column("domain").unique().to_pylist() == ["english"]
+
+
+@pytest.mark.parametrize("window", ["first", "three"])
+def test_a_window_finds_what_the_whole_text_does(model: str, shared_data: Path, window: str) -> None:
+    texts = [row["text"] for row in records(shared_data / "multilingual" / "mozilla-legal.jsonl.zst")]
+    texts += [row["text"] for row in records(shared_data / "english" / "academic-plos.jsonl.zst", 5)]
+    given = batch(texts)
+    whole = Language(model=model).apply(given).column("language").to_pylist()
+    part = Language(model=model, window=window, window_bytes=2000).apply(given).column("language").to_pylist()
+    assert sum(a == b for a, b in zip(whole, part)) >= 0.985 * len(texts)
+    everything = Language(model=model, window=window, window_bytes=100_000_000).apply(given)
+    assert everything.column("language").to_pylist() == whole
+
+
+def test_the_share_of_lines_tells_a_mixed_page_from_a_plain_one(model: str, shared_data: Path) -> None:
+    news = [row["text"] for row in records(shared_data / "english" / "news-digitalgov.jsonl.zst", 40)]
+    other = [row["text"] for row in records(shared_data / "multilingual" / "wikipedia-zh.jsonl.zst", 40)]
+    mixed = [a[:3000] + "\n" + "\n".join([GERMAN] * 30) for a in news]
+    stage = Language(model=model, line_share=True)
+    assert "language_share" in stage.adds
+    assert "language_share" not in Language(model=model).adds
+
+    def share(texts: list[str | None], *domains: str | None) -> list[float | None]:
+        return stage.apply(batch(texts, [*domains] or None)).column("language_share").to_pylist()
+
+    assert sum(share(news)) / len(news) > 0.97
+    assert sum(value or 1 for value in share(other)) / len(other) > 0.97
+    assert max(share(mixed)) < 0.9
+    assert share([GERMAN + "\n" + ENGLISH.replace("\n", " ") + "\n" + GERMAN]) == pytest.approx([160 / 230], abs=0.05)
+    assert share(["short lines\nonly", None, GERMAN], None, None, "code") == [None, None, None]
 
 
 def test_sentences_of_the_recipes_languages_are_recognised(model: str, shared_data: Path) -> None:
@@ -121,6 +187,10 @@ def test_a_missing_model_and_a_wrong_field_are_named() -> None:
         Language(model="/no/such/model.ftz").apply(batch([ENGLISH]))
     with pytest.raises(ValueError, match="min_score"):
         Language(min_score=2.0)
+    with pytest.raises(ValueError, match="window: unknown window 'last'; use whole, first, three"):
+        Language(window="last")
+    with pytest.raises(ValueError, match="window_bytes: 0 is nothing to read"):
+        Language(window="first", window_bytes=0)
     with pytest.raises(ValueError, match="write 'no' in place of 'nn'"):
         Language(languages=("en", "nn"))
 

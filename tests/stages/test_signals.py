@@ -45,6 +45,7 @@ def test_every_signal_is_defined_by_counts_and_described() -> None:
         assert signal.definition
         assert signal.unit
         assert {signal.numerator, signal.denominator} - {None} <= own | set(COUNTS)
+        assert signal.numerator or name in ("language_score", "perplexity"), "the others are measured here"
         assert out.schema.field(name).type == signal.dtype
 
 
@@ -76,7 +77,7 @@ def test_null_texts_have_null_signals_and_empty_ones_have_no_ratios() -> None:
     null, empty = Signals().apply(batch([None, ""])).to_pylist()
     assert all(null[name] is None for name in [*SIGNALS, "preview"])
     for name, signal in SIGNALS.items():
-        assert empty[name] == (0 if signal.denominator is None else None)
+        assert empty[name] == (0 if signal.numerator and signal.denominator is None else None)
 
 
 def test_a_null_that_spans_bytes_is_still_null() -> None:
@@ -86,6 +87,12 @@ def test_a_null_that_spans_bytes_is_still_null() -> None:
     )
     rows = batch(["", ""]).set_column(0, "text", holed)
     assert Signals().apply(rows).column("characters").to_pylist() == [None, 3]
+
+
+def test_what_another_stage_measured_is_left_alone_and_else_null() -> None:
+    rows = batch(["x"]).append_column("language_score", pa.array([0.75]))
+    row = Signals().apply(rows).to_pylist()[0]
+    assert (row["language_score"], row["perplexity"]) == (0.75, None)
 
 
 def test_a_document_measures_the_same_in_any_batch() -> None:
@@ -118,6 +125,15 @@ def test_scripts_that_limits_in_letters_do_not_fit_have_no_mean_word_length(text
     assert row["mean_word_length"] is None
     assert row["whitespace"] is None
     assert row["words"] > 50
+
+
+def test_what_c4_asks_of_a_document_is_measured() -> None:
+    text = 'Enable JavaScript.\nWe use cookies. "Lorem ipsum", he said.\nOh no\n{}\n' + "One. Two! Three? " * 2
+    row = Signals().apply(batch([text])).to_pylist()[0]
+    expected = {"sentences": 10, "javascript_lines": 1, "policy_lines": 1, "lorem_ipsum": 1, "curly_brackets": 1}
+    expected |= {"few_word_lines": 3 / 5, "under_five_word_lines": 3 / 5, "terminal_lines": 3 / 5}
+    expected |= {"duplicate_sentence_spans": 1 / 8}
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_thai_is_not_blamed_for_having_no_full_stop() -> None:

@@ -1,0 +1,99 @@
+"""Writes the tables of the documentation that are made from the code and from measured results.
+
+    python docs/tables.py            rewrites the regions <!-- table: NAME --> … <!-- /table --> of README.md and docs/
+    python docs/tables.py --check    exit 1 where one of them is not what it would write
+
+`rules`, `line-rules`, `signals`: from the presets. `comparison`: from benchmarks/results/*.json, in which a figure that
+was not measured is missing, and then so is its row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+RESULTS = ROOT / "benchmarks" / "results"
+REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.S)
+
+
+def rules() -> str:
+    from stages.presets import PRESETS
+
+    return "\n".join(_preset(name, rows) for name, rows in PRESETS.items())
+
+
+def line_rules() -> str:
+    from stages.lines import MEANINGS
+    from stages.presets import LINE_PRESETS
+
+    meanings = _table(("of a line", "what"), ((f"`{name}`", text) for name, text in MEANINGS.items()))
+    return "\n".join([*(_preset(name, rows) for name, rows in LINE_PRESETS.items()), meanings])
+
+
+def signals() -> str:
+    from stages.measured import MEASURED
+
+    return _table(
+        ("signal", "unit", "what"), ((f"`{each.name}`", each.unit, each.definition) for each in MEASURED.values())
+    )
+
+
+def _preset(name: str, rows: Iterable[Any]) -> str:
+    def scope(rule: Any) -> str:
+        languages = ", ".join(rule.languages) if len(rule.languages) <= 6 else f"{len(rule.languages)} languages"
+        return "; ".join(filter(None, (", ".join(rule.domains), languages))) or "all"
+
+    def limits(rule: Any) -> tuple[str, str]:
+        low, high = ("" if x is None else f"{x:,g}" for x in (rule.minimum, rule.maximum))
+        return low, high
+
+    body = ((f"`{r.name}`", f"`{r.signal}`", *limits(r), scope(r), r.source) for r in rows)
+    return f"### {name}\n\n" + _table(("rule", "signal", "at least", "at most", "applies to", "source"), body)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def comparison() -> str:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from comparison import rows
+
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    return _table(("what", "Gristmill", "beside it", "ratio", "measured by"), rows(found))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "rules": rules,
+    "line-rules": line_rules,
+    "signals": signals,
+    "comparison": comparison,
+}
+
+
+def main() -> int:
+    stale = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        before = path.read_text()
+        after = REGION.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]().rstrip()}\n\n{m[3]}", before)
+        if after != before:
+            stale.append(path.relative_to(ROOT))
+            if "--check" not in sys.argv:
+                path.write_text(after)
+    if "--check" in sys.argv:
+        for name in stale:
+            print(f"{name}: is not what the code says; run python docs/tables.py", file=sys.stderr)
+        return int(bool(stale))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

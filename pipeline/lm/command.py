@@ -1,0 +1,66 @@
+"""What the words of `gristmill lm train` mean: options from text, where the text comes from, and how it is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.config import load
+from pipeline.engine import Progress
+from pipeline.lm.options import Options
+from pipeline.lm.train import Trained, train
+
+
+def trained(
+    source: str,
+    texts: Sequence[str],
+    *,
+    columns: str,
+    output: str,
+    languages: str,
+    categories: str,
+    prune: str,
+    seed: int | None,
+    workers: int | None,
+    inline: bool,
+    progress: Progress,
+    **numbers: Any,
+) -> Trained:
+    """source: a configuration, or the output of a run, not looked at where there are `texts`."""
+    config = None if texts or not re.search(r"\.ya?ml$", source) else load(source)
+    try:
+        counts = tuple(int(count) for count in prune.split(","))
+    except ValueError:
+        raise ValueError(f"--prune {prune}: write counts with commas between them, as in 0,0,1") from None
+    options = Options(
+        languages=tuple(words(languages)),
+        categories=tuple(words(categories)),
+        prune=counts,
+        seed=seed if seed is not None else config.seed if config is not None else 1,
+        columns=named(columns),
+        **numbers,
+    )
+    return train(
+        options,
+        output,
+        curated=None if texts else config.output if config is not None else source,
+        texts=texts,
+        plan=config.plan if config is not None else None,
+        runtime=config.runtime if config is not None else None,
+        workers=workers,
+        inline=inline,
+        progress=progress,
+    )
+
+
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def named(columns: str) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words(columns)]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise ValueError(f"--columns {columns}: write ours=theirs, as in text=content,language=lang")
+    return {ours: theirs for ours, _, theirs in pairs}

@@ -1,0 +1,1 @@
+"""`gristmill quality train`: fastText classifiers for the stage `quality`."""

@@ -1,0 +1,55 @@
+"""How well scores tell one side from the other.
+
+AUC        P(a good document scores higher than a bad one), equal scores count half (Hanley, McNeil 1982)
+accuracy   documents on the right side of 0.5, the mean of both sides, so that their numbers do not matter
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+TAKEN = (0.95, 0.9, 0.75, 0.5)
+"""Shares of the good documents for which the minimum that keeps them is told."""
+
+
+def figures(good: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
+    """auc, accuracy, and for each share of TAKEN the minimum and what it keeps. good, bad: (n,) scores, not empty."""
+    rows = []
+    for share in TAKEN:
+        minimum = float(np.quantile(good, 1 - share, method="lower"))
+        rows.append(
+            {
+                "minimum": minimum,
+                "good_kept": float((good >= minimum).mean()),
+                "bad_kept": float((bad >= minimum).mean()),
+            }
+        )
+    return {
+        "auc": area(good, bad),
+        "accuracy": float(((good >= 0.5).mean() + (bad < 0.5).mean()) / 2),
+        "minimums": rows,
+    }
+
+
+def area(good: np.ndarray, bad: np.ndarray) -> float:
+    """The area under the ROC curve, from ranks."""
+    below = np.sort(bad)
+    wins = np.searchsorted(below, good, "left") + np.searchsorted(below, good, "right")
+    return float(wins.sum() / (2 * len(good) * len(bad)))
+
+
+def lines_of(result: dict[str, Any]) -> list[str]:
+    trained, held = result["trained_on"], result["held_out"]
+    lines = [
+        f"trained on {trained['good']:,} good and {trained['bad']:,} bad documents, judged by {held['good']:,} and "
+        f"{held['bad']:,} others",
+        f"AUC {result['auc']:.4f}, accuracy {result['accuracy']:.4f} at 0.5",
+        "minimum   keeps of good   of bad",
+    ]
+    lines += [
+        f"{row['minimum']:7.4f}{100 * row['good_kept']:14.1f} %{100 * row['bad_kept']:7.1f} %"
+        for row in result["minimums"]
+    ]
+    return [*lines, f"model: {result['model']} ({result['bytes'] / 1e6:.1f} MB)"]

@@ -1,0 +1,42 @@
+"""A decoded page to its text and what it says about itself, by one of the engines: what the guarded process runs.
+
+One tree (lexbor's, by resiliparse) serves text and metadata. trafilatura (Barbaresi 2021) builds its own for the text;
+its own metadata would read the clock. A pure function of the page: no memory of earlier pages (trafilatura's own
+de-duplication is off).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ENGINES = ("resiliparse", "trafilatura")
+
+
+class Extracted(NamedTuple):
+    text: str | None
+    """None where the page has none."""
+    title: str | None = None
+    published: int | None = None
+    """Microseconds since 1970 in UTC."""
+    canonical_url: str | None = None
+    site: str | None = None
+
+
+def extract_page(html: str, url: str | None, engine: str) -> Extracted:
+    """engine: one of `ENGINES`. Raises what a parser raises."""
+    from resiliparse.parse.html import HTMLTree
+
+    from stages.page_metadata import metadata
+    from stages.page_text import main_text
+
+    tree = HTMLTree.parse(html)
+    said = metadata(tree, url)
+    text = _trafilatura(html) if engine == "trafilatura" else main_text(tree)
+    return Extracted(text if text and not text.isspace() else None, *said)
+
+
+def _trafilatura(html: str) -> str | None:
+    import trafilatura
+
+    text: str | None = trafilatura.extract(html, output_format="txt", include_comments=False, deduplicate=False)
+    return text
