@@ -3,7 +3,7 @@
 A language's row says which sources are clean and which are junk. Clean documents are divided by a hash of the work that
 they are a part of, so a chapter of a novel that was trained on is not tested with. Junk is never trained on, and the
 titles of articles are not either: CCNet's models learn from opening paragraphs, and the question is what a title alone
-looks like.
+looks like. Messages of programs are those of the computer that this runs on.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from xxhash import xxh3_64_intdigest
 STUB_CHARACTERS = 100
 """An encyclopedia article of one line and fewer characters is a title and nothing else."""
 ARTICLE_CHARACTERS = 500
-PARTS = ("books-standard-ebooks",)
-"""Sources of documents that are parts of a work, which `doc` names."""
+WORKS = {"books-standard-ebooks": "book"}
+"""Sources of documents that are parts of a work, and the field that names it."""
 MAX_TEST = 2_000
 """Documents of each kind, by hash."""
 
+CATALOGUES = "messages of programs"
+_LOCALES = Path("/usr/share/locale")
+
 _PROSE = (
-    "debian-handbook",
-    "opensource-guide",
-    "tico19",
-    "xquad-paragraphs",
-    "stories-pb-source",
-    "stories-asp-source",
+    *("debian-handbook", "opensource-guide", "tico19", "xquad-paragraphs", "stories-asp-source", "gnome-user-docs"),
+    *("bitcoin-org", "mozilla-legal"),
 )
 SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "en": (
@@ -40,9 +39,10 @@ SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     ),
     "zh": (("wikipedia-zh", "tico19", "xquad-paragraphs"), ("wikipedia-zh",), "title-only stubs"),
     "ml": (("wikipedia-ml", "stories-pb-source"), ("wikipedia-ml",), "title-only stubs"),
-    "da": (("debian-handbook",), ("libreoffice-help",), "templated help"),
+    "da": (("gnome-user-docs", "bitcoin-org"), ("libreoffice-help",), "templated help"),
     "et": (("bible-cc0",), ("libreoffice-help",), "templated help"),
-    **dict.fromkeys(("de", "es", "fr", "ru", "el", "hi"), (_PROSE, ("gnome-user-docs",), "help pages")),
+    "sl": (("gnome-user-docs", "bitcoin-org"), ("libreoffice-help",), "templated help"),
+    **dict.fromkeys(("de", "es", "fr", "it", "ru"), (_PROSE, (), CATALOGUES)),
 }
 """Language -> clean sources, junk sources, what the junk is."""
 
@@ -71,12 +71,14 @@ def documents(data: Path, language: str, identify: Any) -> Documents:
             elif code != language or not text:
                 continue
             elif source in clean and not (encyclopedia and len(text) < ARTICLE_CHARACTERS):
-                if digest(f"{source}/{record['doc' if source in PARTS else 'id']}") % 2:
+                if digest(f"{source}/{record[WORKS.get(source, 'id')]}") % 2:
                     found.train.append(text.partition("\n")[2] if encyclopedia else text)
                 else:
                     ranked["clean"].append((rank, text))
             elif source in junk and not encyclopedia:
                 ranked["junk"].append((rank, text))
+    if SOURCES[language][2] == CATALOGUES:
+        ranked["junk"] = [(digest(name), text) for name, text in catalogues(language)]
     found.clean.extend(text for _, text in sorted(ranked["clean"])[:MAX_TEST])
     found.junk.extend(text for _, text in sorted(ranked["junk"])[:MAX_TEST])
     return found
@@ -88,6 +90,16 @@ def read(data: Path, source: str) -> Iterator[dict[str, Any]]:
     [path] = data.glob(f"*/{source}.jsonl.zst")
     with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
         yield from map(json.loads, io.TextIOWrapper(stream, "utf-8", newline="\n"))
+
+
+def catalogues(language: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of the message catalogues of this computer's programs, as the source `machine:` reads them."""
+    from pipeline.readers.catalogue import catalogue_text
+
+    for path in sorted((_LOCALES / language / "LC_MESSAGES").glob("*.mo")):
+        text = catalogue_text(path.read_bytes())
+        if text:
+            yield path.name, text
 
 
 def digest(name: str) -> int:

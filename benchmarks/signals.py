@@ -4,7 +4,7 @@
 
 Real documents, about 4 MB a language where there are as many. Seconds are the process's own, the least of nine passes,
 the languages taken in turn so that what else the machine does falls on all. Memory: what a document of one-letter lines
-of 60 MB adds to the process. Claims: English at 60 MB/s or more, no language below half of English, under 400 MB.
+of 60 MB adds to the process. Claims: English at 60 MB/s or more, no language below half of English, under 500 MB.
 """
 
 from __future__ import annotations

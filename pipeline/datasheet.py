@@ -236,6 +236,8 @@ Each step's fingerprint covers its configuration, versions, models and everythin
 
 
 def _limit(rule: str, row: Mapping[str, Any] | None, record: Mapping[str, Any]) -> str:
+    if row and row.get("expression"):
+        return str(row["expression"])
     if row:
         return limits(row["minimum"], row["maximum"])
     if rule in LIMITS:

@@ -7,8 +7,7 @@
 A function of the page alone. What would take too long is refused by size and by what building the tree would cost,
 which is counted and is not linear: a page of 50 KB with 3,000 open <font> tags took 10 s and 1.7 GB, one of 60,000
 nested <div> 41 s. The limit of CPU time behind that is the one thing here that another machine could decide otherwise;
-the worst pages that could be made
-take 7 s with resiliparse and 16 s with trafilatura.
+the worst pages that could be made take 7 s with resiliparse and some 16 s with trafilatura.
 """
 
 from __future__ import annotations

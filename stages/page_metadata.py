@@ -28,7 +28,7 @@ MAX_ELEMENTS = 10_000
 MAX_LD_CHARACTERS = 1_000_000
 MAX_LD_OBJECTS = 1000
 MAX_HEADINGS = 5
-MIN_NAME = 3  # letters of a site's name that is looked for in a host: "zdf", "dw" would be in too many
+MIN_NAME = 3  # letters of a site's name that is looked for in a host; "dw" would be in too many
 BESIDE_NAME = 8  # letters of a part beside the host's: "Stack Overflow Blog" on stackoverflow
 
 TITLES = ("twitter:title", "citation_title", "dcterms.title", "dc.title", "dc:title", "parsely-title")

@@ -8,7 +8,7 @@ with a the adjusted counts of `kernels.text.ngram_trie` and N over n-grams that 
 is lmplz's, single precision in the same order of operations, so results are the same but for the logarithm's last bit.
 
 An n-gram finds its context by that of its end: the context of w1 .. wn is the child, with label w1, of the context of
-w2 .. wn. Memory: 14 bytes an n-gram of the order at hand and 34 one of the order below (see `next_order`).
+w2 .. wn. Arrays of `next_order`: 14 bytes an n-gram of the order at hand and 47 one of the order below.
 """
 
 from __future__ import annotations

@@ -302,8 +302,9 @@ def _infix(kinds, codes, low, k, high):
                 dots += 1
             return dots
         return int(before & (LOWER | QUOTE) != 0 and after & (UPPER | QUOTE) != 0)
-    if before & DIGIT and (code == 43 or code == 45 or code == 42 or code == 94) and after:
-        return int(after & DIGIT != 0 or codes[k + 1] == 45)
+    sign = before & DIGIT and (code == 43 or code == 45 or code == 42 or code == 94)
+    if sign and (after & DIGIT or (k + 1 < high and codes[k + 1] == 45)):
+        return 1
     if code == 44:
         return int(before & ALPHA != 0 and after & ALPHA != 0)
     if before & (ALPHA | DIGIT):

@@ -266,6 +266,8 @@ def _limits(limits: Sequence[Limit]) -> Table:
 
 
 def _range(limit: Limit) -> str:
+    if limit.expression:
+        return f"not: {limit.expression}"
     if limit.minimum is None:
         return f"≤ {number(limit.maximum)}"
     return (

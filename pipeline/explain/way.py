@@ -103,6 +103,8 @@ class Limit:
     applies: bool
     failed: bool
     source: str
+    expression: str | None = None
+    """Of a rule without limits: what it drops."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ def limits(run: Run, signals: Mapping[str, Any], rows: Sequence[Mapping[str, Any
             failed = applies and outside if mask is None else bool(mask >> rule["index"] & 1)
             given = {name: rule[name] for name in ("rule", "signal", "minimum", "maximum", "source")}
             scopes = {"domains": rule["domains"], "languages": rule["languages"]}
-            result.append(Limit(**given, **scopes, value=value, applies=applies, failed=failed))
+            expression = rule.get("expression")
+            result.append(Limit(**given, **scopes, value=value, applies=applies, failed=failed, expression=expression))
     return result
 
 

@@ -4,8 +4,8 @@
     lm/<language>/adjust    one task a partition: merged, as levels of the trie with adjusted counts
 
 A partition is a range of pairs of last words, so all n-grams that end in a pair meet, and the partitions end to end are
-in suffix order. Memory: a sender holds `CHUNK_WORDS` words (some 50 bytes each), a receiver the n-grams of about
-`PART_WORDS` words, some 60 bytes each.
+in suffix order. Memory: a sender holds `CHUNK_WORDS` words, a receiver the n-grams of about `PART_WORDS` words, 80 and
+90 bytes a word, measured on English, order 5.
 """
 
 from __future__ import annotations

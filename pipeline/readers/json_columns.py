@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text import json_lines
+from kernels.text import json_lines, json_strings
 from kernels.text.hashing import document_ids
 from pipeline.partition import Segment
-from pipeline.readers.jsonl import Line, first_whole_line, line_limit, line_row
+from pipeline.readers.json_pieces import Piece, pieces
+from pipeline.readers.jsonl import Line, line_limit, line_row
 from pipeline.readers.records import LICENSE_COLUMNS, domain_and_language, name_of
 from pipeline.readers.rows import (
     EXCERPT_BYTES,
@@ -31,7 +31,6 @@ from pipeline.readers.rows import (
     row_batch,
 )
 from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import BrokenStreamError, blocks
 from pipeline.readers.timestamps import parse_timestamp
 from stages.document import ID, TIMESTAMP
 
@@ -39,15 +38,6 @@ OURS = ("text", "id", "url", "timestamp", "language", "programming_language", "t
 NUMBERS = ("id", "timestamp")
 MEMORY = 4096
 """Different metadata that are remembered: most corpora repeat a few."""
-
-
-class Piece(NamedTuple):
-    """Whole lines, the last of them with a line feed that may not be in the file."""
-
-    offset: int
-    data: bytes
-    ended: bool = True
-    """Whether the last line feed is in the file."""
 
 
 def can_read(spec: SourceSpec) -> bool:
@@ -66,90 +56,6 @@ def read_columns(
         found = lines.rows([piece]) if isinstance(piece, Line) else lines.columns(piece)
         for start in range(0, found.num_rows, MAX_BATCH_ROWS):
             yield found.slice(start, MAX_BATCH_ROWS)
-
-
-def pieces(segment: Segment, limit: int, batch_bytes: int) -> Iterator[Piece | Line]:
-    """Runs of lines that begin in the segment, of at most `batch_bytes` or one line; a line of more than `limit` and
-    `batch_bytes`, or one that is cut off by damage, comes by itself."""
-    limit = max(limit, batch_bytes)
-    chunks, offset = (blocks(segment), 0) if segment.is_whole else first_whole_line(segment)
-    left = None if segment.is_whole else segment.end - offset
-    held = b""
-    waiting: list[bytes] = []
-    size = 0
-    fault: BrokenStreamError | None = None
-    try:
-        for chunk in chunks:
-            waiting.append(chunk)
-            size += len(chunk)
-            want = batch_bytes if left is None else min(batch_bytes, left)
-            if want <= 0:
-                return
-            if size < want or (b"\n" not in chunk and size <= want + limit):
-                continue
-            held = b"".join(waiting)
-            while len(held) >= want > 0 and (cut := cut_of(held, want, last=want == left)):
-                yield from apart(Piece(offset, held[:cut]), limit)
-                held = held[cut:]
-                offset += cut
-                left = None if left is None else left - cut
-                want = batch_bytes if left is None else min(batch_bytes, left)
-            if want <= 0:
-                return
-            begin = held.rfind(b"\n") + 1
-            if len(held) - begin > limit:
-                if begin:
-                    yield Piece(offset, held[:begin])
-                long, held = pass_over(held[begin:], chunks, offset + begin)
-                yield long
-                offset = long.offset + long.size
-                left = None if segment.is_whole else segment.end - offset
-            waiting, size = [held], len(held)
-    except BrokenStreamError as error:
-        fault = error
-    held = b"".join(waiting)
-    begin = held.rfind(b"\n") + 1 if fault else len(held)
-    if begin:
-        ended = held.endswith(b"\n", 0, begin)
-        yield from apart(Piece(offset, held[:begin] + (b"" if ended else b"\n"), ended), limit)
-    if fault is not None:
-        yield Line(offset + begin, len(held) - begin, held[begin : begin + EXCERPT_BYTES], fault.reason)
-
-
-def cut_of(held: bytes, want: int, last: bool) -> int:
-    """Behind the last line that ends within `want` bytes, else the first that ends later; 0 if that has not come. Of a
-    segment's last lines, behind the one that reaches its end."""
-    return (0 if last else held.rfind(b"\n", 0, want) + 1) or held.find(b"\n", want - 1) + 1
-
-
-def apart(piece: Piece, limit: int) -> Iterator[Piece | Line]:
-    """The piece; if its last line has more than `limit` bytes, what comes before that, and the line."""
-    end = len(piece.data) - 1
-    begin = piece.data.rfind(b"\n", 0, end) + 1
-    if end - begin <= limit:
-        yield piece
-        return
-    if begin:
-        yield Piece(piece.offset, piece.data[:begin])
-    size = end - begin + piece.ended
-    yield Line(piece.offset + begin, size, piece.data[begin : begin + EXCERPT_BYTES], "read.too_large")
-
-
-def pass_over(begun: bytes, chunks: Iterator[bytes], offset: int) -> tuple[Line, bytes]:
-    """(a long line that has begun, what was read behind it); no more of it is held than its beginning."""
-    size = len(begun)
-    reason = "read.too_large"
-    behind = b""
-    try:
-        for chunk in chunks:
-            cut = chunk.find(b"\n") + 1
-            size += cut or len(chunk)
-            if cut:
-                behind = chunk[cut:]
-                break
-    except BrokenStreamError as error:
-        reason = error.reason
-    return Line(offset, size, begun[:EXCERPT_BYTES], reason), behind
 
 
 class Lines:
@@ -198,7 +104,7 @@ class Lines:
         text = self.ours.index("text")
         size = (scanned.spans[fast, text, 1] - scanned.spans[fast, text, 0]) * (scanned.kinds[fast, text] >= 2)
         beside = scanned.ends[fast] - scanned.begins[fast] - size
-        there = scanned.kinds[fast, text] >= json_lines.PLAIN
+        there = scanned.kinds[fast, text] >= json_strings.PLAIN
         fits: np.ndarray = there & (size <= self.max_document_bytes) & (beside <= MIN_BESIDE_BYTES)
         return fits
 
@@ -207,7 +113,7 @@ class Lines:
         spec = self.spec
         string = {name: scanned.column(self.ours.index(name), lines) for name in self.ours if name != "text"}
         none = pa.nulls(len(lines), pa.string())
-        numbers = scanned.kinds[lines, self.ours.index("timestamp")] == json_lines.INTEGER
+        numbers = scanned.kinds[lines, self.ours.index("timestamp")] == json_strings.INTEGER
         times, fine = micros(string["timestamp"], numbers)
         domain, language, named = self._domains(string)
         category, sorted_in = self._categories(string.get("category"), len(lines))
@@ -328,10 +234,10 @@ class Scanned:
 
     def column(self, key: int, lines: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
         spans, kinds = np.ascontiguousarray(self.spans[:, key]), np.ascontiguousarray(self.kinds[:, key])
-        out = np.empty(json_lines.sizes(spans, kinds, lines), np.uint8)
+        out = np.empty(json_strings.sizes(spans, kinds, lines), np.uint8)
         offsets = np.empty(len(lines) + 1, np.int64)
         valid = np.empty(len(lines), np.bool_)
-        used = json_lines.column(self.data, spans, kinds, lines, out, offsets, valid)
+        used = json_strings.column(self.data, spans, kinds, lines, out, offsets, valid)
         places = offsets if kind is not None else offsets.astype(np.int32)
         validity = pa.py_buffer(np.packbits(valid, bitorder="little"))
         buffers = [validity, pa.py_buffer(places), pa.py_buffer(out[:used])]

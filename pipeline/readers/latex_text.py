@@ -19,6 +19,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
+from pipeline.readers.latex_lines import BREAK, GONE, TAB, finished
 from pipeline.readers.latex_names import (
     ACCENTS,
     ARGUMENTS,
@@ -35,8 +36,6 @@ from pipeline.readers.latex_names import (
 )
 from pipeline.readers.latex_source import VERBATIM, closing_braces
 
-BREAK, TAB, GONE = "\1", "\2", "\3"
-"""Stand in the text for a line break and a tab that stay, and for what was dropped."""
 MAX_OPTION = 1000  # characters of an optional argument
 MAX_ARGUMENTS = 4  # of a command that is dropped
 
@@ -49,11 +48,7 @@ _MARK = re.compile(
 )
 _LABEL = re.compile(r"\\(?:label|nonumber|notag)\b\s*+(?:\{[^{}]{0,200}\})?")
 _THEOREM = re.compile(r"\\newtheorem\*?\s*+\{([A-Za-z*]{1,40})\}\s*+(?:\[[^\]]{0,40}\])?\s*+\{([^{}\\]{1,60})\}")
-_KEPT = re.compile("\0(\\d+)\0")
 _MARKERS = re.compile("[\0-\3]")
-_GONE = re.compile(f"{GONE}++")
-_ENDS = tuple(".,;:)]")
-_PARAGRAPH = re.compile(r"\n[ \t]*+\n\s*+")
 _LETTER = re.compile(r"[ \t]*+(?:\{[ \t]*+\\?([A-Za-z])[ \t]*+\}|\\?([A-Za-z])(?![A-Za-z]*\}))")
 _PLAIN_LETTER = re.compile(r"[ \t]*+()([A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z@]+\*?\s*|[{}]")
@@ -118,7 +113,7 @@ def latex_text(source: str) -> str:
     text = body if begins else source
     state = _State(text, theorems, closing_braces(text))
     _convert(state)
-    return _finished("".join(state.parts), state.kept)
+    return finished("".join(state.parts), state.kept)
 
 
 def title_of(source: str) -> str | None:
@@ -341,29 +336,3 @@ def _end(state: _State, environment: str, at: int) -> int:
     inline = not (name in LISTS or name in TABLES or name in state.theorems or name in ("abstract", "quote", "figure"))
     state.put(" " if inline else "\n\n")
     return at
-
-
-def _finished(text: str, kept: list[str]) -> str:
-    """Paragraphs on one line each, with an empty line between."""
-    text = _without_gaps(text)
-    paragraphs = []
-    for paragraph in _PARAGRAPH.split(text):
-        lines = []
-        for line in paragraph.split(BREAK):
-            indent = len(line) - len(line.lstrip(" "))
-            cells = [" ".join(cell.split()) for cell in line.split(TAB)]
-            whole = "\t".join(cells).strip()
-            if whole:
-                lines.append((" " * indent if whole[0] == "•" or whole[:1].isdigit() else "") + whole)
-        if lines:
-            paragraphs.append("\n".join(lines))
-    return _KEPT.sub(lambda found: kept[int(found[1])], "\n\n".join(paragraphs)).strip("\n")
-
-
-def _without_gaps(text: str) -> str:
-    """Without the marks of what is gone, and the space before them where a sentence or a bracket ends."""
-    parts = _GONE.split(text)
-    for i in range(len(parts) - 1):
-        if parts[i + 1].lstrip(" \n").startswith(_ENDS):
-            parts[i] = parts[i].rstrip(" \n")
-    return "".join(parts)

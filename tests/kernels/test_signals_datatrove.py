@@ -251,5 +251,9 @@ def test_english_is_split_as_recorded(text: str) -> None:
     assert (" ".join(words), sentences) == RECORDED[text]
 
 
+def test_numbers_are_cut_from_words_at_hyphens() -> None:
+    assert split("2-day 600-x-400 3-4")[0] == ["2", "-", "day", "600", "-", "x-400", "3", "-", "4"]
+
+
 def test_each_letter_of_a_script_without_spaces_is_a_word() -> None:
     assert split("漢字かな，abc。ไทย")[0] == ["漢", "字", "か", "な", "，", "abc", "。", "ไ", "ท", "ย"]

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.partition import Segment
-from pipeline.readers.json_columns import pieces, read_columns
+from pipeline.readers.json_columns import read_columns
+from pipeline.readers.json_pieces import pieces
 from pipeline.readers.jsonl import Line, read_jsonl
 from pipeline.readers.rows import READ, batches
 from pipeline.readers.source import SourceSpec
@@ -90,7 +91,7 @@ def test_real_files_give_what_the_complete_parser_gives(name: str, shared_data: 
 def test_where_pieces_end_does_not_depend_on_how_the_bytes_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.readers import json_columns
+    from pipeline.readers import json_pieces
 
     long = b'{"text":"' + b"x" * 9_000 + b'"}\n'
     content = b"".join(b'{"text":"%s"}\n' % (b"y" * (37 * i % 500)) for i in range(200)) + long + b'{"text":"z"}\n' * 50
@@ -100,7 +101,7 @@ def test_where_pieces_end_does_not_depend_on_how_the_bytes_come(
 
     def cut(size: int) -> list[tuple[int, int, bool]]:
         chunks = (content[at : at + size] for at in range(0, len(content), size))
-        monkeypatch.setattr(json_columns, "blocks", lambda segment: chunks)
+        monkeypatch.setattr(json_pieces, "blocks", lambda segment: chunks)
         found = list(pieces(segment, 3_000, 1_000))
         alone = [isinstance(each, Line) for each in found]
         sizes = [each.size if isinstance(each, Line) else len(each.data) for each in found]

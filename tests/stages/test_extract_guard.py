@@ -18,7 +18,7 @@ from stages.page_guard import Guard
 
 PAGE = "<html><head><title>T</title></head><body><article><p>" + "Wörter über Wörter, und noch mehr. " * 20
 SLOW = "<p>" + "".join(f"<font size={i}>" for i in range(2000)) + "<p>x" * 2000
-"""Every paragraph opens 2,000 elements again: minutes and gigabytes for a parser, by the standard."""
+"""Every paragraph opens 2,000 elements again: seconds and gigabytes for a parser, by the standard."""
 
 
 def rows(*pages: str) -> pa.RecordBatch:
