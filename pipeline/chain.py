@@ -7,6 +7,7 @@ written). A stage returns its rows with verdict columns; here those that leave a
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -23,13 +24,20 @@ LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttex
 
 
 def library_versions() -> dict[str, str]:
+    """Those of `LIBRARIES` that are installed, and of Unicode."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Read once: that takes tens of milliseconds, and every step asks."""
     found = {"unicode": unicodedata.unidata_version}  # of the interpreter: the signals' character classes
     for name in LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return tuple(found.items())
 
 
 def as_batch(table: pa.Table) -> pa.RecordBatch:

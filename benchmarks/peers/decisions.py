@@ -52,29 +52,24 @@ OWN = {
 
 CAUSES = {
     "own splits": {
-        "gopher_quality": "emoticons, file names and e-mail links that one of the two keeps whole and the other "
-        "cuts, near "
-        "the limit of 0.8 of words with a letter",
+        "gopher_quality": "emoticons, file names and e-mail links that one of the two keeps whole and the other cuts, "
+        "near the limit of 0.8 of words with a letter",
         "gopher_repetition": "as above, near the limits of the n-grams",
     },
     "own definitions": {
         "gopher_quality": "datatrove's words include punctuation marks, which hold no letter; ours are runs without "
-        "white "
-        "space. Its 50 words are without them",
-        "gopher_repetition": "datatrove counts the most frequent n-gram even if it occurs once, which may be a fifth of "
-        "a "
-        "text of a few words; its shares are of all characters, ours of those in words; it skips a duplicate's words",
-        "fineweb": "white space after an end mark hides it from datatrove; a quote or an ellipsis ends a line "
-        "for us; the "
+        "white space. Its 50 words are without them",
+        "gopher_repetition": "datatrove counts the most frequent n-gram even if it occurs once, which may be a fifth "
+        "of a text of a few words; its shares are of all characters, ours of those in words; it skips the words of a "
+        "duplicate",
+        "fineweb": "white space after an end mark hides it from datatrove; a quote or an ellipsis ends a line for us; "
         "line breaks are per word",
-        "c4": "sentences: ours go on before a lower-case letter and after an initial, theirs after "
-        "abbreviations; we look "
-        "for { in all lines that stay",
+        "c4": "sentences: ours go on before a lower-case letter and after an initial, theirs after abbreviations; we "
+        "look for { in all lines that stay",
     },
     "nemo": {
-        "top_2_gram": "NeMo Curator counts the most frequent n-gram even if it occurs once and drops texts of "
-        "fewer words "
-        "than n; nearly all have fewer than 50 words, which both drop for that. Likewise the other n-grams",
+        "top_2_gram": "NeMo Curator counts the most frequent n-gram even if it occurs once and drops texts of fewer "
+        "words than n; nearly all have fewer than 50 words, which both drop for that. Likewise the other n-grams",
     },
 }
 """What differs between the definitions, for the disagreements that are counted."""

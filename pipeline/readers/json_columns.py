@@ -202,7 +202,7 @@ class Lines:
         return pa.array(values, pa.string()), parsed
 
     def _sorted(self, fields: bytes) -> str | None:
-        record = json.loads(b"{%s}" % fields) if fields else {}
+        record = json.loads(f"{{{fields.decode()}}}") if fields else {}
         return metadata_json(self.spec.metadata, record) if self.spec.metadata or record else None
 
 

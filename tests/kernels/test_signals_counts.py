@@ -272,7 +272,7 @@ documents = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(documents)
 @example("")
 @example("\n")
