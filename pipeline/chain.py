@@ -100,31 +100,34 @@ def take_out(
     counts.bytes_kept += int(after[kept].sum())
     counts.bytes_added += int(change[change > 0].sum())
     counts.bytes_edited_away += int(-change[change < 0].sum())
+    edited = kept & (change != 0 if changed is None else changed | (change != 0))
+    shown = for_ledger(result) if edited.any() or not kept.all() else result
     for action, mask, column in (("dropped", dropped, "dropped_by"), ("quarantined", quarantined, "quarantined_by")):
         if not mask.any():
             continue
-        rows = result.filter(pa.array(mask))
+        rows = shown.filter(pa.array(mask))
         size = before[mask]
         setattr(counts, action, getattr(counts, action) + len(size))
         setattr(counts, f"bytes_{action}", getattr(counts, f"bytes_{action}") + int(size.sum()))
         count_rules(counts, rows.column(column), size)
-        ledger.add(name, action, rows, rule=rows.column(column), bytes=pa.array(size), preview=excerpt(rows))
-    edited = kept & (change != 0 if changed is None else changed | (change != 0))
+        ledger.add(name, action, rows, rule=rows.column(column), bytes=pa.array(size), preview=rows.column("preview"))
     if edited.any():
-        rows = result.filter(pa.array(edited))
+        rows = shown.filter(pa.array(edited))
         rule = pa.repeat(f"{name}.edited", rows.num_rows)
         if has(rows, "edited_by"):
             rule = pc.coalesce(rows.column("edited_by"), rule)
         size = -change[edited]
-        ledger.add(name, "edited", rows, rule=rule, bytes=pa.array(size), preview=excerpt(rows))
+        ledger.add(name, "edited", rows, rule=rule, bytes=pa.array(size), preview=rows.column("preview"))
     result = without_verdicts(result)
     return result if kept.all() else result.filter(pa.array(kept))
 
 
-def excerpt(rows: pa.Table) -> pa.Array:
-    if has(rows, "preview"):
-        return rows.column("preview")
-    return preview(rows.column("text").combine_chunks()) if has(rows, "text") else pa.nulls(rows.num_rows, pa.string())
+def for_ledger(rows: pa.Table) -> pa.Table:
+    """The rows without their texts and pages, which would be copied with them, and with previews."""
+    if not has(rows, "preview"):
+        text = rows.column("text").combine_chunks() if has(rows, "text") else None
+        rows = rows.append_column("preview", pa.nulls(rows.num_rows, pa.string()) if text is None else preview(text))
+    return rows.drop_columns([name for name in ("text", "content") if has(rows, name)])
 
 
 def count_rules(counts: Counts, rules: pa.ChunkedArray, size: np.ndarray) -> None:

@@ -52,9 +52,9 @@ LEDGER = pa.schema(
 
 def preview(text: pa.Array) -> pa.Array:
     """First 240 characters, white space folded (string, same length)."""
-    cut = pc.utf8_slice_codeunits(text, 0, PREVIEW_CHARACTERS * 2)
-    folded = pc.replace_substring_regex(cut, r"\s+", " ")
-    return pc.utf8_slice_codeunits(folded, 0, PREVIEW_CHARACTERS).cast(pa.string())
+    from kernels.text import preview as kernel
+
+    return kernel.preview(text, PREVIEW_CHARACTERS)
 
 
 class Ledger:
