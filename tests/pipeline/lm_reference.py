@@ -105,9 +105,14 @@ def by_definition(lines: Sequence[str], order: int, prune: Sequence[int]) -> Mod
             probs |= {(0,): gammas[()] * probs[()], (1,): 1.0}
     for n in range(1, order + 1):
         grams = [gram for gram in probs if len(gram) == n]
-        backoffs = {g: math.log10(gammas.get(g, 1.0)) if n < order else 0.0 for g in grams}
-        model.append({" ".join(vocabulary[w] for w in g): (math.log10(probs[g]), backoffs[g]) for g in grams})
+        backoffs = {g: logarithm(gammas.get(g, 1.0)) if n < order else 0.0 for g in grams}
+        model.append({" ".join(vocabulary[w] for w in g): (logarithm(probs[g]), backoffs[g]) for g in grams})
     return model
+
+
+def logarithm(value: float) -> float:
+    """Of 0, which a discount of 0 leaves for the backoff, minus infinity: lmplz writes -inf."""
+    return math.log10(value) if value > 0 else -math.inf
 
 
 def discounts_of(tally: Counter[int]) -> list[float]:
