@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.accounting import AccountingError, Counts
-from pipeline.ledger import Ledger, has, preview, split_verdicts, without_verdicts
+from pipeline.ledger import Ledger, Texts, has, split_verdicts, without_verdicts
 from stages.interface import DocumentStage
 
 LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "kenlm", "xxhash")
@@ -110,24 +110,27 @@ def take_out(
         setattr(counts, action, getattr(counts, action) + len(size))
         setattr(counts, f"bytes_{action}", getattr(counts, f"bytes_{action}") + int(size.sum()))
         count_rules(counts, rows.column(column), size)
-        ledger.add(name, action, rows, rule=rows.column(column), bytes=pa.array(size), preview=rows.column("preview"))
+        ledger.add(name, action, rows, texts=texts(result, mask), rule=rows.column(column), bytes=pa.array(size))
     if edited.any():
         rows = shown.filter(pa.array(edited))
         rule = pa.repeat(f"{name}.edited", rows.num_rows)
         if has(rows, "edited_by"):
             rule = pc.coalesce(rows.column("edited_by"), rule)
-        size = -change[edited]
-        ledger.add(name, "edited", rows, rule=rule, bytes=pa.array(size), preview=rows.column("preview"))
+        ledger.add(name, "edited", rows, texts=texts(result, edited), rule=rule, bytes=pa.array(-change[edited]))
     result = without_verdicts(result)
     return result if kept.all() else result.filter(pa.array(kept))
 
 
 def for_ledger(rows: pa.Table) -> pa.Table:
-    """The rows without their texts and pages, which would be copied with them, and with previews."""
-    if not has(rows, "preview"):
-        text = rows.column("text").combine_chunks() if has(rows, "text") else None
-        rows = rows.append_column("preview", pa.nulls(rows.num_rows, pa.string()) if text is None else preview(text))
+    """The rows without their texts and pages, which would be copied with them."""
     return rows.drop_columns([name for name in ("text", "content") if has(rows, name)])
+
+
+def texts(rows: pa.Table, mask: np.ndarray) -> Texts | None:
+    """What the ledger takes previews of; None where the rows have previews or no text."""
+    if has(rows, "preview") or not has(rows, "text"):
+        return None
+    return Texts(rows.column("text"), np.flatnonzero(mask))
 
 
 def count_rules(counts: Counts, rules: pa.ChunkedArray, size: np.ndarray) -> None:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.accounting import Counts
 from pipeline.chain import library_versions, run_stage
-from pipeline.commit import File, Sealed
+from pipeline.commit import KEPT_LEVEL, File, Sealed
 from pipeline.engine import Engine
 from pipeline.exchange import Incoming, Sender, merged, partition_of, receive
 from pipeline.first_pass import group_name
@@ -36,7 +36,7 @@ from stages.interface import DocumentStage
 from stages.join_code import MERGED, JoinCode
 
 VERSION = 2
-ROW_GROUP_BYTES = 4_000_000
+ROW_GROUP_BYTES = 8_000_000
 JOIN_BYTES = 64_000_000
 """Of text in a bucket of files to be joined: what a task puts aside before it writes."""
 CODE = "code/"
@@ -230,7 +230,7 @@ def write_buckets(task: Task) -> dict[str, Any]:
         if not incoming.entries(task.store):
             continue
         documents = size = 0
-        with task.output.parquet(f"curated/{bucket.path}", CURATED) as writer:
+        with task.output.parquet(f"curated/{bucket.path}", CURATED, KEPT_LEVEL) as writer:
             received = (rows for _, rows in receive(task.store, incoming))
             if join is None or ledger is None:
                 tables = regrouped(received, ROW_GROUP_BYTES)

@@ -28,8 +28,8 @@ from pipeline.task import Task
 from stages.document import DOCUMENT, RAW
 from stages.interface import DocumentStage
 
-VERSION = 3
-BATCH_BYTES = 4_000_000  # of text at a time: five to ten times as much memory passes through it
+VERSION = 4
+BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
 DOCUMENTS = "documents"
 SIGNALS = "signals"
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])

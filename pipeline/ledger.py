@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -50,11 +50,28 @@ LEDGER = pa.schema(
 )
 
 
+PREVIEW = LEDGER.get_field_index("preview")
+
+
 def preview(text: pa.Array) -> pa.Array:
     """First 240 characters, white space folded (string, same length)."""
     from kernels.text import preview as kernel
 
     return kernel.preview(text, PREVIEW_CHARACTERS)
+
+
+class Texts(NamedTuple):
+    """Texts of ledger rows, of which only those are read that are shown."""
+
+    column: pa.ChunkedArray
+    rows: np.ndarray
+    """int64, ascending: where in the column the ledger's rows are."""
+
+    def previews(self, chosen: np.ndarray) -> pa.Array:
+        """Of the rows that are chosen (bool), null for the others."""
+        found = preview(self.column.take(pa.array(self.rows[chosen])).combine_chunks())
+        place = np.cumsum(chosen) - 1
+        return found.take(pa.array(place, mask=~chosen))
 
 
 class Ledger:
@@ -74,8 +91,9 @@ class Ledger:
         self.spill: IO[bytes] | None = None
         self.stream: Any = None
 
-    def add(self, step: str, action: str, rows: pa.Table, **columns: pa.Array) -> None:
-        """`rows` holds the document's columns, `columns` replaces or adds (rule, bytes, value, preview ...)."""
+    def add(self, step: str, action: str, rows: pa.Table, texts: Texts | None = None, **columns: pa.Array) -> None:
+        """`rows` holds the document's columns, `columns` replaces or adds (rule, bytes, value, preview ...). texts: of
+        the rows, where they have no previews."""
         if rows.num_rows == 0:
             return
         given: Mapping[str, pa.Array] = {
@@ -94,6 +112,8 @@ class Ledger:
         ]
         table = pa.table([a.cast(f.type) for a, f in zip(arrays, LEDGER, strict=True)], schema=LEDGER)
         self._rank(table)
+        if texts is not None:
+            table = table.set_column(PREVIEW, "preview", texts.previews(self._chosen(table)))
         self.tables.append(table)
         self.waiting += rows.num_rows
         if self.waiting >= WAITING_ROWS:
@@ -110,13 +130,18 @@ class Ledger:
             both = np.concatenate([self.draws.get(rule, np.empty(0, np.uint64)), draws[codes == code]])
             self.draws[rule] = np.sort(both)[:PREVIEWS_PER_RULE]
 
-    def _with_previews(self, table: pa.Table) -> pa.Table:
-        """The previews of the first documents of each rule by draw, null for the others."""
+    def _chosen(self, table: pa.Table) -> np.ndarray:
+        """Whether a row is among the first of its rule by draw, of those that have come."""
         coded = table.column("rule").combine_chunks().dictionary_encode()
         last = np.array([self.draws[rule][-1] for rule in coded.dictionary.to_pylist()], np.uint64)
-        chosen = self._draws(table) <= last[coded.indices.to_numpy(zero_copy_only=False)]
+        chosen: np.ndarray = self._draws(table) <= last[coded.indices.to_numpy(zero_copy_only=False)]
+        return chosen
+
+    def _with_previews(self, table: pa.Table) -> pa.Table:
+        """The previews of the first documents of each rule by draw, null for the others."""
+        chosen = self._chosen(table)
         shown = pc.if_else(pa.array(chosen), table.column("preview").combine_chunks(), pa.scalar(None, pa.string()))
-        return table.set_column(LEDGER.get_field_index("preview"), "preview", shown)
+        return table.set_column(PREVIEW, "preview", shown)
 
     def _put_aside(self) -> None:
         if self.spill is None:

@@ -128,10 +128,9 @@ class Lines:
         counts = dict(zip(COUNTS, found.T, strict=True))
         columns = _columns(counts, scope == 0)
         empty = (counts["lines"] > 0) & (counts["lines"] == counts["lines_removed"])
-        result = _text(edited, ends, text)
         reason = pc.if_else(pa.array(empty), "lines.empty", pa.scalar(None, pa.string()))
         dropped = batch.column("dropped_by") if "dropped_by" in names else pa.nulls(len(text), pa.string())
-        columns["text"] = pc.if_else(pa.array(empty), text, result) if empty.any() else result
+        columns["text"] = _text(edited, ends, text)
         columns["dropped_by"] = pc.coalesce(dropped, reason)
         return with_columns(batch, columns)
 

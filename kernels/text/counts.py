@@ -72,25 +72,30 @@ AT: Any = namedtuple("AT", COUNTS)(*range(len(COUNTS)))
 
 
 @uncounted
-def end_word(c, word_hash, length, size, flags, signs):
-    """length in characters, size in bytes, flags: of its characters, or-ed; signs: how many are #."""
+def end_word(c, word_hash, length, flags, signs):
+    """length in characters, flags: of its characters, or-ed; signs: how many are #."""
     c[AT.longest_word] = max(c[AT.longest_word], length)
     if not flags & utf8.UNMEASURED:
         c[AT.measured_words] += 1
         c[AT.measured_word_characters] += length
     if flags & utf8.LETTER:
         c[AT.alpha_words] += 1
-        if 2 <= size <= 4:
-            for s in range(len(_STOP_HASHES)):
-                if word_hash == _STOP_HASHES[s]:
-                    c[AT.stop_word_occurrences] += 1
-                    c[AT.stop_words] |= 1 << s
     elif length <= 5:
         for s in range(len(_ELLIPSIS_HASHES)):
             if word_hash == _ELLIPSIS_HASHES[s]:
                 c[AT.symbol_words] += 1
     if signs * 2 > length:
         c[AT.symbol_words] += 1
+
+
+@uncounted
+def count_stop_words(c, occurrences, table):
+    """occurrences: of the words' numbers in the table."""
+    for s in range(len(_STOP_HASHES)):
+        word = repetition.find(_STOP_HASHES[s], table)
+        if word >= 0:
+            c[AT.stop_words] += 1
+            c[AT.stop_word_occurrences] += occurrences[word]
 
 
 @inlined
@@ -209,10 +214,6 @@ def sum_classes(c, seen, flags, size):
         c[AT.measured_words], c[AT.measured_word_characters] = 0, 0
     else:
         c[AT.measured_characters], c[AT.measured_spaces] = c[AT.characters], c[AT.spaces]
-    bits, c[AT.stop_words] = c[AT.stop_words], 0
-    while bits:
-        bits &= bits - 1
-        c[AT.stop_words] += 1
     if unspaced * 2 <= c[AT.words]:
         return 1
     return utf8.LETTERS_PER_WORD[0] if east_asian * 2 >= unspaced else utf8.LETTERS_PER_WORD[1]

@@ -179,6 +179,26 @@ def longest_word(data, begin, end, blocks, classes, flags):
     return longest
 
 
+@uncounted
+def may_be_longer(data, begin, end, characters):
+    """False only if no word has more characters (float64): then no more bytes than that stand without a space. Looks
+    at the line every so many bytes."""
+    if not characters >= 0:
+        return True
+    if end - begin <= characters:
+        return False
+    most = np.int64(characters)
+    space = begin - 1  # behind it no word that began before goes on
+    while end - 1 - space > most:
+        at = space + most + 1
+        while at > space and data[at] != 32:
+            at -= 1
+        if at == space:
+            return True
+        space = at
+    return False
+
+
 _BETWEEN, _WORD, _LETTER = 0, 1, 2  # between words, in one, in a letter that is a word or the marks behind it
 
 

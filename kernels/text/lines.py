@@ -6,7 +6,8 @@ A line is what stands between two U+000A; it is judged without the white space a
 are tried in order on each line as those before left it: a limit on a measure of `line_rules` removes the line, an edit
 cuts something out of it and removes it if nothing is left. Lines that stay are the same bytes in the same order. Where
 lines were removed between two that stay, of the blank lines there the first run stays, and none at the ends of the
-text; the text ends with a new line if it did. White space that a cut leaves at an end of its line goes with it.
+text; the text ends with a new line if it did. White space that a cut leaves at an end of its line goes with it. A text
+of which no line would stay is left as it was, for who drops it to show.
 
 It knows neither documents' languages nor what a rule is called: `scope` says which rules a document is asked.
 """
@@ -68,7 +69,8 @@ def edit(
 
     data: (bytes,) uint8, valid UTF-8. offsets: (rows + 1,) int64, ascending. scope: (rows,) uint64, bit k: rule k is
     asked of the document. Returns (bytes,) uint8, (rows + 1,) int64 from 0, and (rows, len(COUNTS)) int64. A document
-    with an empty scope is as it was and has the counts 0. ValueError for more than 64 rules.
+    with an empty scope is as it was and has the counts 0; one whose lines are all removed is as it was. ValueError for
+    more than 64 rules.
     """
     out, ends, counts, _ = _run(data, offsets, scope, rules, np.zeros(0, np.int32))
     return out[: ends[-1]], ends, counts
@@ -172,15 +174,17 @@ def _edit(
                 if m >= _FIRST_EDIT:
                     if maximum[k] == np.inf or not may_cut(data, first, last, m - _FIRST_EDIT, scanned):
                         continue
-                    for b in range(size):
-                        room[b] = data[first + b]
+                    _copy(data, first, last, room, 0)
                     rule, cut_by, cut_begin, size, flagged = _judge_edited(
                         room, line, size, asked[n:many], limits, table, scanned
                     )
                     c[_FLAGGED] += flagged
                     break
-                asks = size > maximum[k] or minimum[k] > 1 if m == LONGEST else m == COUNTER and scanned[DIGITS] > 0
-                if asks:  # a call takes its time, and a line of so few bytes has no longer word
+                if m == LONGEST:
+                    asks = minimum[k] > 1 or line_rules.may_be_longer(data, first, last, maximum[k])
+                else:
+                    asks = m == COUNTER and scanned[DIGITS] > 0
+                if asks:
                     fails = _fails(data, first, last, m, minimum[k], maximum[k], blocks, classes, flags, scanned)
                 else:
                     value = np.float64(scanned[m])
@@ -225,6 +229,8 @@ def _edit(
                     to -= 1
         elif blank_end > blank_begin:
             _mark(found, blank_first, blank_last, BLANK_KEPT)
+        if c[_LINES] > 0 and c[_REMOVED] == c[_LINES]:
+            to = _copy(data, begin, end, out, start)
         ends[row + 1] = to
 
 
@@ -249,7 +255,7 @@ def _judge_edited(room, line, size, asked, limits, table, scanned):
                 begin, size = _trimmed(line, begin, now, blocks, classes, flags)
                 if begin == size:
                     return k, -1, begin, size, flagged + (before if flagging[k] else 0)
-                line_rules.scan(line, begin, size, blocks, classes, flags, scanned)
+                measure_line(line, begin, size, blocks, classes, flags, scanned)
                 flagged += before - scanned[WORDS] if flagging[k] else 0
     return -1, cut_by, begin, size, flagged
 
@@ -268,8 +274,9 @@ def _fails(data, first, last, m, minimum, maximum, blocks, classes, flags, scann
 
 @inlined
 def _copy(data, begin, end, out, to):
-    for b in range(end - begin):
-        out[to + b] = data[begin + b]
+    first, place = np.uint64(begin), np.uint64(to)  # unsigned, or an index could count from the end
+    for b in range(np.uint64(end - begin)):
+        out[place + b] = data[first + b]
     return to + end - begin
 
 

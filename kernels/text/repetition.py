@@ -83,6 +83,19 @@ def number(key, table):
 
 
 @uncounted
+def find(key, table):
+    """Number of `key`, -1 if it is not in the table."""
+    slots, keys, state = table
+    at = np.int64(fold(key, _GOLDEN)) & state[1]
+    while slots[at] >> 32 == state[0]:
+        found = slots[at] & 0xFFFFFFFF
+        if keys[found] == key:
+            return found
+        at = (at + 1) & state[1]
+    return -1
+
+
+@uncounted
 def _grow(table):
     slots, keys, state = table
     state[0] += 1
@@ -95,12 +108,22 @@ def _grow(table):
 
 
 @uncounted
-def grams(scratch, before, n, distinct, step, table, out):
+def count_occurrences(scratch, n, distinct):
+    """Fills the second row of scratch: how often each number below `distinct` is among the first n of the first row,
+    the words' numbers. `grams` uses it up."""
+    words, counts = scratch[0], scratch[1]
+    counts[:distinct] = 0
+    for i in range(n):
+        counts[words[i]] += 1
+
+
+@uncounted
+def grams(scratch, before, n, step, table, out):
     """Fills out, (9,) int64: characters in the top 2-, 3-, 4-gram, then in duplicate 5- to 10-grams.
 
-    scratch: (SCRATCH, >= n) int32, its first row the words' numbers, all below `distinct`. before: (> n,) int32,
-    characters in words 0 .. i - 1. step: what a word of the n-gram is in such words. table: written over, like the
-    other rows of scratch.
+    scratch: (SCRATCH, >= n) int32, its first row the words' numbers, its second how often each occurs. before: (> n,)
+    int32, characters in words 0 .. i - 1. step: what a word of the n-gram is in such words. table: written over, like
+    the other rows of scratch.
     """
     if n < 2:
         return
@@ -108,9 +131,6 @@ def grams(scratch, before, n, distinct, step, table, out):
     words, counts, last, covered = scratch[0], scratch[1], scratch[2], scratch[3]
     gram = scratch[4]  # number of the gram that starts at i, or -1 where that gram occurs once
     alive = scratch[5]  # starts of the grams that occur twice or more, ascending
-    counts[:distinct] = 0
-    for i in range(n):
-        counts[words[i]] += 1
     left = 0
     for i in range(n):
         gram[i] = -1

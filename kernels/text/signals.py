@@ -20,6 +20,9 @@ A signal is a ratio of two counts: that is `stages.signals`. Units are compared 
 
 from __future__ import annotations
 
+import threading
+from typing import Any, cast
+
 import numpy as np
 
 from kernels.text import phrases, repetition, utf8
@@ -32,6 +35,7 @@ from kernels.text.counts import (
     SOFT_END,
     STOP_WORDS,
     byte_classes,
+    count_stop_words,
     end_line,
     end_of_url,
     end_word,
@@ -66,13 +70,29 @@ def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         raise ValueError(f"signals: a document has {longest} bytes: cut documents below 2 GiB (max_document_bytes)")
     most = longest // 2 + 1  # words, lines and paragraphs: each takes two bytes, but for the last
     table = utf8.table()
-    # Room for the worst case, of which only the pages that are written become memory.
-    scratch, before = np.empty((repetition.SCRATCH, most), np.int32), np.zeros(most + 1, np.int32)
-    tables = [repetition.table(most) for _ in range(4)]
     classes, flags = byte_classes(table)
     out, seen = np.zeros((len(offsets) - 1, len(COUNTS)), np.int64), np.zeros(len(flags), np.int64)
-    _count(out, seen, data, offsets, table.blocks, classes, flags, scratch, before, *tables)
+    _count(out, seen, data, offsets, table.blocks, classes, flags, *_room(most))
     return out
+
+
+_held = threading.local()
+_HELD_WORDS = 1 << 20
+"""Up to so many words' room is held from call to call, 120 MB at most: new pages take a tenth of a batch's time."""
+
+
+def _room(most: int) -> tuple[Any, ...]:
+    """Scratch and tables for documents of at most `most` words. Of what is made here only the pages that are written
+    become memory."""
+    held = getattr(_held, "room", None)
+    if held is not None and len(held[1]) > most and all(t.state[0] < 1 << 30 for t in held[2:]):
+        return cast(tuple[Any, ...], held)
+    most = max(most, _HELD_WORDS)
+    scratch, before = np.empty((repetition.SCRATCH, most), np.int32), np.zeros(most + 1, np.int32)
+    room = (scratch, before, *(repetition.table(most) for _ in range(4)))
+    if most == _HELD_WORDS:
+        _held.room = room
+    return room
 
 
 @uncounted
@@ -113,10 +133,12 @@ def _count(
         f = 0
         i = begin
         while i <= end:
-            if word_length and not unspaced and i + _RUN <= end:
+            if i + _RUN <= end and (not unspaced if word_length else line_open and not pending):
                 x = load8(data, i)
                 run = letter_run(x)
                 if run:
+                    if word_length == 0:
+                        word_begin, word_flags, word_signs, unspaced = i, 0, 0, False
                     found = byte_mask(x, _A1) | byte_mask(x, _A2) | byte_mask(x, _A3) | byte_mask(x, _A4)
                     while found:
                         at = trailing_zeros(found) >> 3
@@ -155,7 +177,7 @@ def _count(
                 words[n_words] = repetition.number(word_hash, word_table)
                 before[n_words + 1] = before[n_words] + word_length
                 n_words += 1
-                end_word(c, word_hash, word_length, i - word_begin, word_flags, word_signs)
+                end_word(c, word_hash, word_length, word_flags, word_signs)
                 line_weight += word_weight(word_flags)
                 sentence_flags |= word_flags
                 pending = f & utf8.SPACE and word_flags & utf8.UNSTOPPED
@@ -233,8 +255,9 @@ def _count(
         c[AT.total_lines] = c[AT.line_breaks] + (data[end - 1] != 10)
         c[AT.sentences], c[AT.sentence_spans] = n_sentences, max(0, n_sentences - 2)
         c[AT.duplicate_sentence_spans] = c[AT.sentence_spans] - span_table.state[2]
-        distinct = word_table.state[2]
-        repetition.grams(scratch, before, n_words, distinct, step, word_table, c[AT.top_2_gram_characters :])
+        repetition.count_occurrences(scratch, n_words, word_table.state[2])
+        count_stop_words(c, scratch[1], word_table)
+        repetition.grams(scratch, before, n_words, step, word_table, c[AT.top_2_gram_characters :])
         repetition.clear(word_table)
         repetition.clear(line_table)
         repetition.clear(part_table)

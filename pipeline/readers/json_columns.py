@@ -7,7 +7,6 @@ a storage hands them out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from kernels.text import json_lines, json_strings
 from kernels.text.hashing import document_ids
 from pipeline.partition import Segment
+from pipeline.readers.json_metadata import Metadata
 from pipeline.readers.json_pieces import Piece, pieces
 from pipeline.readers.jsonl import Line, line_limit, line_row
 from pipeline.readers.records import LICENSE_COLUMNS, domain_and_language, name_of
@@ -27,7 +27,6 @@ from pipeline.readers.rows import (
     MIN_BESIDE_BYTES,
     READ,
     Skipped,
-    metadata_json,
     row_batch,
 )
 from pipeline.readers.source import SourceSpec
@@ -36,8 +35,8 @@ from stages.document import ID, TIMESTAMP
 
 OURS = ("text", "id", "url", "timestamp", "language", "programming_language", "title", "license", "category")
 NUMBERS = ("id", "timestamp")
-MEMORY = 4096
-"""Different metadata that are remembered: most corpora repeat a few."""
+TIMES = 4096
+"""Different values of timestamps that are remembered."""
 
 
 def can_read(spec: SourceSpec) -> bool:
@@ -73,8 +72,7 @@ class Lines:
             (self.theirs[name], json_lines.NUMBERED if name in NUMBERS else json_lines.WANTED) for name in self.ours
         ]
         self.keys = json_lines.keys(wanted + strange)
-        self.known: dict[bytes, str | None] = {}
-        """Metadata by the fields that are nobody's."""
+        self.metadata = Metadata(spec.metadata)
 
     def rows(self, lines: list[Line]) -> pa.RecordBatch:
         """A batch of lines that the complete parser reads."""
@@ -186,24 +184,10 @@ class Lines:
 
     def _metadata(self, scanned: Scanned, lines: np.ndarray) -> tuple[pa.Array, np.ndarray]:
         """(JSON of the fields that are nobody's, whether they could be parsed)."""
-        values: list[str | None] = []
-        parsed = np.ones(len(lines), np.bool_)
-        known, rest, offsets = self.known, scanned.rest, scanned.rest_offsets
-        for i, (begin, end) in enumerate(zip(offsets[lines].tolist(), offsets[lines + 1].tolist(), strict=True)):
-            fields = rest[begin:end]
-            if fields not in known:
-                if len(known) >= MEMORY:
-                    known.clear()
-                try:
-                    known[fields] = self._sorted(fields)
-                except (ValueError, RecursionError):
-                    parsed[i] = False
-            values.append(known.get(fields))
-        return pa.array(values, pa.string()), parsed
-
-    def _sorted(self, fields: bytes) -> str | None:
-        record = json.loads(f"{{{fields.decode()}}}") if fields else {}
-        return metadata_json(self.spec.metadata, record) if self.spec.metadata or record else None
+        rest, offsets = scanned.rest, scanned.rest_offsets
+        places = zip(offsets[lines].tolist(), offsets[lines + 1].tolist(), strict=True)
+        values, parsed = self.metadata.of([rest[begin:end] for begin, end in places])
+        return pa.array(values, pa.string()), np.array(parsed, np.bool_)
 
 
 class Scanned:
@@ -267,6 +251,6 @@ def micros(column: pa.Array, numbers: np.ndarray) -> tuple[pa.Array, np.ndarray]
     return pa.array(found, pa.int64()), fine
 
 
-@lru_cache(maxsize=MEMORY)
+@lru_cache(maxsize=TIMES)
 def moment_of(value: str, number: bool) -> int | None:
     return parse_timestamp(int(value) if number else value)

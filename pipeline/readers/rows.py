@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,20 +64,24 @@ def quarantined(
     return Row(path, record, content=excerpt, url=url, quarantined_by=reason, raw_bytes=raw_bytes)
 
 
+COMPACT: dict[str, Any] = {"ensure_ascii": False, "sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+"""How metadata is written, as options of `json`."""
+
+
+def merged(*parts: Mapping[str, object]) -> dict[str, object]:
+    """Later parts win; what is null is left out."""
+    return {key: value for part in parts for key, value in part.items() if value is not None}
+
+
 def metadata_json(*parts: Mapping[str, object]) -> str | None:
     """One compact JSON object with sorted keys; later parts win; None if there is nothing to say."""
-    merged = {key: value for part in parts for key, value in part.items() if value is not None}
-    if not merged:
+    record = merged(*parts)
+    if not record:
         return None
     try:
-        return _compact(merged)
+        return json.dumps(record, default=str, **COMPACT)
     except ValueError:  # NaN and infinity, which JSON has not
-        return _compact(_finite(merged))
-
-
-def _compact(value: object) -> str:
-    options = {"ensure_ascii": False, "sort_keys": True, "separators": (",", ":"), "allow_nan": False}
-    return json.dumps(value, default=str, **options)  # type: ignore[arg-type]
+        return json.dumps(_finite(record), default=str, **COMPACT)
 
 
 def _finite(value: object) -> object:

@@ -196,6 +196,10 @@ def edited(texts: list[str], rows: list[Row]) -> tuple[list[str], list[dict[str,
     out, ends, counts = edit(np.frombuffer(b"".join(encoded), np.uint8), offsets, scope, for_kernel(rows))
     data = out.tobytes()
     result = [data[a:b].decode() for a, b in pairwise(ends)]
+    for n, row in enumerate(counts):
+        if row[COUNTS.index("lines")] == row[COUNTS.index("lines_removed")] > 0:
+            assert result[n] == texts[n], "where nothing would stay, the text does"
+            result[n] = ""
     return result, [{name: int(n) for name, n in zip(COUNTS, row) if n} for row in counts]
 
 
@@ -369,7 +373,7 @@ def test_a_rule_is_asked_of_the_documents_in_its_scope_alone() -> None:
     data = np.frombuffer(b"".join(texts), np.uint8)
     rules = for_kernel([("words", 2, None), ("digits", None, 0.9)])
     out, ends, counts = edit(data, offsets, np.array([0, 2, 2], np.uint64), rules)
-    assert [out[a:b].tobytes() for a, b in pairwise(ends)] == [b"Home\n", b"", b"Home\n"]
+    assert [out[a:b].tobytes() for a, b in pairwise(ends)] == [b"Home\n", b"123456\n", b"Home\n"]
     assert counts[:, 0].tolist() == [0, 1, 2]
 
 
