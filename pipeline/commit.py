@@ -30,6 +30,9 @@ KEPT_LEVEL, WORKING_LEVEL = 3, 1
 """Zstandard levels: of the text that is published, and of everything else. On English text level 1 takes half the time
 of level 3 and an eighth more room."""
 
+UNIQUE = frozenset({"own_id", "url", "canonical_url", "title", "preview"})
+"""String columns that hardly repeat: a dictionary of them costs time and room."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -139,7 +142,7 @@ class ParquetOutput:
             schema,
             compression=COMPRESSION,
             compression_level=level,
-            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)],
+            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type) and f.name not in UNIQUE],
             write_statistics=False,
             store_schema=True,
         )

@@ -47,7 +47,10 @@ class Metadata:
     def _together(self, fields: Sequence[bytes]) -> list[str | None] | None:
         """Of all of them; None where that does not go, as when one is broken or holds NaN."""
         try:
-            records = [merged(self.given, record) for record in json.loads((b"[{%b}]" % b"},{".join(fields)).decode())]
+            records = json.loads((b"[{%b}]" % b"},{".join(fields)).decode())
+            records = [
+                merged(self.given, record) if self.given or None in record.values() else record for record in records
+            ]
             there = [record for record in records if record]
             written = _ENCODER.encode(list(chain.from_iterable(zip(there, repeat(_MARK)))))
         except (ValueError, RecursionError):
