@@ -125,10 +125,12 @@ def linear_cross_entropy_triton(
         first row is token `vocabulary_start`, and all with the same x, labels, scale and chunk_bytes. One all_gather a
         chunk; loss and losses are whole and the same bits on every rank. The gradient of x is *this rank's part*: the
         caller adds the parts up, by reduce-scatter where the sequence is sharded too, else by all-reduce.
-    Raises TypeError for fp64, whose statistics would be fp32.
+    Raises TypeError for fp64, whose statistics would be fp32; ValueError where labels are not one for each row of x.
     """
     if x.dtype == torch.float64:
         raise TypeError("linear_cross_entropy_triton computes in fp32; fp64 is for linear_cross_entropy")
+    if labels.shape != x.shape[:1]:  # a kernel would read beyond the last
+        raise ValueError(f"{tuple(labels.shape)} labels for {x.shape[0]} rows")
     training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     return _TritonLinearCrossEntropy.apply(
         x, weight, labels.contiguous(), scale, weight_grad, chunk_bytes, ignore_index, training, group, vocabulary_start

@@ -194,26 +194,29 @@ def layernorm_backward(
     programs = min(rows, sms(h))
     dw_partial, db_partial = torch.empty(2, programs, width, dtype=torch.float32, device=h.device)
     columns = next_power_of_2(width)
-    # Tiles and warps: what sm_90 holds in registers without spilling, and two tiles ahead in shared memory.
+    # Tiles and warps: what sm_90 holds in registers without spilling. Two tiles of 16-bit dtypes are in shared memory,
+    # one of fp32: 96 KiB at most, which GPUs before Hopper have too.
+    stages = 3 if h.element_size() == 2 else 2
     if width <= HELD:
         tile = min(16, (8192 if columns >= 4096 else 4096) // columns)
         kernels.backward[(programs,)](
             dy, dh, h, mean, rstd, weight, dx, dw_partial, db_partial, rows,
-            H=width, ROWS=tile, COLUMNS=columns, STAGES=3, HAS_DH=has_dh,
+            H=width, ROWS=tile, COLUMNS=columns, STAGES=stages, HAS_DH=has_dh,
             num_warps=16 if tile * columns >= 4096 else 4,
         )  # fmt: skip
     else:
         along_ones, along_normed = torch.empty_like(mean), torch.empty_like(mean)
         kernels.terms[(rows,)](
-            dy, h, mean, rstd, weight, along_ones, along_normed, H=width, COLUMNS=4096, STAGES=3, num_warps=8
+            dy, h, mean, rstd, weight, along_ones, along_normed, H=width, COLUMNS=4096, STAGES=stages, num_warps=8
         )
         kernels.columns[(programs, -(-width // 1024))](
             dy, dh, h, mean, rstd, weight, along_ones, along_normed, dx, dw_partial, db_partial, rows,
-            H=width, ROWS=4, COLUMNS=1024, STAGES=3, HAS_DH=has_dh, num_warps=8,
+            H=width, ROWS=4, COLUMNS=1024, STAGES=stages, HAS_DH=has_dh, num_warps=8,
         )  # fmt: skip
-    kernels.reduce[(-(-width // 32),)](
+    block = 32 if width <= HELD else 64  # columns a program; 192 programs for 6144, 288 for 18432
+    kernels.reduce[(-(-width // block),)](
         dw_partial, db_partial, dw if weight_grad is None else weight_grad, db if bias_grad is None else bias_grad,
-        programs, H=width, ROWS=64, COLUMNS=32, ADD_W=weight_grad is not None, ADD_B=bias_grad is not None,
+        programs, H=width, ROWS=64, COLUMNS=block, ADD_W=weight_grad is not None, ADD_B=bias_grad is not None,
         num_warps=4,
     )  # fmt: skip
     return dx, dw, db

@@ -229,8 +229,8 @@ def rope_triton(qkv: Tensor, rotated_heads: int, cos: Tensor, sin: Tensor, posit
     positions: int32 or int64 [T]; a token whose position is not in 0..S-1 becomes NaN.
 
     Autograd knows of the write: qkv afterwards *is* the turned tensor, and what saved its old value for a backward
-    raises there instead of computing from the new one. A leaf that requires its gradient, and a qkv that is not
-    contiguous, are copied first. Raises ValueError where the sizes do not fit each other.
+    raises there instead of computing from the new one. A leaf that requires its gradient, a view of one, and a qkv
+    that is not contiguous are copied first. Raises ValueError where the sizes do not fit each other.
     """
     tokens, heads, width = qkv.shape
     half = cos.shape[-1]
@@ -240,8 +240,9 @@ def rope_triton(qkv: Tensor, rotated_heads: int, cos: Tensor, sin: Tensor, posit
             f"{tuple(sin.shape)}, positions {tuple(positions.shape)}: these do not fit each other"
         )
     whole = _owner(qkv)
-    if whole.is_leaf and whole.requires_grad and torch.is_grad_enabled():
-        whole = qkv.clone(memory_format=torch.contiguous_format)
+    leaf = whole if whole._base is None else whole._base
+    if leaf.is_leaf and leaf.requires_grad and torch.is_grad_enabled():
+        whole = whole.clone()
     turned = _RopeTriton.apply(
         whole, qkv.shape, rotated_heads, cos.contiguous(), sin.contiguous(), positions.contiguous()
     )

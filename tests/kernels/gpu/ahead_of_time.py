@@ -1,0 +1,126 @@
+"""Kernels compiled for Hopper (sm_90) without a GPU, in a process of their own: the interpreter is chosen at import.
+
+    compiled([Case(...), ...]) -> [Build(...), ...]      one process for all cases of a test file
+
+A case names a kernel, the types of its run-time arguments ("*bf16", "*fp32", "i32", "i64", "fp32"), and its
+constants. Pointers, and integers named in `divisible`, are multiples of 16 as torch's are. What is asserted of a build:
+tensor-core instructions (`wgmma`), registers spilled (0), width of its loads from memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+TRITONS = {"pinned": ""} | ({"3.6": os.environ["GRISTMILL_TRITON_36"]} if "GRISTMILL_TRITON_36" in os.environ else {})
+"""Names of the versions to compile with, and the folders they are installed in ("" for the environment's own)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    kernel: str
+    """"kernels.gpu.layernorm:_forward"."""
+    types: Mapping[str, str]
+    """Name of each run-time argument: its type."""
+    constants: Mapping[str, Any]
+    divisible: Sequence[str] = ()
+    warps: int = 4
+    stages: int = 3
+
+
+@dataclass(frozen=True)
+class Build:
+    triton: str
+    ptx: str
+    registers: int
+    spilled_bytes: int
+    """Stores and loads together."""
+    shared_bytes: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def wgmma(self) -> int:
+        """Tensor-core instructions of Hopper."""
+        return len(re.findall(r"\bwgmma\.mma_async", self.ptx))
+
+    def widest_load(self) -> int:
+        """Bytes that the widest load from global memory takes at once, per thread; 16 is the most."""
+        widths = [int(n or 1) * int(bits) // 8 for n, bits in _LOADS.findall(self.ptx)]
+        asynchronous = [int(size, 16) for size in _COPIES.findall(self.ptx)]
+        return max(widths + asynchronous, default=0)
+
+
+_COPIES = re.compile(r"cp\.async\.c[ag]\.shared\.global \[[^\]]*\], \[[^\]]*\], 0x([0-9a-f]+)")
+_LOADS = re.compile(r"ld\.global(?:\.[a-zA-Z:_0-9]+)*?(?:\.v(\d))?\.[bfusx](\d+)")
+
+
+def compiled(cases: Sequence[Case], version: str = "pinned") -> list[Build]:
+    """Builds of the cases by a version of Triton, in their order; what the compiler said where one fails."""
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    root = str(Path(__file__).parents[3])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [TRITONS[version], root]))
+    with tempfile.TemporaryDirectory() as folder:
+        environment["TRITON_CACHE_DIR"] = folder
+        done = subprocess.run(
+            [sys.executable, __file__],
+            input=json.dumps([asdict(case) for case in cases]),
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [Build(**each) for each in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _main() -> None:
+    import importlib
+
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    builds = []
+    for case in json.load(sys.stdin):
+        module, name = case["kernel"].split(":")
+        kernel = getattr(importlib.import_module(module), name)
+        names = list(kernel.arg_names)
+        constants = {n: tuple(value) if isinstance(value, list) else value for n, value in case["constants"].items()}
+        signature = {n: "constexpr" if n in constants else case["types"][n] for n in names}
+        even = {
+            (i,): [["tt.divisibility", 16]]
+            for i, n in enumerate(names)
+            if n not in constants and (case["types"][n].startswith("*") or n in case["divisible"])
+        }
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=even)
+        options = {"num_warps": case["warps"], "num_stages": case["stages"]}
+        built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        builds.append({"triton": triton.__version__, "ptx": built.asm["ptx"], **_assembled(built.asm["ptx"])})
+    print(json.dumps(builds))
+
+
+def _assembled(ptx: str) -> dict[str, int]:
+    """Registers and spills as ptxas reports them."""
+    import triton
+
+    ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        command = [str(ptxas), "-v", "--gpu-name", "sm_90a", file.name, "-o", os.devnull]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    counts = {"registers": r"Used (\d+) registers", "stores": r"(\d+) bytes spill stores"}
+    counts |= {"loads": r"(\d+) bytes spill loads", "shared": r"(\d+) bytes smem"}
+    found = {name: max(map(int, re.findall(pattern, said)), default=0) for name, pattern in counts.items()}
+    spilled = found["stores"] + found["loads"]
+    return {"registers": found["registers"], "spilled_bytes": spilled, "shared_bytes": found["shared"]}
+
+
+if __name__ == "__main__":
+    _main()
