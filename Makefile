@@ -19,6 +19,8 @@ STAMP_DEV := .venv/.gristmill-dev-$(HASH)
 # The development environment holds all that a run needs.
 ENV := $(if $(wildcard $(STAMP_DEV)),$(STAMP_DEV),$(STAMP_RUN))
 MODEL := models/lid.176.ftz
+# The second Triton that the kernels are compiled with in the tests, beside the pinned one; Triton is for Linux.
+TRITON_36 := $(if $(filter Linux,$(shell uname -s)),.venv/triton-3.6/triton)
 
 .PHONY: demo test check env model
 .DELETE_ON_ERROR:
@@ -31,7 +33,7 @@ demo: $(ENV) $(MODEL)
 	@echo "== what came out"
 	@$(BIN)/gristmill report
 
-test: check $(MODEL)
+test: check $(MODEL) $(TRITON_36)
 	$(BIN)/python -m pytest
 
 check: $(STAMP_DEV)
@@ -46,6 +48,9 @@ model: $(MODEL)
 
 $(MODEL): | $(ENV)
 	$(BIN)/python -m pipeline.fetch_model $@
+
+.venv/triton-3.6/triton: | $(STAMP_DEV)
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton-3.6 triton==3.6.0
 
 $(STAMP_RUN):
 	$(call install,.,$@)

@@ -4,7 +4,8 @@
     python docs/tables.py --check    exit 1 where one of them is not what it would write
 
 `rules`, `line-rules`, `signals`: from the presets. `comparison`: from benchmarks/results/*.json, in which a figure that
-was not measured is missing, and then so is its row.
+was not measured is missing, and then so is its row. `gpu`, `gpu-sentence`: from benchmarks/results/gpu_*.json; there a
+row whose result is missing says "not measured".
 """
 
 from __future__ import annotations
@@ -63,12 +64,30 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def comparison() -> str:
+def _results(pattern: str) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT / "benchmarks"))
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))}
+
+
+def comparison() -> str:
+    found = _results("*.json")
     from comparison import rows
 
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     return _table(("what", "Gristmill", "beside it", "ratio", "measured by"), rows(found))
+
+
+def gpu() -> str:
+    found = _results("gpu_*.json")
+    from gpu_table import HEAD, rows
+
+    return _table(HEAD, rows(found))
+
+
+def gpu_sentence() -> str:
+    found = _results("gpu_*.json")
+    from gpu_table import sentence
+
+    return sentence(found)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -76,6 +95,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "line-rules": line_rules,
     "signals": signals,
     "comparison": comparison,
+    "gpu": gpu,
+    "gpu-sentence": gpu_sentence,
 }
 
 

@@ -133,7 +133,7 @@ def _backward_flops(dout, q, *args, out_shape=None, **kwargs) -> int:
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens: Tensor | None) -> None:
-    batch, length, heads, d = q.shape
+    heads, d = q.shape[2:]
     if k.shape != v.shape or k.shape[:2] != q.shape[:2] or k.shape[3] != d or heads % k.shape[2]:
         raise ValueError(f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not fit together")
     if d not in HEAD_DIMS:

@@ -17,6 +17,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +29,8 @@ from kernels.gpu.attention import HEAD_DIMS, attention_sdpa, attention_triton
 Attention = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
 
 OURS = "ours"
-TOLERANCE = 0.02
-"""Largest deviation from the other candidates, of the largest value: bf16 rounds to 0.004, a wrong mask is near 1."""
+TOLERANCE = 0.05
+"""Largest deviation from another candidate, of the largest value: bf16 rounds to 0.004, a wrong mask gives near 1."""
 SECONDS = 0.1
 """Time to measure one candidate for, but at least once and at most ten times, after two calls that warm up."""
 DOCUMENT_TOKENS = 600
@@ -64,7 +65,8 @@ class Choice:
     times: dict[str, float | str]
 
     def __str__(self) -> str:
-        each = [f"{name} {t * 1e3:.2f} ms" if isinstance(t, float) else f"{name}: {t}" for name, t in self.times.items()]
+        times = self.times.items()
+        each = [f"{name} {time * 1e3:.2f} ms" if isinstance(time, float) else f"{name}: {time}" for name, time in times]
         return f"{self.name} ({', '.join(each)})" if each else self.name
 
 
@@ -76,7 +78,8 @@ def attention_fastest(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens:
     """As `attention`, by the fastest implementation for these shapes; the first call of each shape measures."""
     if not q.is_cuda:
         return attention_sdpa(q, k, v, scale, cu_seqlens)
-    shape = Shape(*q.shape[:3], k.shape[2], q.shape[3], q.dtype, q.device, cu_seqlens is not None)
+    batch, length, heads, d = q.shape
+    shape = Shape(batch, length, heads, k.shape[2], d, q.dtype, q.device, cu_seqlens is not None)
     choice = chosen.get(shape) or choose(shape, cu_seqlens)
     return CANDIDATES[choice.name](q, k, v, scale, cu_seqlens)
 
@@ -139,15 +142,15 @@ def disagreeing(results: dict[str, list[Tensor]]) -> list[str]:
 
 
 def tune(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, cu_seqlens: Tensor | None) -> None:
-    """Set the fastest tile of each of our kernels for this head dimension."""
+    """Set the fastest tile of each of our kernels for this head dimension, by the first shape that asks."""
     from kernels.gpu import attention_launch as launch
 
     if q.dtype == torch.float32:
         return
     d = q.shape[3]
     for kernel in ("forward", "backward_kv", "backward_q"):
-        tiles = launch.TILES[kernel, d]
-        if (kernel, d) in launch.chosen or len(tiles) == 1:
+        tiles = launch.TILES.get((kernel, d), ())
+        if (kernel, d) in launch.chosen or len(tiles) < 2:
             continue
         times: dict[launch.Tile, float] = {}
         for tile in tiles:
@@ -160,7 +163,7 @@ def tune(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, cu_seqlens: Tensor | Non
 
 
 def packed(batch: int, length: int, mean: int, device: torch.device) -> Tensor:
-    """cu_seqlens int32 of windows full of documents whose lengths vary from a quarter of the mean to seven."""
+    """cu_seqlens int32 of windows full of documents whose lengths vary from one to seven quarters of the mean."""
     borders, at, step = [0], 0, 0
     while at < batch * length:
         window = (at // length + 1) * length
@@ -187,11 +190,11 @@ def _time(
     run: Attention, q: Tensor, k: Tensor, v: Tensor, dout: Tensor, cu_seqlens: Tensor | None, backward: bool = True
 ) -> tuple[float, list[Tensor]]:
     """(median seconds, [out, dq, dk, dv])."""
-    leaves = [x.detach().requires_grad_() for x in (q, k, v)]
+    leaves = q, k, v = [x.detach().requires_grad_() for x in (q, k, v)]
 
     def once() -> list[Tensor]:
         with torch.enable_grad():
-            out = run(*leaves, q.shape[3] ** -0.5, cu_seqlens)
+            out = run(q, k, v, q.shape[3] ** -0.5, cu_seqlens)
         gradients = torch.autograd.grad(out, leaves, dout) if backward else ()
         return [out.detach(), *gradients]
 
@@ -220,36 +223,33 @@ def _flash_varlen(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens: Ten
     """torch.nn.attention.varlen, torch 2.10 and later."""
     from torch.nn.attention.varlen import varlen_attn
 
-    assert cu_seqlens is not None
+    flash: Any = varlen_attn
     flat = [x.flatten(0, 1) for x in (q, k, v)]  # [B * S, heads, d], views
-    length = q.shape[1]  # no document is longer
-    out = varlen_attn(
-        *flat,
-        cu_seqlens,
-        cu_seqlens,
-        length,
-        length,
-        scale=scale,
-        window_size=(-1, 0),  # causal
-        enable_gqa=q.shape[2] != k.shape[2],
+    longest = q.shape[1]  # no document is longer
+    grouped = q.shape[2] != k.shape[2]
+    causal = (-1, 0)
+    out: Tensor = flash(
+        *flat, cu_seqlens, cu_seqlens, longest, longest, scale=scale, window_size=causal, enable_gqa=grouped
     )
     return out.view(q.shape)
 
 
-_masks: list[tuple[weakref.ref, int, object]] = []
+_masks: list[tuple[weakref.ref, int, Any]] = []
 """The last cu_seqlens, its version, and FlexAttention's mask of it: all layers of a step share one."""
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens: Tensor | None = None) -> Tensor:
     assert cu_seqlens is not None
-    if not (_masks and _masks[0][0]() is cu_seqlens and _masks[0][1] == cu_seqlens._version):
-        _masks[:] = [(weakref.ref(cu_seqlens), cu_seqlens._version, _flex_mask(q.shape[0], q.shape[1], cu_seqlens))]
+    version = cu_seqlens._version
+    if not (_masks and _masks[0][1] == version and _masks[0][0]() is cu_seqlens):
+        _masks[:] = [(weakref.ref(cu_seqlens), version, _flex_mask(q.shape[0], q.shape[1], cu_seqlens))]
     _, attend = _flex_compiled()
     heads_first = [x.transpose(1, 2) for x in (q, k, v)]
-    return attend(*heads_first, scale=scale, block_mask=_masks[0][2], enable_gqa=q.shape[2] != k.shape[2]).transpose(1, 2)
+    out: Tensor = attend(*heads_first, scale=scale, block_mask=_masks[0][2], enable_gqa=q.shape[2] != k.shape[2])
+    return out.transpose(1, 2)
 
 
-def _flex_mask(batch: int, length: int, cu_seqlens: Tensor) -> object:
+def _flex_mask(batch: int, length: int, cu_seqlens: Tensor) -> Any:
     token = torch.arange(batch * length, device=cu_seqlens.device, dtype=cu_seqlens.dtype)
     document = torch.searchsorted(cu_seqlens, token, right=True).view(batch, length)
 

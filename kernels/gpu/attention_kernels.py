@@ -14,7 +14,8 @@ mask: blocks cut by a document border, whole blocks, blocks on the diagonal. Blo
 
 The loops load through host-made TMA descriptors [1, rows, 1, d] where `TMA`, else through pointers; both fill rows
 beyond the window with zeros. What a program loads once comes through pointers always: a descriptor's reshape would
-make the compiler hold it in registers, and its products wait for each other. Every fp32 dot is exact ("ieee"), and there fp32 runs without tensor cores: it is for tests.
+make the compiler hold it in registers, and then the products wait for each other for want of registers. fp32, which
+is for tests, is multiplied exactly ("ieee"), without tensor cores.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from kernels.gpu.jit import jit, tl
 
 
 @jit
-def _place(program, blocks, groups, section, GROUP: tl.constexpr):
+def _place(program, blocks, groups, section, members):
     """Program number -> (step, key-value group of the B * kv_heads, query head in the group).
 
     Sections of groups one after the other, so that the keys and values in use stay in L2; within a section step by
     step over all its heads, so that what step 0 names (the longest rows) starts first and the short ones fill the end.
     """
-    section_at = program // (section * GROUP * blocks)
-    within = program % (section * GROUP * blocks)
-    heads = tl.minimum(section, groups - section_at * section) * GROUP
+    section_at = program // (section * members * blocks)
+    within = program % (section * members * blocks)
+    heads = tl.minimum(section, groups - section_at * section) * members
     head = within % heads
-    return within // heads, section_at * section + head // GROUP, head % GROUP
+    return within // heads, section_at * section + head // members, head % members
 
 
 @jit
@@ -66,7 +67,7 @@ def _bounds(cu_seqlens, start, end, total, length, borders, steps, BLOCK: tl.con
     token = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     low = tl.zeros([BLOCK], dtype=tl.int32)  # becomes the number of borders <= token: zero-length documents count
     high = low + borders
-    for _ in range(0, steps):
+    for _ in range(steps):
         middle = (low + high) // 2
         open_ = low < high
         right = open_ & (tl.load(cu_seqlens + middle, mask=open_, other=0).to(tl.int32) <= token)
@@ -127,16 +128,16 @@ def _forward_phase(acc, total, top, q_tile, rows, starts, first, past, k, v, bat
     return acc, total, top
 
 
-@jit(do_not_specialize=["length", "kv_heads", "groups", "section"])
+@jit(do_not_specialize=["length", "kv_heads", "members", "groups", "section"])
 def _forward(q, k, v, out, lse, start, q_b, q_s, q_h, k_b, k_s, k_h, v_b, v_s, v_h, scale_log2, length, kv_heads,
-             groups, section, GROUP: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+             members, groups, section, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
              DOCUMENTS: tl.constexpr, TMA: tl.constexpr, INTERPRET: tl.constexpr):  # fmt: skip
     """out [B, S, heads, D]; lse fp32 [B, heads, S], base 2, of the scaled scores."""
     blocks = (length + ROWS - 1) // ROWS
-    step, group, member = _place(tl.program_id(0), blocks, groups, section, GROUP)
+    step, group, member = _place(tl.program_id(0), blocks, groups, section, members)
     row = (blocks - 1 - step) * ROWS  # the last rows have the most keys: longest first
     batch, kv_head = group // kv_heads, group % kv_heads
-    head = kv_head * GROUP + member
+    head = kv_head * members + member
     rows = row + tl.arange(0, ROWS)
     starts = rows
     if DOCUMENTS:
@@ -156,7 +157,7 @@ def _forward(q, k, v, out, lse, start, q_b, q_s, q_h, k_b, k_s, k_h, v_b, v_s, v
     acc, total, top = _forward_phase(
         acc, total, top, q_tile, rows, starts, diagonal, past, k, v, batch, kv_head, k_b, k_s, k_h,
         v_b, v_s, v_h, scale_log2, length, True, COLUMNS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
-    heads = kv_heads * GROUP
+    heads = kv_heads * members
     tl.store(lse + (batch.to(tl.int64) * heads + head) * length + rows, top + tl.log2(total), mask=rows < length)
     _store(out, acc / total[:, None], batch, row, head, length, heads, ROWS, D)
 
@@ -176,15 +177,16 @@ def _delta(out, dout, delta, length, heads, D: tl.constexpr, ROWS: tl.constexpr)
 
 
 @jit
-def _backward_kv_phase(dk, dv, k_tile, v_tile, columns, ends, first, past, q, dout, lse, delta, batch, kv_head, q_b, q_s,
-                       q_h, scale_log2, length, heads, MASKED: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr,
+def _backward_kv_phase(dk, dv, k_tile, v_tile, columns, ends, first, past, q, dout, lse, delta, batch, kv_head, q_b,
+                       q_s, q_h, scale_log2, length, heads, members, MASKED: tl.constexpr, ROWS: tl.constexpr,
                        D: tl.constexpr, DOCUMENTS: tl.constexpr, TMA: tl.constexpr,
                        INTERPRET: tl.constexpr):  # fmt: skip
     """Everything transposed, keys in rows: then p and ds feed their products from registers."""
     blocks = tl.maximum((past - first + ROWS - 1) // ROWS, 0)
-    stride = heads * D  # dout is contiguous
-    for step in range(0, GROUP * blocks):  # one loop over heads and blocks: the pipeline fills once
-        head = kv_head * GROUP + step // tl.maximum(blocks, 1)
+    do_s = heads * D  # dout is contiguous
+    do_b = tl.cast(length, tl.int64) * do_s
+    for step in range(members * blocks):  # one loop over heads and blocks: the pipeline fills once
+        head = kv_head * members + step // tl.maximum(blocks, 1)
         row = first + step % tl.maximum(blocks, 1) * ROWS
         rows = row + tl.arange(0, ROWS)
         at = (batch.to(tl.int64) * heads + head) * length + rows
@@ -198,7 +200,7 @@ def _backward_kv_phase(dk, dv, k_tile, v_tile, columns, ends, first, past, q, do
             if DOCUMENTS:
                 allowed = allowed & (rows[None, :] < ends[:, None])
             p = tl.where(allowed, p, 0.0)
-        do_tile = _tile(dout, batch, row, head, length * stride, stride, D, length, ROWS, D, TMA, INTERPRET)
+        do_tile = _tile(dout, batch, row, head, do_b, do_s, D, length, ROWS, D, TMA, INTERPRET)
         dv = tl.dot(p.to(do_tile.dtype), do_tile, dv, input_precision="ieee")
         dp = tl.dot(v_tile, tl.trans(do_tile), input_precision="ieee")
         ds = p * (dp - tl.load(delta + at, mask=rows < length, other=0.0)[None, :])
@@ -208,9 +210,9 @@ def _backward_kv_phase(dk, dv, k_tile, v_tile, columns, ends, first, past, q, do
     return dk, dv
 
 
-@jit(do_not_specialize=["length", "kv_heads", "groups"])
+@jit(do_not_specialize=["length", "kv_heads", "members", "groups"])
 def _backward_kv(q, k, v, dout, dk, dv, lse, delta, end, q_b, q_s, q_h, k_b, k_s, k_h, v_b, v_s, v_h, scale_log2, scale,
-                 length, kv_heads, groups, GROUP: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr,
+                 length, kv_heads, members, groups, D: tl.constexpr, ROWS: tl.constexpr,
                  COLUMNS: tl.constexpr, DOCUMENTS: tl.constexpr, TMA: tl.constexpr,
                  INTERPRET: tl.constexpr):  # fmt: skip
     """dk, dv [B, S, kv_heads, D]. The first keys have the most queries: block 0 of every group starts first."""
@@ -233,19 +235,19 @@ def _backward_kv(q, k, v, dout, dk, dv, lse, delta, end, q_b, q_s, q_h, k_b, k_s
         cut = tl.load(at + column) // ROWS * ROWS
     whole = tl.minimum((column + COLUMNS + ROWS - 1) // ROWS * ROWS, past)
     cut = tl.maximum(cut, whole)
-    heads = kv_heads * GROUP
+    heads = kv_heads * members
     dk_tile = tl.zeros([COLUMNS, D], dtype=tl.float32)
     dv_tile = tl.zeros([COLUMNS, D], dtype=tl.float32)
     dk_tile, dv_tile = _backward_kv_phase(
         dk_tile, dv_tile, k_tile, v_tile, columns, ends, first, whole, q, dout, lse, delta, batch, kv_head, q_b, q_s,
-        q_h, scale_log2, length, heads, True, GROUP, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
+        q_h, scale_log2, length, heads, members, True, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
     dk_tile, dv_tile = _backward_kv_phase(
         dk_tile, dv_tile, k_tile, v_tile, columns, ends, whole, cut, q, dout, lse, delta, batch, kv_head, q_b, q_s,
-        q_h, scale_log2, length, heads, False, GROUP, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
+        q_h, scale_log2, length, heads, members, False, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
     if DOCUMENTS:
         dk_tile, dv_tile = _backward_kv_phase(
             dk_tile, dv_tile, k_tile, v_tile, columns, ends, cut, past, q, dout, lse, delta, batch, kv_head, q_b, q_s,
-            q_h, scale_log2, length, heads, True, GROUP, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
+            q_h, scale_log2, length, heads, members, True, ROWS, D, DOCUMENTS, TMA, INTERPRET)  # fmt: skip
     _store(dk, dk_tile * scale, batch, column, kv_head, length, kv_heads, COLUMNS, D)
     _store(dv, dv_tile, batch, column, kv_head, length, kv_heads, COLUMNS, D)
 
@@ -266,18 +268,18 @@ def _backward_q_phase(dq, q_tile, do_tile, norm, less, rows, starts, first, past
     return dq
 
 
-@jit(do_not_specialize=["length", "kv_heads", "groups", "section"])
+@jit(do_not_specialize=["length", "kv_heads", "members", "groups", "section"])
 def _backward_q(q, k, v, dout, dq, lse, delta, start, q_b, q_s, q_h, k_b, k_s, k_h, v_b, v_s, v_h, scale_log2, scale,
-                length, kv_heads, groups, section, GROUP: tl.constexpr, D: tl.constexpr, ROWS: tl.constexpr,
+                length, kv_heads, members, groups, section, D: tl.constexpr, ROWS: tl.constexpr,
                 COLUMNS: tl.constexpr, DOCUMENTS: tl.constexpr, TMA: tl.constexpr,
                 INTERPRET: tl.constexpr):  # fmt: skip
     """dq [B, S, heads, D]; programs and phases as in `_forward`."""
     blocks = (length + ROWS - 1) // ROWS
-    step, group, member = _place(tl.program_id(0), blocks, groups, section, GROUP)
+    step, group, member = _place(tl.program_id(0), blocks, groups, section, members)
     row = (blocks - 1 - step) * ROWS
     batch, kv_head = group // kv_heads, group % kv_heads
-    heads = kv_heads * GROUP
-    head = kv_head * GROUP + member
+    heads = kv_heads * members
+    head = kv_head * members + member
     rows = row + tl.arange(0, ROWS)
     inside = rows < length
     starts = rows
@@ -287,9 +289,10 @@ def _backward_q(q, k, v, dout, dq, lse, delta, start, q_b, q_s, q_h, k_b, k_s, k
     at = (batch.to(tl.int64) * heads + head) * length + rows
     norm = tl.load(lse + at, mask=inside, other=float("inf"))
     less = tl.load(delta + at, mask=inside, other=0.0)
-    stride = heads * D
+    do_s = heads * D  # dout is contiguous
+    do_b = tl.cast(length, tl.int64) * do_s
     q_tile = _tile(q, batch, row, head, q_b, q_s, q_h, length, ROWS, D, False, INTERPRET)
-    do_tile = _tile(dout, batch, row, head, length * stride, stride, D, length, ROWS, D, False, INTERPRET)
+    do_tile = _tile(dout, batch, row, head, do_b, do_s, D, length, ROWS, D, False, INTERPRET)
     dq_tile = tl.zeros([ROWS, D], dtype=tl.float32)
     if DOCUMENTS:
         dq_tile = _backward_q_phase(

@@ -27,9 +27,9 @@ class Tile:
 
 
 TILES: dict[tuple[str, int], tuple[Tile, ...]] = {
-    ("forward", 128): (Tile(128, 128, 8, 2), Tile(128, 64, 8, 3)),
-    ("backward_kv", 128): (Tile(64, 128, 8, 2), Tile(32, 128, 8, 2)),
-    ("backward_q", 128): (Tile(128, 64, 8, 2), Tile(128, 64, 8, 3)),
+    ("forward", 128): (Tile(128, 128, 8, 2), Tile(128, 64, 8, 3), Tile(64, 64, 4, 3)),
+    ("backward_kv", 128): (Tile(64, 128, 8, 2), Tile(32, 128, 8, 2), Tile(64, 64, 4, 2)),
+    ("backward_q", 128): (Tile(128, 64, 8, 2), Tile(128, 64, 8, 3), Tile(64, 64, 4, 2)),
     ("forward", 64): (Tile(128, 128, 8, 3), Tile(128, 64, 4, 3)),
     ("backward_kv", 64): (Tile(64, 128, 8, 2), Tile(64, 64, 4, 2)),
     ("backward_q", 64): (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3)),
@@ -40,10 +40,10 @@ TILES: dict[tuple[str, int], tuple[Tile, ...]] = {
     ("backward_kv", 16): (Tile(64, 64, 4, 2),),
     ("backward_q", 16): (Tile(64, 64, 4, 2),),
 }
-"""(kernel, d) -> tiles worth measuring on Hopper for 16-bit types, `attention_choice` does; the first is the default.
-
-Chosen by what the compiler says for sm_90: forward and backward_q without spills, backward_kv with the fewest of the
-tiles that keep 64 queries (its two accumulators of 128 x 128 take half of all registers).
+"""(kernel, d) -> tiles worth measuring on Hopper for 16-bit types, which `attention_choice` does; the first is the
+default. They are those for which the compiler says for sm_90: products that do not wait for each other, no spills in
+forward and backward_q, at most a few registers outside the loops in backward_kv, whose two accumulators of 128 x 128
+take half of all registers. Tiles of 4 warps let two programs share a multiprocessor, for small grids (one kv head).
 """
 
 DELTA_ROWS = 64
@@ -80,9 +80,9 @@ def forward(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens: Tensor | 
     t = tile("forward", d, q.dtype)
     tma = takes_descriptors(q, k, v)
     inputs = (q, *_sources(k, v, rows=t.columns, tma=tma))
-    sizes = (scale * math.log2(math.e), length, k.shape[2], batch * k.shape[2], _section(k))
+    sizes = (scale * math.log2(math.e), length, k.shape[2], heads // k.shape[2], batch * k.shape[2], _section(k))
     grid = (triton.cdiv(length, t.rows) * batch * heads,)
-    kernels._forward[grid](*inputs, out, lse, start, *_strides(q, k, v), *sizes, **_constants(t, q, k, cu_seqlens, tma))
+    kernels._forward[grid](*inputs, out, lse, start, *_strides(q, k, v), *sizes, **_constants(t, d, cu_seqlens, tma))
     return out, lse
 
 
@@ -103,18 +103,18 @@ def backward(
     kernels._delta[grid](out, dout, delta, length, heads, D=d, ROWS=rows, num_warps=4)
 
     tma = takes_descriptors(q, k, v, dout)
-    sizes = (scale * math.log2(math.e), scale, length, k.shape[2], batch * k.shape[2])
+    sizes = (scale * math.log2(math.e), scale, length, k.shape[2], heads // k.shape[2], batch * k.shape[2])
     t = tile("backward_kv", d, q.dtype)
     looped = _sources(q, dout, rows=t.rows, tma=tma)
     inputs = (looped[0], k, v, looped[1])
     grid = (triton.cdiv(length, t.columns) * batch * k.shape[2],)
-    constants = _constants(t, q, k, cu_seqlens, tma)
+    constants = _constants(t, d, cu_seqlens, tma)
     kernels._backward_kv[grid](*inputs, dk, dv, lse, delta, end, *_strides(q, k, v), *sizes, **constants)
 
     t = tile("backward_q", d, q.dtype)
     inputs = (q, *_sources(k, v, rows=t.columns, tma=tma), dout)
     grid = (triton.cdiv(length, t.rows) * batch * heads,)
-    constants = _constants(t, q, k, cu_seqlens, tma)
+    constants = _constants(t, d, cu_seqlens, tma)
     kernels._backward_q[grid](*inputs, dq, lse, delta, start, *_strides(q, k, v), *sizes, _section(k), **constants)
     return dq, dk, dv
 
@@ -170,14 +170,13 @@ def _rows(x: Tensor) -> Tensor:
 
 def _section(k: Tensor) -> int:
     """Groups whose keys and values are in use at one time."""
-    _, length, _, d = k.shape
-    return max(1, L2_BYTES // (2 * length * d * k.element_size()))
+    batch, length, kv_heads, d = k.shape
+    return min(batch * kv_heads, max(1, L2_BYTES // (2 * length * d * k.element_size())))
 
 
-def _constants(t: Tile, q: Tensor, k: Tensor, cu_seqlens: Tensor | None, tma: bool) -> dict[str, Any]:
+def _constants(t: Tile, d: int, cu_seqlens: Tensor | None, tma: bool) -> dict[str, Any]:
     return {
-        "GROUP": q.shape[2] // k.shape[2],
-        "D": q.shape[3],
+        "D": d,
         "ROWS": t.rows,
         "COLUMNS": t.columns,
         "DOCUMENTS": cu_seqlens is not None,

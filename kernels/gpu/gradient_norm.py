@@ -38,7 +38,7 @@ def gradient_norm(buffers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return squares.sqrt().float(), squares
 
 
-@jit
+@jit(do_not_specialize=("n",))
 def _partial_sums(x, partials, n, PIECE: tl.constexpr, BLOCK: tl.constexpr):
     """partials[i] = sum of squares of x[i * PIECE : (i + 1) * PIECE], x [n]."""
     piece = tl.program_id(0)
@@ -55,7 +55,7 @@ def _partial_sums(x, partials, n, PIECE: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(partials + piece, tl.sum(total, 0) + tl.sum(value * value, 0))
 
 
-@jit
+@jit(do_not_specialize=("n",))
 def _total(partials, norm, squares, n, BLOCK: tl.constexpr):
     """norm, squares [1] from partials [n], by one program."""
     lanes = tl.arange(0, BLOCK)

@@ -13,21 +13,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Literal
 
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
-    "embedding": {"reference": "kernels.gpu.embedding:embedding"},
-    "layernorm": {"reference": "kernels.gpu.layernorm:layernorm"},
+    "embedding": {
+        "reference": "kernels.gpu.embedding:embedding",
+        "cuda": "kernels.gpu.embedding:embedding_triton",
+    },
+    "layernorm": {
+        "reference": "kernels.gpu.layernorm:layernorm",
+        "cuda": "kernels.gpu.layernorm:layernorm_triton",
+    },
     "linear": {"reference": "kernels.gpu.linear:linear"},
-    "rope": {"reference": "kernels.gpu.rope:rope"},
+    "rope": {
+        "reference": "kernels.gpu.rope:rope",
+        "cuda": "kernels.gpu.rope:rope_triton",
+    },
     "attention": {
         "reference": "kernels.gpu.attention:attention",
         "cpu": "kernels.gpu.attention:attention_sdpa",
-        "cuda": "kernels.gpu.attention:attention_sdpa",
+        "cuda": "kernels.gpu.attention_choice:attention_fastest",
     },
-    "squared_relu": {"reference": "kernels.gpu.squared_relu:squared_relu"},
-    "cross_entropy": {"reference": "kernels.gpu.cross_entropy:linear_cross_entropy"},
-    "adamw": {"reference": "kernels.gpu.adamw:adamw"},
+    "squared_relu": {
+        "reference": "kernels.gpu.squared_relu:squared_relu",
+        "cuda": "kernels.gpu.squared_relu:squared_relu_triton",
+    },
+    "cross_entropy": {
+        "reference": "kernels.gpu.cross_entropy:linear_cross_entropy",
+        "cuda": "kernels.gpu.cross_entropy:linear_cross_entropy_triton",
+    },
+    "gradient_norm": {
+        "reference": "kernels.gpu.gradient_norm:gradient_norm",
+        "cuda": "kernels.gpu.gradient_norm:gradient_norm_triton",
+    },
+    "adamw": {
+        "reference": "kernels.gpu.adamw:adamw",
+        "cuda": "kernels.gpu.adamw:adamw_triton",
+    },
 }
 
 
@@ -42,6 +65,7 @@ class Ops:
     attention: Callable
     squared_relu: Callable
     cross_entropy: Callable
+    gradient_norm: Callable
     adamw: Callable
 
 
@@ -52,7 +76,12 @@ def implementation(name: str, device: str) -> str:
 
 
 def load(device: str, prefer: Literal["auto", "reference"] = "auto") -> Ops:
-    """The ops for a device type; prefer="reference" takes the plain-torch definition of every op."""
+    """The ops for a device type; prefer="reference" takes the plain-torch definition of every op.
+
+    ImportError where the Triton kernels are asked for and Triton is not installed.
+    """
+    if device == "cuda" and prefer != "reference" and find_spec("triton") is None:
+        raise ImportError("triton is not installed: pip install 'gristmill[gpu]', or set kernels: reference")
     chosen = {}
     for field in fields(Ops):
         module, function = implementation(field.name, "reference" if prefer == "reference" else device).split(":")

@@ -12,7 +12,7 @@ rotation by -a.
 `rope` is the definition in plain torch. `rope_triton` turns queries and keys in one launch, in place: of the 15B's
 projection it reads and writes 56/64 * 1/2 = 7/16, the rest is not touched. Its backward writes a fresh buffer: a
 gradient may have other readers (an addition hands one tensor to both its inputs, a hook or the caller may hold it),
-and autograd does not tell a function who else holds it. What it costs over working in place is 9/7 of the traffic.
+and autograd does not tell a function who else holds it. So its traffic is 16/7 of what work in place would move.
 """
 
 from __future__ import annotations

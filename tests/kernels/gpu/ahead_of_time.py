@@ -20,8 +20,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-TRITONS = {"pinned": ""} | ({"3.6": os.environ["GRISTMILL_TRITON_36"]} if "GRISTMILL_TRITON_36" in os.environ else {})
-"""Names of the versions to compile with, and the folders they are installed in ("" for the environment's own)."""
+OTHER = Path(os.environ.get("GRISTMILL_TRITON_36") or Path(__file__).parents[3] / ".venv" / "triton-3.6")
+TRITONS = {"pinned": ""} | ({"3.6": str(OTHER)} if (OTHER / "triton").is_dir() else {})
+"""Names of the versions to compile with, and the folders they are installed in ("" for the environment's own); `make
+test` installs the other one."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +103,25 @@ def _main() -> None:
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=even)
         options = {"num_warps": case["warps"], "num_stages": case["stages"]}
         built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-        builds.append({"triton": triton.__version__, "ptx": built.asm["ptx"], **_assembled(built.asm["ptx"])})
+        builds.append({"triton": triton.__version__, "ptx": built.asm["ptx"], **_assembled(built)})
     print(json.dumps(builds))
 
 
-def _assembled(ptx: str) -> dict[str, int]:
-    """Registers and spills as ptxas reports them."""
+def _assembled(built: Any) -> dict[str, int]:
+    """Registers and spills as ptxas reports them; shared memory, which a launch asks for, as Triton does."""
     import triton
 
     ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
-        file.write(ptx)
+        file.write(built.asm["ptx"])
         file.flush()
         command = [str(ptxas), "-v", "--gpu-name", "sm_90a", file.name, "-o", os.devnull]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     counts = {"registers": r"Used (\d+) registers", "stores": r"(\d+) bytes spill stores"}
-    counts |= {"loads": r"(\d+) bytes spill loads", "shared": r"(\d+) bytes smem"}
+    counts |= {"loads": r"(\d+) bytes spill loads"}
     found = {name: max(map(int, re.findall(pattern, said)), default=0) for name, pattern in counts.items()}
     spilled = found["stores"] + found["loads"]
-    return {"registers": found["registers"], "spilled_bytes": spilled, "shared_bytes": found["shared"]}
+    return {"registers": found["registers"], "spilled_bytes": spilled, "shared_bytes": built.metadata.shared}
 
 
 if __name__ == "__main__":

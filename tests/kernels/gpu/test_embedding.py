@@ -106,8 +106,9 @@ def test_a_buffer_beyond_two_to_the_31_elements(device):
     vocab = (1 << 31) // width + 5
     buffer = torch.empty(vocab, width, dtype=torch.float16, device=device)
     buffer[-1], buffer[0] = 1, 2
+    tokens = torch.tensor([vocab - 1] * 5 + [0] * 2, device=device)
     with short_pieces():
-        embedding_backward(torch.ones(7, width, device=device), torch.tensor([vocab - 1] * 5 + [0] * 2), buffer)
+        embedding_backward(torch.ones(7, width, device=device), tokens, buffer)
     assert (buffer[-1] == 6).all()
     assert (buffer[0] == 4).all()
 

@@ -16,7 +16,7 @@ from kernels.gpu import rope as module
 from kernels.gpu.rope import rope, rope_backward, rope_forward, rope_triton, tables
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
-TOLERANCE = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 1e-3}
+TOLERANCE = {torch.float64: 1e-14, torch.float32: 2e-6, torch.float16: 1e-3}
 
 
 @pytest.fixture(autouse=True)
