@@ -163,12 +163,12 @@ def _bare(setting: Setting, ops: Any) -> Any:
 def _state(setting: Setting, ops: Any, dtype: torch.dtype) -> Any:
     """A model in flat buffers; fp64 for the check has its gradients in fp64 too."""
     from trainer.model import Nemotron
-    from trainer.parallel.groups import Group
+    from trainer.parallel.groups import Groups
     from trainer.state import FlatState
 
     with torch.device("meta"):
         model = Nemotron(setting.shape, ops)
-    state = FlatState(model, dtype, setting.tokens.device, Group())
+    state = FlatState(model, dtype, setting.tokens.device, Groups())
     mains = state.named("main")
     for name, weight in setting.weights():
         mains[name].copy_(weight)

@@ -192,7 +192,7 @@ def write_inputs(folder: Path, config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("block", examples("yaml"))
 def test_configuration_of_a_page_loads(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(block.text)
-    if block.page == "training.md":
+    if block.page in ("training.md", "parallel.md"):
         from trainer.config import read_config
 
         base = yaml.safe_load((ROOT / "trainer" / "configs" / "debug.yaml").read_text())

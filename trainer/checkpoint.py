@@ -1,110 +1,148 @@
-"""Checkpoints that are whole or refused: torch's distributed checkpoint, a marker with checksums, a rename.
+"""Checkpoints that are whole or refused, in a form that any layout of ranks can load.
 
-    <directory>/step-00001200/   .metadata, *.distcp    torch.distributed.checkpoint
-                                 progress.json          step, samples, tokens, shape, data, seed
-                                 commit.json            size and xxh3_128 of every file; written last
+    Saver(directory, state, groups, keep)   saves while training goes on        trainer.checkpoint_save
+    newest_good, find                       verifies and chooses                here
+    load, read_weights                      reads what a rank needs             here
+    the files                                                                   trainer.checkpoint_format
 
-Tensors go by logical names (`trainer.names`) and unflattened: `main.<name>`, `exp_avg.<name>`, `exp_avg_sq.<name>`,
-all fp32; the parameters are the rounded `main`. So a checkpoint knows nothing of flat buffers or of how many ranks
-wrote it. A directory is written under another name and renamed when complete; loading checks every checksum and
-falls back to the newest checkpoint that is good.
+Tensors go by logical names (`trainer.names`), all fp32: `main`, `exp_avg`, `exp_avg_sq`; the parameters are the rounded
+`main`. So a checkpoint knows nothing of flat buffers, and what TP2 x DP2 has written TP1, TP4 or DP3 load bit for bit.
+Loading verifies every checksum first, shared out over the ranks, and falls back to the newest checkpoint that is good.
+Rank 0 alone looks what there is and decides; the others are told.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 from torch import Tensor
 
+from trainer.checkpoint_format import (
+    COMMIT,
+    KINDS,
+    PROGRESS,
+    Index,
+    Place,
+    checksum,
+    committed,
+    mapped,
+    read_commit,
+    read_index,
+    step_of,
+    step_path,
+    weight_sizes,
+)
+from trainer.checkpoint_layout import Part, copy, overlaps, part_of, rectangles
+from trainer.checkpoint_ranks import ALONE, total
+from trainer.checkpoint_save import Saved, Saver, save, write
 from trainer.errors import TrainerError
-from trainer.names import logical_weights
+from trainer.parallel.groups import Groups
+from trainer.parallel.placement import logical_part, logical_split
 from trainer.shape import Shape
-from trainer.state import FlatState
+from trainer.state import FlatState, Kind
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-COMMIT, PROGRESS = "commit.json", "progress.json"
-BLOCK_BYTES = 8 << 20
+__all__ = [
+    "COMMIT",
+    "Saved",
+    "Saver",
+    "committed",
+    "find",
+    "load",
+    "newest_good",
+    "problem",
+    "read_progress",
+    "read_weights",
+    "save",
+    "set_aside",
+    "shape_of",
+    "write",
+]
 
-
-def save(directory: str | Path, state: FlatState, progress: dict[str, Any], keep: int) -> Path:
-    """Writes step-<progress["step"]> and removes all but the `keep` newest; progress: see `Progress` in `loop`."""
-    shape = state.model.shape
-    tensors = {
-        f"{kind}.{name}": view
-        for kind in ("main", *MOMENTS)
-        for name, view in logical_weights(state.named(kind), shape).items()
-    }
-    path = write(directory, tensors, {**progress, "shape": asdict(shape), "moments": True})
-    for old in committed(directory)[:-keep]:
-        shutil.rmtree(old)
-    return path
-
-
-def write(directory: str | Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> Path:
-    """A checkpoint of these tensors, committed: whatever stops it earlier leaves no `step-` directory."""
-    import torch.distributed.checkpoint as dcp
-
-    target = Path(directory) / f"step-{progress['step']:08d}"
-    partial = target.with_name(f".partial-{target.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with warnings.catch_warnings():  # torch remarks that one process saves alone, which is meant
-        warnings.simplefilter("ignore", UserWarning)
-        dcp.save(tensors, checkpoint_id=str(partial), no_dist=True)
-    (partial / PROGRESS).write_text(json.dumps(progress, indent=1) + "\n", "utf-8")
-    files = {p.name: _sum(p) for p in sorted(partial.iterdir())}
-    (partial / COMMIT).write_text(json.dumps({"files": files}, indent=1) + "\n", "utf-8")
-    for path in (*partial.iterdir(), partial):
-        _sync(path)
-    if target.exists():  # refused when it was loaded, or of a run that was rewound
-        shutil.rmtree(target)
-    partial.rename(target)
-    _sync(target.parent)
-    return target
+READERS = 4
+"""Files a rank verifies at a time: one stream seldom fills a parallel file system."""
+_MISSING, _CHANGED, _UNREADABLE = -1, -2, -3
 
 
-def committed(directory: str | Path) -> list[Path]:
-    """The checkpoints in `directory`, oldest first; good ones and damaged ones."""
-    return sorted(path for path in Path(directory).glob("step-*") if path.is_dir())
+def problem(path: Path, groups: Groups = ALONE, weights_only: bool = False) -> str | None:
+    """What is wrong with a checkpoint, in one sentence; None: every file is as it was written.
 
-
-def problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in one sentence; None: every file is as it was written."""
-    try:
-        files = json.loads((path / COMMIT).read_text("utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
+    Collective: each rank reads its share of the files and all get the same answer. weights_only: leaves the moments
+    out, for those who do not read them.
+    """
+    world = groups.world
+    files = read_commit(path)
+    (readable,) = total([files is not None], world)
+    if files is None or readable < world.size:
+        if 0 < readable < world.size:
+            return f"{path}: seen by {readable} of {world.size} ranks: it must be where every node sees it"
         return f"{path}: has no readable {COMMIT}, so it was not written to its end"
-    for name, claimed in files.items():
-        file = path / name
-        if not file.is_file():
-            return f"{file}: is missing"
-        if file.stat().st_size != claimed["bytes"]:
-            return f"{file}: has {file.stat().st_size:,} bytes instead of {claimed['bytes']:,}"
-        if _sum(file) != claimed:
-            return f"{file}: its content has changed since it was written"
+    names = sorted(name for name in files if not (weights_only and name.startswith("moments-")))
+    findings = [0] * len(names)
+    mine = range(world.rank, len(names), world.size)
+    with ThreadPoolExecutor(READERS) as pool:
+        for i, found in zip(mine, pool.map(lambda i: _finding(path / names[i], files[names[i]]), mine), strict=True):
+            findings[i] = found
+    for name, finding in zip(names, total(findings, world), strict=True):
+        if finding:
+            said = {_MISSING: "is missing", _CHANGED: "its content has changed since it was written"}
+            said[_UNREADABLE] = "cannot be read"
+            size = f"has {finding - 1:,} bytes instead of {files[name]['bytes']:,}"
+            return f"{path / name}: {said.get(finding, size)}"
     return None
 
 
-def newest_good(directory: str | Path, report: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint without a problem, None where there is none at all; `report` hears of those refused."""
-    found = committed(directory)
-    for path in reversed(found):
-        trouble = problem(path)
+def newest_good(
+    directory: str | Path,
+    report: Callable[[str], None],
+    groups: Groups = ALONE,
+    weights_only: bool = False,
+    retire: bool = False,
+) -> Path | None:
+    """The newest checkpoint without a problem, None where there is none at all; collective.
+
+    `report` hears of those refused, on rank 0. retire: renames them to refused-step-N, so that they never count among
+    those to keep; for the run that goes on from what is returned. TrainerError where there are some, none of them good.
+    """
+    first = groups.world.rank == 0
+    waiting = [step_of(path) for path in committed(directory)] if first else []
+    refused: list[Path] = []
+    while True:
+        (told,) = total([waiting.pop() + 1 if waiting else 0], groups.world)
+        if not told:
+            break
+        path = step_path(directory, told - 1)
+        trouble = problem(path, groups, weights_only)
         if trouble is None:
+            for bad in refused if retire and first else []:
+                _retire(bad)
             return path
-        report(f"{trouble}: checkpoint refused")
-    if found:
-        raise TrainerError(f"{directory}: none of its {len(found)} checkpoints is good: restore one or give --fresh")
+        refused.append(path)
+        if first:
+            report(f"{trouble}: checkpoint refused")
+    if refused:
+        raise TrainerError(f"{directory}: none of its {len(refused)} checkpoints is good: restore one or give --fresh")
     return None
+
+
+def find(source: str | Path, report: Callable[[str], None], groups: Groups = ALONE, weights_only: bool = False) -> Path:
+    """`source` itself if it is a checkpoint, which must then be good, else the newest good one in it; collective."""
+    source = Path(source)
+    (itself,) = total([groups.world.rank == 0 and (source / COMMIT).exists()], groups.world)
+    if itself:
+        if trouble := problem(source, groups, weights_only):
+            raise TrainerError(f"{trouble}: take another checkpoint")
+        return source
+    found = newest_good(source, report, groups, weights_only)
+    if found is None:
+        raise TrainerError(f"{source}: holds no checkpoint: correct the path")
+    return found
 
 
 def read_progress(path: Path) -> dict[str, Any]:
@@ -116,56 +154,61 @@ def shape_of(path: Path) -> Shape:
     return Shape(**read_progress(path)["shape"])
 
 
-def load(path: Path, state: FlatState) -> dict[str, Any]:
-    """Fills main copy, moments and parameters from a checkpoint and returns its progress.
+def load(path: Path, state: FlatState, groups: Groups) -> dict[str, Any]:
+    """Fills main copy, moments and parameters and returns the progress; collective, after `newest_good` or `find`.
 
-    Every tensor must be there in its size; imported checkpoints hold no moments, they start at 0.
+    Each rank reads what it owns. TrainerError on every rank, naming what is missing, unless every element of every
+    weight and moment was there once and was read. Imported checkpoints hold no moments: these start at 0.
     """
-    progress = read_progress(path)
-    shape = state.model.shape
+    progress, shape = read_progress(path), state.model.shape
     if progress["shape"] != asdict(shape):
         differing = [key for key, value in asdict(shape).items() if progress["shape"].get(key) != value]
         raise TrainerError(
             f"{path}: its model differs from the configuration in {', '.join(differing)}: "
             "correct model: or give --fresh"
         )
-    kinds = ("main", *MOMENTS) if progress["moments"] else ("main",)
-    tensors = {
-        f"{kind}.{name}": view for kind in kinds for name, view in logical_weights(state.named(kind), shape).items()
-    }
-    read(path, tensors)
+    sizes = weight_sizes(shape)
+    kinds: tuple[Kind, ...] = KINDS if progress["moments"] else ("main",)
+    failure: TrainerError | None = None
+    read = [0] * len(kinds)
+    try:
+        read = _fill(path, _checked_index(path, sizes, kinds), kinds, state, groups)
+    except TrainerError as error:
+        failure = error
+    except OSError as error:
+        failure = TrainerError(f"{path}: cannot be read ({error.strerror or error}): take another checkpoint")
+    failures, *read = total([failure is not None, *read], groups.world)
+    if failures:
+        raise failure or TrainerError(f"{path}: {failures} other ranks could not read it: see their messages")
+    needed = sum(prod(size) for size in sizes.values())
+    for kind, elements in zip(kinds, read, strict=True):
+        if elements != needed:
+            raise TrainerError(
+                f"{path}: {elements:,} of the {needed:,} elements of {kind} were asked for by the ranks together: "
+                "please report this"
+            )
     state.cast_main()
     return progress
 
 
-def read(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Fills tensors, in place, from a checkpoint that must hold each in its size."""
-    import torch.distributed.checkpoint as dcp
-
-    held = dcp.FileSystemReader(str(path)).read_metadata().state_dict_metadata
-    for name, tensor in tensors.items():
-        size = getattr(held.get(name), "size", None)
-        if size != tensor.shape:
-            raise TrainerError(f"{path}: holds {name} as {size} where {tuple(tensor.shape)} is needed: give --fresh")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        dcp.load(tensors, checkpoint_id=str(path), no_dist=True)
-
-
 def read_weights(path: Path, shape: Shape, dtype: torch.dtype) -> dict[str, Tensor]:
-    """{logical name: weight in dtype} of a checkpoint, on the CPU."""
-    from trainer.model import Nemotron
-
-    with torch.device("meta"):
-        model = Nemotron(shape)
-    names = logical_weights(dict(model.named_parameters()), shape)
-    tensors = {f"main.{name}": torch.empty(t.shape, dtype=torch.float32) for name, t in names.items()}
-    read(path, tensors)
-    return {name: tensors.pop(f"main.{name}").to(dtype) for name in names}
+    """{logical name: whole weight in dtype} of a checkpoint, on the CPU; one fp32 weight at a time beside them."""
+    sizes = weight_sizes(shape)
+    index = _checked_index(path, sizes, ("main",))
+    weights = {}
+    for name, size in sizes.items():
+        whole = torch.empty(size, dtype=torch.float32)
+        part = Part((0,) * len(size), size)
+        _read(path, index, [(Place(name, size, part, 0, whole.numel()), {"main": whole.view(-1)})])
+        weights[name] = whole.to(dtype)
+    return weights
 
 
 def set_aside(directory: str | Path) -> Path | None:
-    """Renames a directory of checkpoints to <directory>.old-N for a fresh start; None where there is nothing."""
+    """Renames a directory of checkpoints to <directory>.old-N for a fresh start; None where there is nothing.
+
+    For rank 0; the others learn of it by the next `newest_good`.
+    """
     path = Path(directory)
     if not committed(path):
         return None
@@ -176,17 +219,75 @@ def set_aside(directory: str | Path) -> Path | None:
     return aside
 
 
-def _sum(path: Path) -> dict[str, Any]:
-    digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "xxh3_128": digest.hexdigest()}
+def _checked_index(path: Path, sizes: dict[str, tuple[int, ...]], kinds: Iterable[Kind]) -> Index:
+    index = read_index(path)
+    if trouble := index.missing(sizes):
+        raise TrainerError(f"{path}: {trouble}: take another checkpoint or give --fresh")
+    for kind in kinds:
+        if kind not in index.kinds:
+            raise TrainerError(f"{path}: {kind} is missing: take another checkpoint or give --fresh")
+    return index
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _fill(path: Path, index: Index, kinds: tuple[Kind, ...], state: FlatState, groups: Groups) -> list[int]:
+    """Fills what this rank owns; returns the elements per kind, of the norms only one tensor rank's.
+
+    Kinds that the checkpoint does not hold become 0.
+    """
+    counted = [0] * len(kinds)
+    wanted: list[tuple[Place, dict[Kind, Tensor]]] = []
+    for pieces in zip(*(state.pieces(kind) for kind in kinds), strict=True):
+        name, full, _, start, stop, _ = pieces[0]
+        if any((p.name, p.start, p.stop) != (name, start, stop) for p in pieces):
+            raise ValueError(f"{name}: moments are not cut as main is")
+        place = Place(name, tuple(full), part_of(logical_part(name, full, groups.tensor)), start, stop)
+        wanted.append((place, {kind: p.data.detach() for kind, p in zip(kinds, pieces, strict=True)}))
+        if groups.tensor.rank == 0 or logical_split(name) is not None:
+            counted = [count + p.data.numel() for count, p in zip(counted, pieces, strict=True)]
+    _read(path, index, wanted)
+    for kind in KINDS:
+        for piece in state.pieces(kind) if kind not in kinds else ():
+            piece.data.detach().zero_()
+    return counted
+
+
+def _read(path: Path, index: Index, wanted: Iterable[tuple[Place, dict[Kind, Tensor]]]) -> None:
+    """Fills flat fp32 tensors, by kind; TrainerError unless each of their elements was found once.
+
+    Files that hold nothing of what is wanted are not opened.
+    """
+    for place, targets in wanted:
+        into = rectangles(place.part, place.start, place.stop)
+        found = dict.fromkeys(targets, 0)
+        for part, stored in index.parts[place.name].items():
+            for s in stored:
+                source = rectangles(part, s.start, s.stop)
+                if any(overlaps(source, into)):
+                    for kind, target in targets.items():
+                        found[kind] += copy(mapped(path, index, kind, s), source, target, into)
+        for kind, target in targets.items():
+            if found[kind] != target.numel():
+                raise TrainerError(
+                    f"{path}: holds {found[kind]:,} of {target.numel():,} elements of {kind} of {place.name} that "
+                    "this rank owns: take another checkpoint"
+                )
+
+
+def _retire(path: Path) -> None:
+    number, aside = 1, path.with_name(f"refused-{path.name}")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"refused-{path.name}-{number}")
+    path.rename(aside)
+
+
+def _finding(file: Path, claimed: dict[str, Any]) -> int:
+    """0 where a file is as claimed, 1 + its size where that differs, else one of the negative numbers above."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if not file.is_file():
+            return _MISSING
+        if (size := file.stat().st_size) != claimed["bytes"]:
+            return size + 1
+        return 0 if checksum(file) == claimed else _CHANGED
+    except OSError:
+        return _UNREADABLE

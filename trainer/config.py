@@ -1,7 +1,7 @@
 """The trainer's configuration: what each key means, its default and its check.
 
-    model · sequence_length · dtype · device · kernels · micro_batch_size · seed · initialize_from · tokenizer
-    parallel · data · phases · optimizer · checkpoint · logging · evaluation
+    model · sequence_length · dtype · device · kernels · activations · micro_batch_size · seed · initialize_from
+    tokenizer · parallel · data · phases · optimizer · instability · checkpoint · logging · evaluation
 
 A phase is tokens, data, batch ramp and learning rate; everything that changes during a run is a function of tokens.
 Reading the file is `trainer.config_file`; what follows from the phases is `trainer.schedule`.
@@ -68,12 +68,20 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Parallel:
+    """tensor x pipeline x data processes. data left out: as many as were started allow, so one file runs on any."""
+
     tensor: int = 1
     pipeline: int = 1
-    data: int = 1
+    data: int | None = None
+    virtual_stages: int = 1  # chunks of layers per pipeline rank (interleaved schedule)
+    bucket_mb: int | None = None  # of a data-parallel reduction, fp32; default: by the number of ranks
+    reduce_dtype: Literal["float32", "bfloat16"] = "float32"  # in which gradients travel between data-parallel ranks
 
     def __post_init__(self) -> None:
-        _positive(self, "tensor", "pipeline", "data")
+        _positive(self, "tensor", "pipeline", "virtual_stages")
+        for name in ("data", "bucket_mb"):
+            if getattr(self, name) is not None:
+                _positive(self, name)
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,21 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Instability:
+    """What to do with a step whose loss or gradient norm is no number, or whose loss is a spike: `trainer.policy`."""
+
+    nan: Literal["stop", "skip"] = "stop"
+    spike: Literal["ignore", "skip", "stop"] = "ignore"
+    spike_factor: float = 1.5  # a spike: loss above this many times the median of the last 64 steps
+    max_skips: int = 10  # in a row; the next bad step stops the run
+
+    def __post_init__(self) -> None:
+        _positive(self, "max_skips")
+        if self.spike_factor <= 1:
+            raise ValueError(f"spike_factor is {self.spike_factor}: it must be above 1")
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     directory: str = "out/train/checkpoints"
     every_tokens: int = 1_000_000_000
@@ -160,9 +183,11 @@ class Checkpoint:
 class Logging:
     directory: str = "out/train"
     every_steps: int = 10  # lines on the terminal; metrics.jsonl has every step
+    tensorboard: bool = True  # an event file in tensorboard/ of the directory
+    hang_seconds: float = 300.0  # a step longer than this: each rank writes what it waits for
 
     def __post_init__(self) -> None:
-        _positive(self, "every_steps")
+        _positive(self, "every_steps", "hang_seconds")
 
 
 @dataclass(frozen=True)
@@ -181,6 +206,7 @@ class Config:
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of parameters and activations; gradients and moments are fp32
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernels: Literal["auto", "reference"] = "auto"
+    activations: Literal["all", "lean", "full"] = "lean"  # kept for the backward: `trainer.layers`
     micro_batch_size: int = 1  # sequences per forward and backward
     seed: int = 1
     initialize_from: str | None = None  # weights and moments to start from: a step-N folder, or one of checkpoints
@@ -188,6 +214,7 @@ class Config:
     parallel: Parallel = field(default_factory=Parallel)
     data: Data = field(default_factory=Data)
     optimizer: AdamW = field(default_factory=AdamW)
+    instability: Instability = field(default_factory=Instability)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     logging: Logging = field(default_factory=Logging)
     evaluation: Evaluation = field(default_factory=Evaluation)

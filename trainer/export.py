@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer import checkpoint
-from trainer.errors import ConfigError, TrainerError
+from trainer import checkpoint, checkpoint_format
+from trainer.errors import ConfigError
 from trainer.shape import Shape
 
 FILE_BYTES = 5_000_000_000
@@ -53,21 +54,15 @@ def import_hf(folder: str | Path, directory: str | Path) -> Path:
     if checkpoint.committed(directory):
         raise ConfigError(f"{directory}: has checkpoints already: give an empty directory")
     progress = {"step": 0, "samples": 0, "optimizer_step": 0, "tokens": 0, "moments": False, "shape": vars(shape)}
-    return checkpoint.write(directory, {f"main.{name}": w.float() for name, w in weights.items()}, progress)
+    return checkpoint.write(directory, {f"main.{name}": weight for name, weight in weights.items()}, progress)
 
 
 def find_checkpoint(source: str | Path) -> Path:
-    """`source` itself if it is a checkpoint, else the newest good one in it."""
-    source = Path(source)
-    if (source / checkpoint.COMMIT).exists():
-        if trouble := checkpoint.problem(source):
-            raise TrainerError(f"{trouble}: take another checkpoint")
-        return source
-    refused: list[str] = []
-    found = checkpoint.newest_good(source, refused.append)
-    if found is None:
-        raise ConfigError(f"{source}: holds no checkpoint: give checkpoint.directory of a run")
-    return found
+    """`source` itself if it is a checkpoint, else the newest good one in it, its weights verified.
+
+    Says on standard error which damaged ones were passed over; TrainerError where there is no good one.
+    """
+    return checkpoint.find(source, lambda line: print(line, file=sys.stderr), weights_only=True)
 
 
 def write_hf(
@@ -82,6 +77,8 @@ def write_hf(
     from safetensors.torch import save_file
 
     out = Path(folder)
+    if next(out.glob("*.safetensors"), None):  # of another size, they would be read along with the new ones
+        raise ConfigError(f"{out}: holds a model already: delete it or give another folder")
     out.mkdir(parents=True, exist_ok=True)
     pieces: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -119,14 +116,23 @@ def read_hf(folder: str | Path) -> tuple[Shape, dict[str, Tensor]]:
         raise ConfigError(
             f"{path}/config.json: is not that of a Nemotron model ({error!r}): give a directory of NemotronForCausalLM"
         ) from error
-    files = sorted(path.glob("*.safetensors"))
+    index = path / "model.safetensors.index.json"
+    named = (
+        set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    )
+    files = [path / name for name in sorted(named) if (path / name).is_file()]
     weights = {name: weight for file in files for name, weight in load_file(file).items()}
-    expected = _expected(shape)
+    expected = checkpoint_format.weight_sizes(shape)
     for name, size in expected.items():
         if name not in weights or weights[name].shape != size:
             got = tuple(weights[name].shape) if name in weights else "missing"
-            raise ConfigError(f"{path}: {name} is {got} where {tuple(size)} is needed: the download may be incomplete")
+            raise ConfigError(f"{path}: {name} is {got} where {size} is needed: the download may be incomplete")
     return shape, {name: weights[name] for name in expected}
+
+
+def is_hf(folder: str | Path) -> bool:
+    """Whether this is a Hugging Face directory of a model, of whatever architecture."""
+    return (Path(folder) / "config.json").is_file()
 
 
 def hf_config(shape: Shape, dtype: torch.dtype) -> dict[str, Any]:
@@ -170,15 +176,6 @@ def hf_shape(config: dict[str, Any]) -> Shape:
     fraction = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 0.5))
     base = rope.get("rope_theta", config.get("rope_theta", 10_000.0))
     return Shape(**given, rotary_fraction=fraction, rope_base=base)
-
-
-def _expected(shape: Shape) -> dict[str, torch.Size]:
-    from trainer.model import Nemotron
-    from trainer.names import logical_weights
-
-    with torch.device("meta"):
-        model = Nemotron(shape)
-    return {name: w.shape for name, w in logical_weights(dict(model.named_parameters()), shape).items()}
 
 
 def _write_json(path: Path, content: dict) -> None:

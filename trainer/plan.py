@@ -1,19 +1,27 @@
 """`train plan`: what a model or a run will need and do, before anything is started.
 
-Parameters and FLOPs per token under both conventions, memory of the states and activations per rank, and, for a
-configuration, batch and learning rate over tokens. Opens no shards and builds no model.
+Parameters and FLOPs per token under both conventions, the layouts with their memory and time (`trainer.plan_layouts`),
+the published run beside which they stand (`trainer.rates`), and, for a configuration, batch and learning rate over
+tokens (`trainer.schedule_table`). Opens no shards and builds no model.
 """
 
 from __future__ import annotations
 
+from math import gcd
+
 from trainer.config import Config
-from trainer.estimate import activation_bytes, parameters_per_rank, state_memory
-from trainer.schedule import Schedule
+from trainer.estimate import Layout
+from trainer.plan_layouts import PIPELINED, Question
+from trainer.rates import DAY, PAPER, PAPER_GPU, PAPER_SHAPE, PAPER_TOKENS, Gpu, days, mfu
 from trainer.shape import Shape, flops_per_token, parameters
 
-GIB = 1 << 30
-LAYOUTS = ((8, 1), (8, 96), (8, 288), (4, 8), (2, 8), (1, 8), (1, 1))
-"""(tensor, data) parallel sizes shown; 8 x 96 and 8 x 288 are the paper's (Parmar et al. 2024, Table 2)."""
+NODE = 8
+"""GPUs of a node."""
+MANY = {True: (1_536, 6_144), False: (NODE, 2_304)}
+"""GPUs that are shown where none are asked for, by whether the model needs a pipeline: those of the papers' runs (15B:
+Parmar et al. 2024, Table 2; 340B: arXiv 2406.11704, Table 2), and one node."""
+SEQUENCES = {True: 2_304, False: 1_152}
+"""Sequences of a step in these runs."""
 
 
 def model_rows(shape: Shape) -> list[tuple[str, str]]:
@@ -30,50 +38,53 @@ def model_rows(shape: Shape) -> list[tuple[str, str]]:
     ]
 
 
-def memory_rows(shape: Shape, layouts: tuple[tuple[int, int], ...], fp32: bool = False) -> list[tuple[str, ...]]:
-    """tensor, data, parameters per rank, states with fp32 and bf16 gradients, activations per sequence; GiB.
+def question(
+    shape: Shape, config: Config | None, gpu: Gpu, gpus: int | None = None, micro_batch: int | None = None
+) -> tuple[Question, Layout | None]:
+    """What `plan_layouts.answers` is asked: numbers of the configuration, or of the paper's run for a preset.
 
-    Layouts that do not split the heads evenly are left out. fp32: parameters are fp32 and their own main copy.
+    gpus, micro_batch: instead of theirs. With a configuration comes its own layout, if it is one of that many GPUs.
     """
+    big = parameters(shape) > PIPELINED
+    if config is None:
+        counts = (gpus,) if gpus else MANY[big]
+        return Question(shape, gpu, counts, micro_batch or 1, SEQUENCES[big], PAPER_TOKENS, shape.context), None
+    at, width = config.parallel, 4 if config.dtype == "float32" else 2
+    model = at.tensor * at.pipeline
+    batch, sequences = micro_batch or config.micro_batch_size, config.phases[-1].batch_ramp[-1].sequences
+    data = gpus // model if gpus else at.data or gcd(max(1, NODE // model), sequences)
+    own = Layout(at.tensor, at.pipeline, data, batch, config.activations, at.virtual_stages, width)
+    tokens = sum(phase.tokens for phase in config.phases)
+    counts = (gpus,) if gpus else (own.gpus,) if at.data else MANY[big]
+    asked = Question(shape, gpu, counts, batch, sequences, tokens, config.sequence(), width)
+    return asked, None if gpus and own.gpus != gpus else own
+
+
+PUBLISHED = ("TP", "DP", "GPUs", "sequences", "s/step", "tokens/s", "MFU", "tokens", "steps", "days", "GPU-hours")
+
+
+def published_rows(shape: Shape) -> list[tuple[str, ...]]:
+    """The paper's stages under `PUBLISHED`, and their sum; none for another model than the 15B.
+
+    s/step is the paper's (Parmar et al. 2024, Table 2); tokens/s per GPU, MFU, days and GPU-hours follow from it.
+    """
+    if shape != PAPER_SHAPE:
+        return []
     rows: list[tuple[str, ...]] = []
-    for tensor, data in layouts:
-        if shape.heads % tensor or shape.kv_heads % tensor:
-            continue
-        width = 4 if fp32 else 2
-        states = [state_memory(shape, tensor, data, gradient, width).states / GIB for gradient in (4, 2)]
-        activations = activation_bytes(shape, shape.context, tensor) * (width // 2) / GIB
+    time = hours = 0.0
+    for stage in PAPER:
+        rate = stage.rate(shape)
+        took = days(stage.tokens, rate, stage.gpus)
+        time, hours = time + took, hours + took * 24 * stage.gpus
         rows.append(
             (
-                str(tensor),
-                str(data),
-                f"{parameters_per_rank(shape, tensor):,}",
-                f"{states[0]:.1f}" if states[0] >= 0.1 else f"{states[0]:.3f}",
-                "–" if fp32 else f"{states[1]:.1f}",
-                f"{activations:.2f}",
+                *(str(stage.tensor), str(stage.data), f"{stage.gpus:,}", f"{stage.sequences:,}", f"{stage.seconds}"),
+                f"{rate:,.0f}",
+                f"{mfu(shape, rate, PAPER_GPU.peak):.1%}",
+                f"{stage.tokens / 1e9:,.0f} B",
+                f"{took * DAY / stage.seconds:,.0f}",
+                f"{took:.1f}",
+                f"{took * 24 * stage.gpus:,.0f}",
             )
         )
-    return rows
-
-
-def schedule_rows(config: Config, points: int = 8) -> list[tuple[str, ...]]:
-    """phase, tokens, step, sequences per step, tokens per step, learning rate: at `points` places of each phase and
-    wherever batch, phase or warm-up change."""
-    schedule = Schedule(config.phases, config.sequence())
-    marks = {schedule.total_tokens}
-    start = 0
-    for phase in config.phases:
-        marks |= {start + phase.tokens * i // points for i in range(points)}
-        if phase.learning_rate and phase.learning_rate.warmup_tokens:
-            marks.add(start + phase.learning_rate.warmup_tokens)
-        start += phase.tokens
-    marks |= {stretch.start for stretch in schedule.stretches}
-    rows: list[tuple[str, ...]] = []
-    for tokens in sorted(marks):
-        step = schedule.at(-(-tokens // schedule.sequence))
-        rate = f"{schedule.learning_rate(tokens):.3e}"
-        if step is None:
-            rows.append(("end", f"{tokens:,}", f"{schedule.total_steps:,}", "", "", rate))
-            continue
-        per_step = f"{step.sequences * schedule.sequence:,}"
-        rows.append((str(step.phase), f"{tokens:,}", f"{step.index:,}", f"{step.sequences:,}", per_step, rate))
-    return rows
+    return [*rows, ("", "", "", "", "", "", "", f"{PAPER_TOKENS / 1e9:,.0f} B", "", f"{time:.1f}", f"{hours:,.0f}")]

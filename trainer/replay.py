@@ -13,12 +13,13 @@ import numpy as np
 
 from trainer.config import Config
 from trainer.errors import ConfigError
+from trainer.parallel.groups import Groups
 from trainer.setup import plan_run
 
 
 def replay(config: Config, number: int) -> Iterator[str]:
     """A line about the step, then per sample a line of where it is from and its text, or its ids without tokenizer."""
-    run = plan_run(config)
+    run = plan_run(config, Groups())
     step = run.schedule.step(number - 1)
     if step is None:
         raise ConfigError(f"--replay {number}: this run has the steps 1 to {run.schedule.total_steps:,}")

@@ -57,9 +57,9 @@ class Schedule:
     def total_samples(self) -> int:
         return self._entries[-1][1]
 
-    def nominal_start(self, phase: int) -> int:
-        """Sample at which a phase's data begins to count; its first step may start up to a batch later."""
-        return -(-sum(p.tokens for p in self.phases[:phase]) // self.sequence)
+    def first_sample(self, phase: int) -> int:
+        """Sample at which a phase's first step starts, where its blend begins to count; past the last, all samples."""
+        return next((e[1] for s, e in zip(self.stretches, self._entries) if s.phase == phase), self.total_samples)
 
     def at(self, samples: int) -> Step | None:
         """The step after `samples` samples, None at the end; its index counts this schedule's steps."""
@@ -69,6 +69,15 @@ class Schedule:
                 index = first_step + (samples - first_sample) // stretch.sequences
                 return Step(index, stretch.phase, samples, stretch.sequences, self.learning_rate(tokens))
         return None
+
+    def boundary(self, tokens: int) -> int:
+        """Samples consumed at the first step boundary at or after `tokens` tokens."""
+        for i, stretch in enumerate(self.stretches):
+            first_sample, after = self._entries[i][1], self._entries[i + 1][1]
+            if tokens <= after * self.sequence:
+                steps = max(0, -(-(tokens - first_sample * self.sequence) // (stretch.sequences * self.sequence)))
+                return first_sample + steps * stretch.sequences
+        return self.total_samples
 
     def step(self, index: int) -> Step | None:
         """Step `index` (from 0), None past the end."""

@@ -6,10 +6,11 @@ Whatever does not fit together is said here, before anything is computed.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.config import Config
+from trainer.config import Config, Parallel
 from trainer.data.loader import Loader
 from trainer.errors import ConfigError
 from trainer.parallel.groups import Groups, make_groups
@@ -42,19 +43,32 @@ class Run:
 
 @dataclass(frozen=True)
 class Built:
-    """A model with its state, on its device."""
+    """This rank's part of the model with its state, on its device: one chunk, or several of an interleaved pipeline."""
 
-    model: Nemotron
+    chunks: list[Nemotron]
     state: FlatState
     ops: Ops
     device: torch.device
 
+    @property
+    def model(self) -> Nemotron:
+        """The whole depth of the model, where there is no pipeline."""
+        return self.chunks[0]
 
-def plan_run(config: Config) -> Run:
-    """Opens every shard set of the configuration. ConfigError where data, model and layout do not fit together."""
-    parallel = config.parallel
-    groups = make_groups(parallel.tensor, parallel.pipeline, parallel.data)
+
+def plan_run(config: Config, groups: Groups | None = None) -> Run:
+    """Opens every shard set of the configuration. ConfigError where data, model and layout do not fit together.
+
+    groups: None makes those of `parallel:`, which starts torch.distributed where there are several processes.
+    """
+    if groups is None:
+        groups = make_groups(config.parallel.tensor, config.parallel.pipeline, _data_parallel(config.parallel))
     schedule = Schedule(config.phases, config.sequence())
+    if schedule.sequence % groups.tensor.size:
+        raise ConfigError(
+            f"sequence_length {schedule.sequence:,} cannot be split evenly over {groups.tensor.size} tensor-parallel "
+            "ranks: change it or parallel.tensor"
+        )
     loader = Loader(config.phases, schedule, config.seed, config.data.block_samples)
     first = loader.sets[0]
     for other in loader.sets[1:]:
@@ -71,21 +85,61 @@ def plan_run(config: Config) -> Run:
     return Run(config, groups, schedule, loader, shape)
 
 
+def check_batches(run: Run, samples: int) -> str | None:
+    """ConfigError where a batch still to come does not suit the ranks; a remark where it leaves some of them idle."""
+    from trainer.parallel.pipeline_schedule import problem
+
+    data, parallel, remark = run.groups.data.size, run.config.parallel, None
+    ahead = [s for s in run.schedule.stretches if s.end > samples * run.schedule.sequence]
+    for sequences in sorted({stretch.sequences for stretch in ahead}):
+        if sequences < data:
+            raise ConfigError(
+                f"batch_ramp: a step of {sequences:,} sequences is too small for {data:,} data-parallel ranks: start "
+                "with fewer processes, more of them tensor-parallel, or a larger batch"
+            )
+        least, most = sequences // data, -(-sequences // data)
+        for share in (least, most):
+            micro_batches = -(-share // run.config.micro_batch_size)
+            if trouble := problem(run.groups.pipeline.size, parallel.virtual_stages, micro_batches):
+                raise ConfigError(f"a step of {sequences:,} sequences: {trouble}")
+        if least != most and remark is None:
+            remark = (
+                f"a step of {sequences:,} sequences over {data:,} data-parallel ranks gives some {most:,} and some "
+                f"{least:,}: these wait, {1 - sequences / (most * data):.0%} of the time is idle"
+            )
+    return remark
+
+
 def build(run: Run) -> Built:
-    """The model on its device, parameters uninitialised (zero)."""
+    """This rank's part of the model on its device, parameters uninitialised (zero)."""
     import torch
 
     from kernels.gpu import registry
-    from trainer.model import Nemotron
+    from trainer.parallel.pipeline import build_chunks
     from trainer.state import FlatState
 
-    wanted = run.config.device
+    config, parallel = run.config, run.config.parallel
+    wanted = config.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: cuda is not available here: install a GPU build of torch, or set device: cpu")
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     device = torch.device(kind)
-    ops = registry.load(kind, run.config.kernels)
+    ops = registry.load(kind, config.kernels)
     with torch.device("meta"):
-        model = Nemotron(run.shape, ops)
-    state = FlatState(model, getattr(torch, run.config.dtype), device, run.groups.data)
-    return Built(model, state, ops, device)
+        chunks = build_chunks(run.shape, ops, run.groups, config.activations, parallel.virtual_stages)
+    bucket = parallel.bucket_mb and parallel.bucket_mb * (1 << 20) // 4
+    dtype, reduce_dtype = getattr(torch, config.dtype), getattr(torch, parallel.reduce_dtype)
+    return Built(chunks, FlatState(chunks, dtype, device, run.groups, bucket, reduce_dtype), ops, device)
+
+
+def _data_parallel(parallel: Parallel) -> int:
+    """parallel.data, or as many as the processes started allow."""
+    if parallel.data is not None:
+        return parallel.data
+    started, others = int(os.environ.get("WORLD_SIZE", "1")), parallel.tensor * parallel.pipeline
+    if started % others and started > 1:
+        raise ConfigError(
+            f"parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline} does not divide the {started} "
+            "processes that were started: start another number, or change parallel"
+        )
+    return max(1, started // others)

@@ -1,31 +1,48 @@
-"""The training state in flat buffers: one set per weight-decay group.
+"""The training state in flat buffers, its optimizer part sharded over the data-parallel ranks (ZeRO-1).
 
-A set holds `param` [n] in the training dtype, `main_grad` fp32 [n], and for the optimizer `main`, `exp_avg`,
-`exp_avg_sq` fp32. Parameters and their `main_grad` are views of these buffers, in the model's order, so that one
-kernel steps a whole group and ZeRO-1 is a split of [n] over the data-parallel ranks (n is padded for that).
-Where training is fp32, `main` is `param` itself.
+One set of buffers per weight-decay group, n elements of which every data-parallel rank owns n / D:
 
-Groups: "decay" (every matrix, the embeddings too) and "no_decay" (norm weights and biases, the 1-D parameters).
+    param      [n]      training dtype   the parameters are views of it; gathered after each step
+    main_grad  [n]      fp32             gradients accumulate here; reduced into the owned ranges
+    main, exp_avg, exp_avg_sq  [n / D]   fp32: the shard, this rank's piece of every bucket one after the other
+
+Bytes per parameter in bf16 training: 6 + 12 / D. n is this rank's part of the model under tensor and pipeline
+parallelism, padded. Where training is fp32, `main` is `param` itself ([n], of which the rank steps what it owns) and
+nothing is stored twice. With one data-parallel rank the shard is the whole and no bucket is ever communicated.
+
+Groups: "decay" (every matrix, the embeddings too) and "no_decay" (norm weights and biases, the 1-D parameters, which
+every tensor-parallel rank holds whole).
+
+Communication is in `trainer.parallel.reducer` and `trainer.parallel.gatherer`, the cut in `trainer.parallel.buckets`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainer.data.permutation import key64
 from trainer.model import Nemotron, init_std
-from trainer.parallel.groups import Group
+from trainer.names import logical
+from trainer.parallel import buckets as cutting
+from trainer.parallel.gatherer import Gatherer
+from trainer.parallel.groups import Groups
+from trainer.parallel.placement import logical_part, logical_split, split_dimension
+from trainer.parallel.reducer import Reducer
 
-ALIGN = 128
-"""Elements each parameter starts at a multiple of: 256 bytes in bf16, what vectorised kernels and NCCL like."""
+Kind = Literal["param", "main_grad", "main", "exp_avg", "exp_avg_sq"]
 
 
 @dataclass
 class FlatGroup:
-    """Buffers of one weight-decay group, and where each parameter lies: name -> (start, shape)."""
+    """Buffers of one weight-decay group, and where each parameter lies: name -> (start, shape).
+
+    buckets: (start, stop) in [0, n). owned: (flat_start, flat_stop, shard_start) of what this rank steps.
+    """
 
     name: str
     param: Tensor
@@ -34,76 +51,213 @@ class FlatGroup:
     exp_avg: Tensor
     exp_avg_sq: Tensor
     places: dict[str, tuple[int, torch.Size]]
+    buckets: list[tuple[int, int]]
+    owned: list[tuple[int, int, int]]
+
+    @property
+    def replicated(self) -> bool:
+        """Whether every tensor-parallel rank holds these parameters whole."""
+        return self.name == "no_decay"
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        """Parameter name -> view of `buffer`, any of this group's."""
+        """Parameter name -> view of `buffer`, any of this group's with n elements."""
         return {name: buffer[start : start + shape.numel()].view(shape) for name, (start, shape) in self.places.items()}
+
+    def piece(self, kind: Kind, flat_start: int, flat_stop: int, shard_start: int) -> Tensor:
+        """1-D view of owned elements, in a buffer of n or of n / D elements."""
+        buffer = getattr(self, kind)
+        start = flat_start if buffer.numel() == self.param.numel() else shard_start
+        return buffer[start : start + flat_stop - flat_start]
+
+    def pieces(self, kind: Kind) -> list[Tensor]:
+        """The owned ranges of a buffer, 1-D views; one for each entry of `owned`."""
+        return [self.piece(kind, *place) for place in self.owned]
+
+
+class Piece(NamedTuple):
+    """Some elements of one logical weight (`trainer.names`) that this rank owns, or of its moments.
+
+    full: global size. local: size of this tensor-parallel rank's part (`placement.logical_part`). data: 1-D view of
+    the state, elements start..stop of the flattened local part.
+    """
+
+    name: str
+    full: torch.Size
+    local: torch.Size
+    start: int
+    stop: int
+    data: Tensor
 
 
 class FlatState:
-    """Materialises a model built on the meta device into flat buffers of `dtype` on `device`."""
+    """Materialises models built on the meta device into flat buffers of `dtype` on `device`.
 
-    def __init__(self, model: Nemotron, dtype: torch.dtype, device: torch.device | str, data: Group):
-        self.model = model
-        members: dict[str, list[tuple[str, nn.Parameter]]] = {"decay": [], "no_decay": []}
-        for name, parameter in model.named_parameters():
-            members["decay" if parameter.ndim >= 2 else "no_decay"].append((name, parameter))
-        self.groups = [_allocate(name, group, dtype, device, data) for name, group in members.items()]
+    models: the model, or this pipeline rank's chunks of it, in order. bucket_elements: of the data-parallel
+    communication, None: `buckets.bucket_size`. reduce_dtype: what gradients travel in (`trainer.parallel.reducer`).
+    All ranks of a data-parallel group make the same calls in the same order.
+    """
+
+    def __init__(
+        self,
+        models: Nemotron | Sequence[Nemotron],
+        dtype: torch.dtype,
+        device: torch.device | str,
+        groups: Groups,
+        bucket_elements: int | None = None,
+        reduce_dtype: torch.dtype = torch.float32,
+    ):
+        self.models = [models] if isinstance(models, Nemotron) else list(models)
+        self.model = self.models[0]
+        self.mesh = groups
+        members: dict[str, dict[str, torch.Size]] = {"decay": {}, "no_decay": {}}
+        holder = {name: model for model in self.models for name, _ in model.named_parameters()}
+        for name, parameter in self._parameters():
+            members["decay" if parameter.ndim >= 2 else "no_decay"][name] = parameter.shape
+        size = bucket_elements or cutting.bucket_size(groups.data.size)
+        self.groups = [_allocate(name, shapes, dtype, device, groups, size) for name, shapes in members.items()]
         for group in self.groups:
             grads = group.views(group.main_grad)
             for name, view in group.views(group.param).items():
-                _replace(model, name, view, grads[name])
+                _replace(holder[name], name, view, grads[name])
+        self.reducer = Reducer(self.groups, groups, reduce_dtype)
+        self.gatherer = Gatherer(self.groups, groups.data)
+        if groups.data.size > 1:
+            for model in self.models:
+                model.after_backward.append(self.reducer.after_backward)
+                model.before_forward.append(self.gatherer.before_forward)
 
-    def named(self, buffer: str) -> dict[str, Tensor]:
-        """Parameter name -> view of the buffer "param", "main_grad", "main", "exp_avg" or "exp_avg_sq"."""
+    def named(self, kind: Kind) -> dict[str, Tensor]:
+        """Parameter name -> view of the whole of it, in its local shape and the model's order.
+
+        "main_grad" holds this rank's own sums until the reduction, after it the data-parallel sum in the owned ranges
+        only. ValueError for sharded kinds on several data-parallel ranks, which have no such views: see `full`.
+        """
+        self._settle(kind)
         out: dict[str, Tensor] = {}
         for group in self.groups:
-            out |= group.views(getattr(group, buffer))
-        return {name: out[name] for name, _ in self.model.named_parameters()}
+            buffer = getattr(group, kind)
+            if buffer.numel() != group.param.numel():
+                raise ValueError(
+                    f"{kind} is sharded over {self.mesh.data.size} data-parallel ranks: use full or pieces"
+                )
+            out |= group.views(buffer)
+        return {name: out[name] for name, _ in self._parameters()}
+
+    def full(self, kind: Kind) -> dict[str, Tensor]:
+        """As `named`, gathered from the data-parallel ranks into memory of its own where there are several.
+
+        A collective: every rank of the data-parallel group calls it. Gradients are reduced first if they are not yet,
+        so they are those of the whole step.
+        """
+        if kind == "main_grad":
+            self.reducer.finish()
+        if self.mesh.data.size == 1 or kind == "param":
+            return self.named(kind)
+        out: dict[str, Tensor] = {}
+        for group in self.groups:
+            out |= group.views(self.gatherer.gathered(group, kind))
+        return {name: out[name] for name, _ in self._parameters()}
+
+    def pieces(self, kind: Kind) -> Iterator[Piece]:
+        """All that this rank owns of `kind`, by logical names, in the model's order; writing to `data` writes it.
+
+        Norms, which every tensor-parallel rank holds whole, come from all of these. After writing "main", `cast_main`.
+        """
+        self._settle(kind)
+        tensor, shape = self.mesh.tensor, self.model.shape
+        local_shape = replace(shape, heads=shape.heads // tensor.size, kv_heads=shape.kv_heads // tensor.size)
+        where = {name: (group, *group.places[name]) for group in self.groups for name in group.places}
+        for parameter, _ in self._parameters():
+            group, start, size = where[parameter]
+            for name, part in logical(parameter, torch.empty(size, device="meta"), local_shape):
+                stop = start + part.numel()  # the logical weights of a parameter follow one another in its rows
+                full = _whole(part.shape, logical_split(name), tensor.size)
+                for low, high, shard in cutting.within(group.owned, start, stop):
+                    data = group.piece(kind, low, high, shard)
+                    yield Piece(name, full, part.shape, low - start, high - start, data)
+                start = stop
 
     def cast_main(self) -> None:
-        """Parameters from their fp32 main copy, after that was loaded or initialised."""
-        for group in self.groups:
-            if group.param is not group.main:
-                group.param.copy_(group.main)
+        """Parameters from their fp32 main copy, after that was loaded; gathered before they are next used."""
+        for g, group in enumerate(self.groups):
+            for i, (param, main) in enumerate(zip(group.pieces("param"), group.pieces("main"), strict=True)):
+                if group.param is not group.main:
+                    param.copy_(main)
+                self.gatherer.start(g, i)
+
+    def wait(self) -> None:
+        """Returns when every parameter is there: to be called before reading parameters other than by a forward."""
+        self.gatherer.wait()
 
     def zero_grad(self) -> None:
+        """Starts a step: all gradients 0, nothing announced to the reducer."""
+        self.reducer.reset()
         for group in self.groups:
             group.main_grad.zero_()
 
     def bytes(self) -> int:
-        """Bytes of all buffers."""
+        """Bytes of all buffers of this rank."""
         buffers = (b for g in self.groups for b in (g.param, g.main_grad, g.main, g.exp_avg, g.exp_avg_sq))
-        distinct = {b.data_ptr(): b for b in buffers}  # fp32 training has main and param in one
-        return sum(b.numel() * b.element_size() for b in distinct.values())
+        return sum(b.numel() * b.element_size() for b in {id(b): b for b in buffers}.values())
+
+    def _settle(self, kind: Kind) -> None:
+        if kind in ("param", "main"):  # in fp32 training they are one
+            self.wait()
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for model in self.models:
+            yield from model.named_parameters()
 
 
 @torch.no_grad()
 def initialise(state: FlatState, seed: int) -> None:
-    """Every parameter from its own generator, keyed by (seed, name): the same weights under any parallel layout."""
-    for name, main in state.named("main").items():
-        std = init_std(name, state.model.shape)
-        if std == 0.0:
-            main.zero_()
-            continue
-        generator = torch.Generator().manual_seed(key64(seed, f"init:{name}") >> 1)
-        main.copy_(torch.randn(main.shape, generator=generator, dtype=torch.float32).mul_(std))
-    state.cast_main()
+    """Every parameter from its own generator, keyed by (seed, name): the same weights under any parallel layout.
+
+    Each rank draws the global tensor on the CPU and keeps its part, one tensor at a time; nothing is communicated.
+    """
+    state.wait()
+    shape, tensor = state.model.shape, state.mesh.tensor
+    for group in state.groups:
+        for name, param in group.views(group.param).items():
+            std = init_std(name, shape)
+            start, size = group.places[name]
+            if std == 0.0:
+                local = torch.zeros(size)
+            else:
+                generator = torch.Generator().manual_seed(key64(seed, f"init:{name}") >> 1)
+                full = _whole(size, split_dimension(name), tensor.size)
+                local = torch.randn(full, generator=generator, dtype=torch.float32).mul_(std)
+                if tensor.size > 1:
+                    local = torch.cat([w[logical_part(n, w.shape, tensor)] for n, w in logical(name, local, shape)])
+            param.copy_(local)
+            if group.main is not group.param:
+                flat = local.reshape(-1)
+                for low, high, shard in cutting.within(group.owned, start, start + flat.numel()):
+                    group.piece("main", low, high, shard).copy_(flat[low - start : high - start])
 
 
-def _allocate(name, members, dtype, device, data: Group) -> FlatGroup:
+def _whole(local: torch.Size, split: int | None, ranks: int) -> torch.Size:
+    """The global size of a tensor of which each of `ranks` holds `local`."""
+    return torch.Size(size * ranks if dim == split else size for dim, size in enumerate(local))
+
+
+def _allocate(name, shapes: dict[str, torch.Size], dtype, device, mesh: Groups, bucket_elements: int) -> FlatGroup:
     places, end = {}, 0
-    for parameter_name, parameter in members:
-        places[parameter_name] = (end, parameter.shape)
-        end += -(-parameter.numel() // ALIGN) * ALIGN
-    size = -(-end // (ALIGN * data.size)) * ALIGN * data.size
+    for parameter, shape in shapes.items():
+        places[parameter] = (end, shape)
+        end += cutting.align(shape.numel())
+    data = mesh.data
+    size = cutting.align(end, data.size)
+    buckets = cutting.cut(size, bucket_elements, data.size)
 
-    def buffer(kind: torch.dtype) -> Tensor:
-        return torch.zeros(size, dtype=kind, device=device)
+    def buffer(elements: int, kind: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(elements, dtype=kind, device=device)
 
-    param = buffer(dtype)
-    main = param if dtype == torch.float32 else buffer(torch.float32)
-    return FlatGroup(name, param, buffer(torch.float32), main, buffer(torch.float32), buffer(torch.float32), places)
+    shard = size // data.size
+    param = buffer(size, dtype)
+    main = param if dtype == torch.float32 else buffer(shard)
+    owned = cutting.owned(buckets, data.rank, data.size)
+    return FlatGroup(name, param, buffer(size), main, buffer(shard), buffer(shard), places, buckets, owned)
 
 
 def _replace(model: nn.Module, name: str, view: Tensor, grad: Tensor) -> None:

@@ -34,14 +34,19 @@ def linear_cross_entropy(
     weight_grad: Tensor | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     ignore_index: int = -1,
+    group: dist.ProcessGroup | None = None,
+    vocabulary_start: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """-> (scale * sum of the losses, fp32 0-d; the losses, fp32 [T], not differentiable).
 
     weight_grad: fp32 [V, H] that the *forward* adds to, when gradients are enabled; the first result must then
     be back-propagated with gradient 1 (the loss scale is `scale`). None: autograd gets the weight's gradient.
+    group, vocabulary_start: ranks that share the vocabulary, as in `linear_cross_entropy_triton`.
     """
     training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    return _LinearCrossEntropy.apply(x, weight, labels, scale, weight_grad, chunk_bytes, ignore_index, training)
+    return _LinearCrossEntropy.apply(
+        x, weight, labels, scale, weight_grad, chunk_bytes, ignore_index, training, group, vocabulary_start
+    )
 
 
 def chunk_rows(vocabulary: int, dtype: torch.dtype, chunk_bytes: int) -> int:
@@ -52,7 +57,9 @@ def chunk_rows(vocabulary: int, dtype: torch.dtype, chunk_bytes: int) -> int:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, labels, scale, weight_grad, chunk_bytes, ignore_index, training):
+    def forward(
+        ctx, x, weight, labels, scale, weight_grad, chunk_bytes, ignore_index, training, group, vocabulary_start
+    ):
         wide = torch.promote_types(x.dtype, torch.float32)
         losses = torch.zeros(x.shape[0], dtype=wide, device=x.device)
         dx = torch.empty_like(x) if training else None
@@ -62,7 +69,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = chunk_rows(weight.shape[0], x.dtype, chunk_bytes)
         for start in range(0, x.shape[0], rows):
             part = slice(start, start + rows)
-            dz = _chunk(x[part], weight, labels[part], losses[part], scale, ignore_index, training)
+            dz = _chunk(
+                x[part], weight, labels[part], losses[part], scale, ignore_index, training, group, vocabulary_start
+            )
             if dx is not None and dz is not None:
                 torch.mm(dz, weight, out=dx[part])
                 accumulate(dw, dz, x[part])
@@ -73,7 +82,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient, _):
-        return *_scaled(ctx, gradient), None, None, None, None, None, None
+        return *_scaled(ctx, gradient), None, None, None, None, None, None, None, None
 
 
 def _scaled(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -82,19 +91,33 @@ def _scaled(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
     return dx * gradient.to(dx.dtype), None if dw is None else (dw * gradient).to(ctx.weight_dtype)
 
 
-def _chunk(x, weight, labels, losses, scale, ignore_index, training) -> Tensor | None:
+def _chunk(x, weight, labels, losses, scale, ignore_index, training, group, vocabulary_start) -> Tensor | None:
     """Writes the chunk's losses and returns dz [rows, V] in x's dtype (None when not training)."""
     z = (x @ weight.t()).to(losses.dtype)  # [rows, V]; the same tensor where x is fp32
     valid = labels != ignore_index
-    target = torch.where(valid, labels, 0)[:, None].long()
-    z -= z.amax(dim=-1, keepdim=True)
+    target = torch.where(valid, labels - vocabulary_start, 0)[:, None].long()
+    here = valid[:, None]
+    if group is not None:
+        here = here & (target >= 0) & (target < z.shape[1])
+        target = torch.where(here, target, 0)
+    maximum = z.amax(dim=-1, keepdim=True)
+    z -= maximum
     at_target = z.gather(1, target)
     total = z.exp_().sum(dim=-1, keepdim=True)
+    if group is not None:
+        everyone = _gathered(
+            torch.stack([maximum, total, at_target.masked_fill(~here, -torch.inf) + maximum], 2), group
+        )
+        maxima, totals, at_targets = everyone.unbind(3)  # [ranks, rows, 1]
+        highest = maxima.amax(dim=0)
+        total, at_target = (totals * (maxima - highest).exp()).sum(dim=0), at_targets.amax(dim=0) - highest
+        at_target = at_target.masked_fill(~valid[:, None], 0.0)
+        z *= (maximum - highest).exp()
     losses.copy_(((total.log() - at_target).squeeze(1)) * valid)
     if not training:
         return None
     z *= (scale * valid[:, None]) / total
-    z.scatter_add_(1, target, -scale * valid[:, None].to(z.dtype))
+    z.scatter_add_(1, target, -scale * here.to(z.dtype))
     return z.to(x.dtype)
 
 
@@ -180,7 +203,7 @@ def _gathered(parts: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     if group is None:
         return parts[None]
     everyone = parts.new_empty(dist.get_world_size(group), *parts.shape)
-    dist.all_gather_into_tensor(everyone.flatten(0, 1), parts, group=group)
+    dist.all_gather_single(everyone.flatten(0, 1), parts, group=group)
     return everyone
 
 

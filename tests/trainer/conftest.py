@@ -109,3 +109,37 @@ evaluation: {{max_tokens: 2000}}
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory) -> Path:
+    """A folder with a tokenizer of 1,600 pieces in both formats, of the standard library's text."""
+    from tokenizer.export import export
+    from tokenizer.train import train
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    library = Path(sysconfig.get_path("stdlib"))
+    train([(library / f"{name}.py").read_text("utf-8") for name in ("argparse", "textwrap", "pathlib")], folder, 1600)
+    export(folder / "tokenizer.model", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, tokenizer) -> Path:
+    """A Hugging Face directory: a small model of random weights in fp32, and its tokenizer."""
+    import torch
+
+    from trainer.export import write_hf
+    from trainer.model import Nemotron, init_std
+    from trainer.names import logical_weights
+    from trainer.shape import Shape
+
+    shape = Shape(3, 64, 4, 2, 16, 128, 1664, context=128, init_std=0.15)
+    torch.manual_seed(1)
+    model = Nemotron(shape)
+    for name, parameter in model.named_parameters():
+        torch.nn.init.normal_(parameter, std=init_std(name, shape) or 0.1)
+    weights = logical_weights({name: p.detach() for name, p in model.named_parameters()}, shape)
+    folder = tmp_path_factory.mktemp("exported") / "hf"
+    write_hf(folder, weights, shape, torch.float32, tokenizer)
+    return folder

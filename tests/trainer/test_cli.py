@@ -1,55 +1,17 @@
-"""The commands as a user meets them: figures of `plan`, sentences for mistakes, start-up without torch."""
+"""The commands as a user meets them: sentences for mistakes, start-up without torch."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-import pytest
 from typer.testing import CliRunner
 
 from trainer.cli import app
-from trainer.estimate import activation_bytes, state_memory
-from trainer.shape import PRESETS
-
-GIB = 2**30
 
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def test_plan_of_the_15b_prints_the_papers_figures():
-    out = run("plan", "nemotron4_15b").stdout
-    for figure in ("15,628,775,424", "93,994,352,640", "89,162,514,432", "1,801,386", "4.500e-04"):
-        assert figure in out
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_has_a_plan(preset):
-    result = run("plan", preset)
-    assert result.exit_code == 0
-    assert "FLOPs per token" in result.stdout
-
-
-def test_memory_of_the_15b_is_that_of_the_formula():
-    """Megatron-LM's 6 + 12 / DP bytes per parameter (18 in all at DP 1), and activations per 4,096 tokens."""
-    shape = PRESETS["nemotron4_15b"]
-    expected = {(8, 1, 4): 32.8, (8, 288, 4): 11.0, (2, 8, 4): 54.6, (2, 8, 2): 40.0, (1, 8, 4): 109.2}
-    for (tensor, data, gradient), gib in expected.items():
-        assert state_memory(shape, tensor, data, gradient).states / GIB == pytest.approx(gib, abs=0.05)
-    assert activation_bytes(shape, 4096, 1) / GIB == pytest.approx(15.5, abs=0.05)
-    assert activation_bytes(shape, 4096, 1, recompute_norms=True) / GIB == pytest.approx(12.5, abs=0.05)
-
-
-def test_estimated_state_memory_is_what_a_run_allocates(config_file):
-    from trainer.config import read_config
-    from trainer.setup import build, plan_run
-
-    for dtype, width in (("float32", 4), ("bfloat16", 2)):
-        built = build(plan_run(read_config(config_file(), [f"dtype={dtype}", "model=debug"])))
-        estimated = state_memory(built.model.shape, 1, 1, 4, width).states
-        assert built.state.bytes() == pytest.approx(estimated, rel=0.02)  # buffers are padded
 
 
 def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path):

@@ -47,6 +47,9 @@ def test_numbers_that_yaml_takes_for_text_are_numbers():
         (("phases:", "phases: ]"), r"^run\.yaml:2: this is not YAML"),
         (("optimizer:\n  eps: 1e-8", "optimizer: [1]"), r"^run\.yaml:6: key 'optimizer' is a list: give a mapping"),
         (("eps: 1e-8", "eps: 1e-8\ndtype: float16"), r"^run\.yaml:8: key 'dtype' is 'float16': give one of bfloat16"),
+        (("eps: 1e-8", "eps: 1\nparallel: {data: 0}"), r"^run\.yaml:8: in parallel, data is 0: it must be above 0$"),
+        (("eps: 1e-8", "eps: 1\ninstability: {spike_factor: 1}"), r"in instability, spike_factor is 1\.0: .* above 1$"),
+        (("eps: 1e-8", "eps: 1\nactivations: some"), r"^run\.yaml:8: key 'activations' is 'some': give one of all,"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_with_line_and_key(change, sentence):
@@ -88,7 +91,7 @@ def test_every_field_of_the_shape_can_be_overridden():
     assert [f.name for f in fields(ShapeOverrides)] == [f.name for f in fields(Shape)]
 
 
-@pytest.mark.parametrize("name", ["debug", "nemotron4_15b", "nemotron4_15b_continued"])
+@pytest.mark.parametrize("name", ["debug", "debug_continued", "nemotron4_15b", "nemotron4_15b_continued"])
 def test_shipped_configurations_read(name):
     assert read_config(name).model.preset in PRESETS
 

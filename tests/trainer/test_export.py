@@ -14,6 +14,7 @@ from trainer.errors import ConfigError
 from trainer.export import hf_shape, read_hf, write_hf
 from trainer.generate import load_model
 from trainer.names import logical_weights
+from trainer.parallel.groups import Groups
 from trainer.shape import PRESETS, Shape
 
 SHAPE = Shape(2, 48, 4, 2, 16, 96, 300, context=64, rotary_fraction=0.5, rope_base=20_000.0)
@@ -92,7 +93,7 @@ def test_a_bf16_checkpoint_exports_the_trained_parameters_exactly(tmp_path, conf
     built = build(plan_run(read_config(config_file(), ["dtype=bfloat16"])))
     initialise(built.state, 1)
     progress = {"step": 1, "samples": 0, "optimizer_step": 0, "tokens": 0}
-    checkpoint.save(tmp_path / "c", built.state, progress, keep=1)
+    checkpoint.save(tmp_path / "c", built.state, Groups(), progress, keep=1)
     run("export", tmp_path / "c", tmp_path / "hf")
     _, weights = read_hf(tmp_path / "hf")
     for name, w in logical_weights(built.state.named("param"), built.model.shape).items():
@@ -119,3 +120,15 @@ def test_other_architectures_and_incomplete_directories_are_refused(tmp_path, we
     (tmp_path / "hf" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
     with pytest.raises(ConfigError, match="is missing where"):
         read_hf(tmp_path / "hf")
+
+
+def test_a_folder_with_a_model_is_not_written_into_and_left_over_files_are_not_read(tmp_path, weights):
+    write_hf(tmp_path / "hf", weights, SHAPE, torch.float32, file_bytes=40_000)
+    before = sorted(path.name for path in (tmp_path / "hf").iterdir())
+    with pytest.raises(ConfigError, match="holds a model already: delete it or give another folder"):
+        write_hf(tmp_path / "hf", weights, SHAPE, torch.float32)
+    assert sorted(path.name for path in (tmp_path / "hf").iterdir()) == before
+    write_hf(tmp_path / "old", {name: w + 1 for name, w in weights.items()}, SHAPE, torch.float32)
+    (tmp_path / "old" / "model.safetensors").rename(tmp_path / "hf" / "zzz.safetensors")
+    _, back = read_hf(tmp_path / "hf")
+    assert all(torch.equal(back[name], w) for name, w in weights.items())

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kernels.gpu import registry
 from trainer.model import Nemotron
 from trainer.names import logical_weights
-from trainer.parallel.groups import Group
+from trainer.parallel.groups import Groups
 from trainer.shape import PRESETS, Shape, flops_per_token, parameters
 from trainer.state import FlatState, initialise
 
@@ -20,7 +20,7 @@ WIDE_HEADS = Shape(3, 48, 4, 2, 16, 96, 300, context=32)  # heads * head_dim abo
 def build(shape, ops="reference"):
     with torch.device("meta"):
         model = Nemotron(shape, registry.load("cpu", ops))
-    state = FlatState(model, torch.float32, "cpu", Group())
+    state = FlatState(model, torch.float32, "cpu", Groups())
     initialise(state, seed=1)
     return model, state
 
@@ -126,7 +126,7 @@ def test_bf16_training_accumulates_fp32_and_stays_near_fp32():
     model, _ = build(TINY)
     with torch.device("meta"):
         narrow = Nemotron(TINY, registry.load("cpu"))
-    narrow_state = FlatState(narrow, torch.bfloat16, "cpu", Group())
+    narrow_state = FlatState(narrow, torch.bfloat16, "cpu", Groups())
     initialise(narrow_state, seed=1)
     tokens = torch.randint(0, 512, (2, 32))
     wide_loss = model.loss(tokens, tokens, 1 / 64)[0]

@@ -1,6 +1,6 @@
 """The stateless loader: sample number in, tokens out. Its only state is how many samples were consumed.
 
-    sample g of phase p  ->  (source k, its j-th sample)      by `blend`, g counted from the phase's nominal start
+    sample g of phase p  ->  (source k, its j-th sample)      by `blend`, g counted from the phase's first sample
     (k, j)               ->  epoch j // N, window permute(j mod N)    by `permutation`, keyed by (seed, manifest, epoch)
     window               ->  s + 1 tokens                     by `shard_set`
 
@@ -25,12 +25,14 @@ from trainer.schedule import Schedule
 
 @dataclass(frozen=True)
 class Samples:
-    """tokens, labels: int64 [n, s]; positions: int64 [n, s]; cu_seqlens: int32 [documents + 1] over n * s tokens."""
+    """tokens, labels: int64 [n, s]; positions: int64 [n, s]; cu_seqlens: int32 [documents + 1] over n * s tokens;
+    domains: int16 [n, s], of the document each label lies in, index into `Loader.domains`."""
 
     tokens: np.ndarray
     labels: np.ndarray
     positions: np.ndarray
     cu_seqlens: np.ndarray
+    domains: np.ndarray
 
 
 def document_layout(begins: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +43,7 @@ def document_layout(begins: Sequence[np.ndarray], length: int) -> tuple[np.ndarr
 
 
 class Loader:
-    """The data of a run. schedule: gives each phase's nominal start and the sequence length."""
+    """The data of a run. schedule: gives each phase's first sample and the sequence length."""
 
     def __init__(self, phases: Sequence[Phase], schedule: Schedule, seed: int, block: int):
         self.schedule, self.seed = schedule, seed
@@ -62,12 +64,14 @@ class Loader:
             self._members.append(np.array(members))
             self._blends.append(blend)
             self._offsets.append(taken.copy())
-            taken[members] += blend.counts(schedule.nominal_start(index + 1) - schedule.nominal_start(index))
+            taken[members] += blend.counts(schedule.first_sample(index + 1) - schedule.first_sample(index))
+        self.domains = sorted({domain for shard_set in self.sets for domain in shard_set.domains})
+        self._domain_codes = [np.searchsorted(self.domains, s.domains).astype(np.int16) for s in self.sets]
         self.epochs = [(s.folder, int(n) / len(s)) for s, n in zip(self.sets, taken, strict=True)]
 
     def locate(self, phase: int, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """samples: int64 [n] of the run -> shard set, epoch, window, each int64 [n]."""
-        source, local = self._blends[phase].locate(np.asarray(samples) - self.schedule.nominal_start(phase))
+        source, local = self._blends[phase].locate(np.asarray(samples) - self.schedule.first_sample(phase))
         chosen = self._members[phase][source]
         local = local + self._offsets[phase][chosen]
         epoch, window = np.empty_like(local), np.empty_like(local)
@@ -88,11 +92,19 @@ class Loader:
         length = self.schedule.sequence
         chosen, _, window = self.locate(phase, samples)
         tokens = np.empty((len(window), length + 1), np.int64)
+        domains = np.empty((len(window), length), np.int16)
         begins = []
         for row, (member, index) in enumerate(zip(chosen.tolist(), window.tolist(), strict=True)):
-            tokens[row], begin = self.sets[member].window(index)
-            begins.append(begin)
-        return Samples(tokens[:, :-1], tokens[:, 1:], *document_layout(begins, length))
+            found = self.sets[member].window(index)
+            tokens[row], domains[row] = found.tokens, self._domain_codes[member][found.domains]
+            begins.append(found.begins)
+        return Samples(tokens[:, :-1], tokens[:, 1:], *document_layout(begins, length), domains)
+
+    def consumed(self, phase: int, samples: int) -> dict[str, float]:
+        """Folder -> epochs read of it when the run stands at `samples`, in `phase`; sources up to that phase."""
+        offsets = self._offsets[phase].copy()
+        offsets[self._members[phase]] += self._blends[phase].counts(samples - self.schedule.first_sample(phase))
+        return {self.sets[i].folder: int(n) / len(self.sets[i]) for i, n in enumerate(offsets.tolist())}
 
     def members(self, phase: int) -> list[int]:
         """Index into `sets` of each source of a phase, in the configuration's order."""
