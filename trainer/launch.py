@@ -11,6 +11,7 @@ go through Ray; configuration, shards and checkpoints must be visible on every n
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 WORKING_COPIES = "/runtime_resources/working_dir_files/"
 """In the path of the copy of its working directory that Ray gives a job, one on each node, and deletes."""
 
-ENDING_S = 60.0
-"""How long a node's processes have to save and end after they were told to, before they are killed."""
+ENDING_S = 600
+"""Seconds a node's processes have to save and end after they were told to, before torchrun kills them (its own
+default is 30, little for a checkpoint); torchrun itself gets some more."""
 
 
 def check_paths(config: Config, nodes: int) -> None:
@@ -51,7 +53,8 @@ def command(arguments: Sequence[str], nodes: int, node: int, processes: int, add
     rendezvous = ["--master-addr", address, "--master-port", str(port)]
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", str(nodes), "--node-rank", str(node)),
-        *("--nproc-per-node", str(processes), *rendezvous, "-m", "trainer", "run", *arguments),
+        *("--nproc-per-node", str(processes), "--shutdown-timeout", str(ENDING_S), *rendezvous),
+        *("-m", "trainer", "run", *arguments),
     ]
 
 
@@ -76,7 +79,8 @@ class Node:
         """Runs a command to its end; its exit code, negative for a signal. Its output is the actor's."""
         if self._ending:
             return -signal.SIGTERM
-        self._process = subprocess.Popen(arguments, env=os.environ | environment)
+        # a driver that is killed takes this actor with it, which must not leave a run behind that nobody knows of
+        self._process = subprocess.Popen(arguments, env=os.environ | environment, preexec_fn=_end_with_parent)
         return self._process.wait()
 
     def end(self) -> None:
@@ -86,13 +90,19 @@ class Node:
             return
         self._process.terminate()
         try:
-            self._process.wait(ENDING_S)
+            self._process.wait(ENDING_S + 30)
         except subprocess.TimeoutExpired:
             self._process.kill()
 
     def again(self) -> None:
         """After `end`: ready for another run."""
         self._ending = False
+
+
+def _end_with_parent() -> None:
+    """This process gets SIGTERM when the thread that started it ends; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def launch(

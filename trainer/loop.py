@@ -2,12 +2,13 @@
 
 Its state is `trainer.resume.Cursor`; everything else is a function of it. The step itself is `trainer.step`. All ranks
 run the same loop and decide alike; rank 0 alone prints and writes metrics. SIGTERM and SIGINT, to whichever rank, end
-the run on all after the step at hand, with a checkpoint.
+the run on all after the step at hand, with a checkpoint; so does the death of the torchrun that started it.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import resource
 import signal
 import time
@@ -215,16 +216,23 @@ def _memory(device: torch.device) -> int:
 
 @dataclass
 class _Stop:
-    asked: bool = False
+    """told: by a signal. Under torchrun its death is one too: nobody would end what it leaves behind."""
+
+    told: bool = False
+    parent: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self.told or (self.parent is not None and os.getppid() != self.parent)
 
 
 @contextmanager
 def _stopping() -> Iterator[_Stop]:
     """SIGTERM and SIGINT end the run after the step at hand; a second SIGINT interrupts at once."""
-    stop = _Stop()
+    stop = _Stop(parent=os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
 
     def ask(number: int, _: object) -> None:
-        stop.asked = True
+        stop.told = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:

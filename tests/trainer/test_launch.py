@@ -83,3 +83,28 @@ def test_paths_must_mean_the_same_on_every_node(config_file) -> None:
     check_paths(config, 1)
     with pytest.raises(ConfigError, match=r"checkpoint\.directory is out/checkpoints: give the absolute path"):
         check_paths(config, 2)
+
+
+def test_a_killed_launch_leaves_nothing_behind(raylets: Raylets, config_file, tmp_path) -> None:
+    process = launch(raylets, config_file("killed"), "--nodes", "2", "--set", "phases.1.tokens=3_000_000")
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+
+    def wait_for(condition) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not condition():
+            time.sleep(0.2)
+        assert condition()
+
+    wait_for(lambda: metrics.exists() and '"step": 5' in metrics.read_text("utf-8"))
+    process.kill()
+    process.communicate()
+    ours = f"trainer run {tmp_path / 'killed.yaml'}"
+    wait_for(lambda: not any(ours in title for title in titles()))
+
+
+def titles() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
