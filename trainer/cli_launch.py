@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli_shared import Debug, Set, sentences
+from trainer.cli_shared import Debug, Json, Set, print_json, sentences
 
 app = typer.Typer()
 
@@ -19,6 +19,7 @@ def launch(
     cpu: Annotated[bool, typer.Option("--cpu", help="Without GPUs.")] = False,
     restarts: Annotated[int, typer.Option(help="How often to start again after a failure.", min=0)] = 0,
     set_: Set = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train on the nodes of a Ray cluster, each by torchrun; RAY_ADDRESS names the cluster, as `ray job submit` does.
@@ -31,8 +32,11 @@ def launch(
         from trainer.launch import check_paths
         from trainer.launch import launch as started
 
-        check_paths(read_config(config, set_ or ()), nodes)  # a mistake is said here, once
+        settings = read_config(config, set_ or ())  # a mistake is said here, once
+        check_paths(settings, nodes)
         arguments = [config, *(word for each in set_ or () for word in ("--set", each))]
         code = started(arguments, nodes, processes, not cpu, restarts, lambda text: typer.echo(text, err=True))
+        if as_json:
+            print_json({"exit_code": code, "metrics": f"{settings.logging.directory}/metrics.jsonl"})
         if code:
             raise typer.Exit(code)
