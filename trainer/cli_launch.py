@@ -25,7 +25,8 @@ def launch(
     """Train on the nodes of a Ray cluster, each by torchrun; RAY_ADDRESS names the cluster, as `ray job submit` does.
 
     \b
-    ray job submit --working-dir . -- python -m trainer launch nemotron4_15b --nodes 96
+    gristmill train launch /shared/15b.yaml --nodes 96
+    ray job submit --working-dir . -- python -m trainer launch /shared/15b.yaml --nodes 96
     """
     with sentences(debug):
         from trainer.config import read_config
