@@ -41,6 +41,10 @@ def train(
     pieces: Annotated[int, typer.Option(help="Most pieces of a vocabulary.")] = 65_536,
     max_bytes: Annotated[int | None, typer.Option(help="Most text of a language; a sample of documents.")] = None,
     min_bytes: Annotated[int, typer.Option(help="Least text of a language that is not named.")] = 1_000_000,
+    memory: Annotated[
+        int | None,
+        typer.Option(help="Bytes a task may take; the configuration's runtime.memory_per_worker by default."),
+    ] = None,
     arpa: Annotated[str, typer.Option(metavar="KIND", help="lm.arpa: plain, gz or none.")] = "plain",
     seed: Annotated[int | None, typer.Option(help="Chooses the sample; the configuration's by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,
@@ -73,6 +77,7 @@ def train(
             max_bytes=max_bytes,
             min_bytes=min_bytes,
             arpa=arpa,
+            memory=memory,
             seed=seed,
             workers=workers,
             inline=inline,

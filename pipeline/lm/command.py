@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from pipeline.config import load
+from pipeline.config import RuntimeConfig, load
 from pipeline.engine import Progress
 from pipeline.lm.options import Options
 from pipeline.lm.train import Trained, train
@@ -21,6 +22,7 @@ def trained(
     languages: str,
     categories: str,
     prune: str,
+    memory: int | None,
     seed: int | None,
     workers: int | None,
     inline: bool,
@@ -41,13 +43,16 @@ def trained(
         columns=named(columns),
         **numbers,
     )
+    runtime = config.runtime if config is not None else RuntimeConfig()
+    if memory is not None:
+        runtime = replace(runtime, memory_per_worker=memory)
     return train(
         options,
         output,
         curated=None if texts else config.output if config is not None else source,
         texts=texts,
         plan=config.plan if config is not None else None,
-        runtime=config.runtime if config is not None else None,
+        runtime=runtime,
         workers=workers,
         inline=inline,
         progress=progress,

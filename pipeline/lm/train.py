@@ -25,7 +25,7 @@ from pipeline.first_pass import Input, inputs
 from pipeline.inventory import inventory
 from pipeline.lease import Lease
 from pipeline.lm import pieces
-from pipeline.lm.estimation import estimated, written
+from pipeline.lm.estimation import BYTES_A_PIECE, estimated, written
 from pipeline.lm.lines import NAME, Reading, Source, by_language, count_categories, split_lines
 from pipeline.lm.ngrams import adjusted
 from pipeline.lm.options import Options
@@ -76,7 +76,8 @@ def train(
         executor: Executor = Inline() if inline else on_ray(config, store, workers)
         try:
             engine = Engine(store, executor, progress or Silent(), check_lease=lease.check)
-            trainer = Trainer(engine, options, folder, config.plan.max_segments, Trained(store.location(folder)))
+            memory, segments = config.runtime.memory_per_worker, config.plan.max_segments
+            trainer = Trainer(engine, options, folder, segments, memory, Trained(store.location(folder)))
             trainer.run(given, curated, config.plan.max_document_bytes)
             return trainer.result
         finally:
@@ -117,6 +118,8 @@ class Trainer:
     options: Options
     folder: str
     max_segments: int
+    memory: int
+    """Bytes that the largest task may take."""
     result: Trained
 
     def run(self, given: Sequence[Input], curated: str | None, max_document_bytes: int) -> None:
@@ -187,6 +190,7 @@ class Trainer:
         words = pieces.words(engine, encoded)
         if not words.tokens:
             raise ValueError(f"{language}: there is no text in this language; name other text or languages")
+        self.check_memory(source, words)
         counted = adjusted(
             engine, language, encoded, words, options.order, options.thresholds, max_segments=self.max_segments
         )
@@ -198,6 +202,18 @@ class Trainer:
         content = json.dumps(record, indent=1, ensure_ascii=False).encode()
         publish(engine, f"{self.folder}/{language}", files, {"lm.json": content})
         return record
+
+    def check_memory(self, source: Source, words: pieces.Words) -> None:
+        """ValueError where the largest task, a language's estimation, would not fit."""
+        needed = BYTES_A_PIECE * (words.tokens + words.lines)
+        if needed <= self.memory:
+            return
+        used = min(source.bytes, self.options.max_bytes or source.bytes)
+        raise ValueError(
+            f"{source.language}: {words.tokens:,} pieces need a task of about {needed:,} bytes and "
+            f"runtime.memory_per_worker is {self.memory:,}: raise it or give --memory {needed}, "
+            f"or take a sample, --max-bytes {used * self.memory // needed}"
+        )
 
     def record(
         self, source: Source, threshold: int, trained: Sealed, words: pieces.Words, weights: Sealed

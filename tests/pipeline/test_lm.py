@@ -22,7 +22,7 @@ from kernels.text.perplexity import _lines
 from kernels.text.utf8 import buffers
 from pipeline.cli import main
 from pipeline.commit import Manifest
-from pipeline.config import PlanConfig
+from pipeline.config import PlanConfig, RuntimeConfig
 from pipeline.engine import Silent
 from pipeline.lm import ngrams
 from pipeline.lm.lines import Source, normalised_lines
@@ -201,6 +201,17 @@ def test_a_sample_has_about_the_bytes_asked_for_and_is_part_of_a_larger_one(tmp_
         lines.append(part.models[0]["text"]["trained_lines"])
         assert lines[-1] == pytest.approx(share * whole.models[0]["text"]["lines"], rel=0.3)
     assert lines[0] < lines[1]
+
+
+def test_text_that_needs_more_memory_than_a_task_may_take_is_one_sentence(tmp_path: Path) -> None:
+    """And a sample as large as the sentence says is not refused."""
+    rows = documents(number=200)
+    small = RuntimeConfig(memory_per_worker=400_000)
+    with pytest.raises(ValueError, match=r"en: [\d,]+ pieces need a task of about [\d,]+ bytes") as refused:
+        trained(tmp_path, rows, runtime=small)
+    sample = int(str(refused.value).rpartition("--max-bytes ")[2])
+    result, _ = trained(tmp_path, rows, options={"max_bytes": sample * 9 // 10}, runtime=small)
+    assert result.models[0]["language"] == "en"
 
 
 def test_threshold_takes_whole_bins_and_a_part_of_the_next() -> None:
