@@ -18,6 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from pipeline.commit import File, Manifest, Sealed, StepFolder, folder_name, pac
 from pipeline.packed import Pending
 from pipeline.retrying import StorageError
 from pipeline.store import Store
-from pipeline.task import Candidate, TaskFunction, Work, execute
+from pipeline.task import Candidate, TaskFunction, Work, execute, unwritable
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
@@ -286,11 +287,26 @@ class Committer:
 
     def commit(self, manifest: Manifest) -> None:
         if self.pool is None:
-            self.committed(manifest, self.step.commit(manifest))
+            self.committed(manifest, self._commit(manifest))
             return
-        self.waiting.append((manifest, self.pool.submit(self.step.commit, manifest)))
+        self.waiting.append((manifest, self.pool.submit(self._commit, manifest)))
         while len(self.waiting) > 2 * COMMITTERS:
             self._take()
+
+    def _commit(self, manifest: Manifest) -> Manifest:
+        """Where the commit cannot be written, the files of this attempt go too; those it has taken over stay.
+
+        Not on an object store, where a commit whose answer was lost may stand.
+        """
+        try:
+            return self.step.commit(manifest)
+        except OSError as error:
+            store = self.step.store
+            for file in manifest.files if store.local else ():
+                if file.path.startswith(f"{self.step.folder}/"):
+                    with suppress(OSError):
+                        store.delete(file.path)
+            raise unwritable(error, store) from error
 
     def _take(self) -> None:
         manifest, kept = self.waiting.popleft()

@@ -88,11 +88,16 @@ class Store:
         """A local file beside `relative` with this content; with `sync` on disk before it gets its name."""
         name = f"{self.path(relative)}.{uuid.uuid4().hex[:12]}"
         self._parent(relative)
-        with open(name, "wb") as stream:
-            stream.write(content)
-            if sync:
-                stream.flush()
-                os.fsync(stream.fileno())
+        try:
+            with open(name, "wb") as stream:
+                stream.write(content)
+                if sync:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+        except OSError:  # a full disk, mostly
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
         return name
 
     @contextmanager

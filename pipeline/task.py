@@ -62,6 +62,15 @@ class StorageFull(OSError):
     final = True
 
 
+def unwritable(error: OSError, store: Store) -> OSError:
+    """What a failure to write into the output is raised as: a sentence, and `StorageFull` where it lacks room."""
+    explanation = explained(error, store.location())
+    if explanation.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        why = (explanation.strerror or str(explanation)).lower()
+        return StorageFull(f"{store.location()}: {why}; make room there and run again, what is done is kept")
+    return explanation
+
+
 def execute(work: Work, index: int, payload: Any) -> Manifest:
     """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
     prepare()
@@ -80,12 +89,7 @@ def execute(work: Work, index: int, payload: Any) -> Manifest:
         raise Damaged(found.path, found.why, tuple(damaged(work.store, payload))) from None
     except OSError as raised:
         output.discard()
-        error = explained(raised, work.store.location())
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            why = (error.strerror or str(error)).lower()
-            remedy = "make room there and run again, what is done is kept"
-            raise StorageFull(f"{work.store.location()}: {why}; {remedy}") from error
-        raise error from raised
+        raise unwritable(raised, work.store) from raised
     except BaseException:
         output.discard()
         raise

@@ -16,10 +16,11 @@ import pytest
 from corpus import differences, lay_out_small, tree
 
 from pipeline.config import load
+from pipeline.engine import Engine, Inline
 from pipeline.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
 from pipeline.run import run
 from pipeline.store import Store
-from pipeline.task import StorageFull
+from pipeline.task import StorageFull, Task
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,26 @@ def test_a_full_disk_is_one_sentence_and_with_room_the_run_goes_on(whole: Any, s
     assert differences(tree(small_disk / "out"), whole[1]) == []
     assert done > 0
     assert sum(step["reused"] for step in result.record["steps"]) == done
+
+
+def test_a_disk_that_is_full_when_the_commit_is_written_leaves_nothing_of_the_task(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+
+    def writing(task: Task) -> None:
+        with task.output.open("rows", ".bin") as file:
+            file.write(b"x" * 10_000)
+        if task.index == 1 and task.shared == "fill":
+            with pytest.raises(OSError, match="No space left"):
+                filler.write_bytes(b"\0" * (4 << 20))
+
+    store = Store(str(small_disk / "out"))
+    with pytest.raises(StorageFull, match="out: no space left on device; make room there and run again"):
+        Engine(store, Inline()).step("write", writing, range(3), identity="full", shared="fill")
+    left = [path.name for path in (small_disk / "out" / "work").rglob("*") if path.is_file()]
+    assert sorted(name.split("-")[0] for name in left) == ["0000000.json", "rows"]
+    filler.unlink()
+    done = Engine(store, Inline()).step("write", writing, range(3), identity="full", shared="room")
+    assert len(list(done.done())) == 3
 
 
 def command(config: Path, output: Path) -> subprocess.CompletedProcess[str]:
