@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+_ended: list[int] = []
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    _ended.append(int(exitstatus))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Ends with what the tests said. Threads of native libraries (Ray, Arrow's S3, gloo were all used by this one
+    process) may still run while the interpreter is taken down, and a crash there would hide it."""
+    if not _ended:
+        return
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_ended[-1])
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ WORKING_COPIES = "/runtime_resources/working_dir_files/"
 ENDING_S = 600
 """Seconds a node's processes have to save and end after they were told to, before torchrun kills them (its own
 default is 30, little for a checkpoint); torchrun itself gets some more."""
+LOST_S = 30
+"""The same after another node has failed: there is nothing left to save, and some wait for what will not come."""
 
 
 def check_paths(config: Config, nodes: int) -> None:
@@ -83,20 +86,32 @@ class Node:
         self._process = subprocess.Popen(arguments, env=os.environ | environment, preexec_fn=_end_with_parent)
         return self._process.wait()
 
-    def end(self) -> None:
-        """SIGTERM, then, if it does not help, SIGKILL."""
+    def end(self, seconds: float) -> None:
+        """SIGTERM, and after so many seconds SIGKILL, to torchrun and to the processes it has started."""
         self._ending = True
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
         try:
-            self._process.wait(ENDING_S + 30)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
+            for child in _children(self._process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             self._process.kill()
 
     def again(self) -> None:
         """After `end`: ready for another run."""
         self._ending = False
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that this one has started; Linux only, none elsewhere."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 def _end_with_parent() -> None:
@@ -171,7 +186,7 @@ def _once(ray: Any, members: list[Any], arguments: Sequence[str], processes: int
                 code = ended if ended > 0 else 1
                 for i, member in enumerate(members):
                     if i != runs[run]:
-                        member.end.remote()
+                        member.end.remote(LOST_S)
     return code
 
 
@@ -186,7 +201,7 @@ class _ending_them:
             if not self._told.is_set():
                 self._told.set()
                 for member in self._members:
-                    member.end.remote()
+                    member.end.remote(ENDING_S + 30)
 
         self._before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         return self._told
