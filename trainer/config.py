@@ -1,7 +1,7 @@
 """The trainer's configuration: what each key means, its default and its check.
 
-    model · sequence_length · dtype · device · kernels · activations · micro_batch_size · seed · initialize_from
-    tokenizer · parallel · data · phases · optimizer · instability · checkpoint · logging · evaluation
+    model · sequence_length · dtype · device · kernels · deterministic · activations · micro_batch_size · seed
+    initialize_from · tokenizer · parallel · data · phases · optimizer · instability · checkpoint · logging · evaluation
 
 A phase is tokens, data, batch ramp and learning rate; everything that changes during a run is a function of tokens.
 Reading the file is `trainer.config_file`; what follows from the phases is `trainer.schedule`.
@@ -206,6 +206,7 @@ class Config:
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of parameters and activations; gradients and moments are fp32
     device: Literal["auto", "cpu", "cuda"] = "auto"
     kernels: Literal["auto", "reference"] = "auto"
+    deterministic: bool = False  # on a GPU: our attention, whose sums have an order, not the fastest one found at start
     activations: Literal["all", "lean", "full"] = "lean"  # kept for the backward: `trainer.layers`
     micro_batch_size: int = 1  # sequences per forward and backward
     seed: int = 1

@@ -124,6 +124,9 @@ def build(run: Run) -> Built:
         raise ConfigError("device: cuda is not available here: install a GPU build of torch, or set device: cpu")
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     device = torch.device(kind)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; torch asks for it
+        torch.use_deterministic_algorithms(True, warn_only=True)  # an op that has no such form is named, not refused
     ops = registry.load(kind, config.kernels)
     with torch.device("meta"):
         chunks = build_chunks(run.shape, ops, run.groups, config.activations, parallel.virtual_stages)

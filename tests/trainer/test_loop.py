@@ -316,3 +316,12 @@ def test_sigterm_saves_and_the_run_goes_on(config_file, tmp_path, whole):
     assert "stopped: step" in output
     done = json.loads(metrics.read_text().splitlines()[-1])["step"]
     assert checkpoint.read_progress(checkpoint.committed(tmp_path / "term" / "checkpoints")[-1])["step"] == done
+
+
+def test_a_deterministic_run_asks_torch_for_it(config_file):
+    """Which is what makes `attention_fastest` take the attention whose sums have an order."""
+    try:
+        train(read_config(config_file(), ["deterministic=true", "evaluation.max_tokens=0"]), stop_after_steps=2)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
