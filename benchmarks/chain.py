@@ -28,11 +28,11 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from machine import described  # noqa: E402
 
-from pipeline.chain import as_batch  # noqa: E402
-from pipeline.ledger import split_verdicts, without_verdicts  # noqa: E402
-from pipeline.partition import Partition, Segment  # noqa: E402
-from pipeline.readers import read  # noqa: E402
-from pipeline.readers.source import SourceSpec  # noqa: E402
+from gristmill.pipeline.chain import as_batch  # noqa: E402
+from gristmill.pipeline.ledger import split_verdicts, without_verdicts  # noqa: E402
+from gristmill.pipeline.partition import Partition, Segment  # noqa: E402
+from gristmill.pipeline.readers import read  # noqa: E402
+from gristmill.pipeline.readers.source import SourceSpec  # noqa: E402
 
 ENGLISH = ("academic-plos", "books-standard-ebooks", "news-digitalgov", "us-speeches", "encyclopedia-wikipedia-en")
 PRESETS = ("gopher_quality", "gopher_repetition", "c4", "fineweb", "nemotron", "refinedweb")
@@ -56,13 +56,13 @@ def write(folder: Path, data: Path) -> tuple[Path, Path]:
 
 
 def stages(data: Path, models: Path) -> list[Any]:
-    from stages.decontaminate import Decontaminate
-    from stages.language import Language
-    from stages.lines import Lines
-    from stages.perplexity import Measure
-    from stages.pii import Pii
-    from stages.rules import Rules
-    from stages.signals import Signals
+    from gristmill.stages.decontaminate import Decontaminate
+    from gristmill.stages.language import Language
+    from gristmill.stages.lines import Lines
+    from gristmill.stages.perplexity import Measure
+    from gristmill.stages.pii import Pii
+    from gristmill.stages.rules import Rules
+    from gristmill.stages.signals import Signals
 
     lists = tuple(str(path) for path in sorted((data / "labelled").glob("decontam-*.jsonl.zst")))
     return [

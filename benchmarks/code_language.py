@@ -40,9 +40,9 @@ RECIPE = """
 def main() -> None:
     import pyarrow as pa
 
-    from stages.code_content import alone
-    from stages.code_language import detect
-    from stages.code_names import language_of_path, programming_language
+    from gristmill.stages.code_content import alone
+    from gristmill.stages.code_language import detect
+    from gristmill.stages.code_names import language_of_path, programming_language
 
     rows = labelled()
     truth = [programming_language(row["programming_language"]) for row in rows]

@@ -31,13 +31,13 @@ import zstandard
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from kernels.text.decontaminate import find  # noqa: E402
-from kernels.text.utf8 import buffers  # noqa: E402
-from kernels.text.word_grams import WORD, letters, next_unit  # noqa: E402
-from pipeline.chain import library_versions  # noqa: E402
-from stages.benchmark_files import benchmark_texts  # noqa: E402
-from stages.decontaminate import SHORTEST_WORDS, Decontaminate, shares_of  # noqa: E402
-from stages.decontamination_index import cache_folder, open_index, owners  # noqa: E402
+from gristmill.kernels.text.decontaminate import find  # noqa: E402
+from gristmill.kernels.text.utf8 import buffers  # noqa: E402
+from gristmill.kernels.text.word_grams import WORD, letters, next_unit  # noqa: E402
+from gristmill.pipeline.chain import library_versions  # noqa: E402
+from gristmill.stages.benchmark_files import benchmark_texts  # noqa: E402
+from gristmill.stages.decontaminate import SHORTEST_WORDS, Decontaminate, shares_of  # noqa: E402
+from gristmill.stages.decontamination_index import cache_folder, open_index, owners  # noqa: E402
 
 DATA = Path(os.environ.get("GRISTMILL_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESULT = Path(__file__).parent / "results" / "decontaminate.json"

@@ -39,13 +39,13 @@ from machine import described  # noqa: E402
 from resiliparse.extract.html2text import extract_plain_text  # noqa: E402
 from resiliparse.parse.html import HTMLTree  # noqa: E402
 
-from stages.document import RAW  # noqa: E402
-from stages.extract import Extract  # noqa: E402
-from stages.page_encoding import decode  # noqa: E402
-from stages.page_engine import extract_page  # noqa: E402
-from stages.page_guard import Guard  # noqa: E402
-from stages.page_metadata import metadata  # noqa: E402
-from stages.urls import Urls  # noqa: E402
+from gristmill.stages.document import RAW  # noqa: E402
+from gristmill.stages.extract import Extract  # noqa: E402
+from gristmill.stages.page_encoding import decode  # noqa: E402
+from gristmill.stages.page_engine import extract_page  # noqa: E402
+from gristmill.stages.page_guard import Guard  # noqa: E402
+from gristmill.stages.page_metadata import metadata  # noqa: E402
+from gristmill.stages.urls import Urls  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "extract.json"
 BLOCK = 25

@@ -58,9 +58,9 @@ def _step(bench: Bench, n: int) -> Case:
         _right,
         {"step": Work(bytes=n * (28.0 + bench.dtype.itemsize))},
         (
-            Entry(OURS, lambda i: _updates(i, load("kernels.gpu.adamw:adamw_triton")), kept=True),
+            Entry(OURS, lambda i: _updates(i, load("gristmill.kernels.gpu.adamw:adamw_triton")), kept=True),
             Entry(FUSED, _fused),
-            Entry(PLAIN, lambda i: _updates(i, load("kernels.gpu.adamw:adamw"))),
+            Entry(PLAIN, lambda i: _updates(i, load("gristmill.kernels.gpu.adamw:adamw"))),
             Entry(COMPILED, lambda i: _updates(i, bench.compile(_whole))),
         ),
         (of_copy("step"),),
@@ -152,7 +152,9 @@ def _norm(bench: Bench, n: int) -> Case:
         {"norm": Work(bytes=4.0 * n)},
         (
             Entry(
-                OURS, partial(runs, lambda x: load("kernels.gpu.gradient_norm:gradient_norm_triton")([x])[0]), kept=True
+                OURS,
+                partial(runs, lambda x: load("gristmill.kernels.gpu.gradient_norm:gradient_norm_triton")([x])[0]),
+                kept=True,
             ),
             Entry("torch vector_norm", partial(runs, torch.linalg.vector_norm)),
             Entry(

@@ -109,7 +109,7 @@ def documents(windows: int, length: int, mean: int) -> list[int]:
 
 def _right(i: Inputs) -> dict[str, Sample]:
     """In fp64, the first group of the first window and the last group of the last: all their rows and gradients."""
-    reference, found = load("kernels.gpu.attention:attention"), {}
+    reference, found = load("gristmill.kernels.gpu.attention:attention"), {}
     group, length = i.q.shape[2] // i.k.shape[2], i.q.shape[1]
     parts: dict[str, list[Tensor]] = {name: [] for name in ("out", "dq", "dk", "dv")}
     places = ((0, 0), (len(i.q) - 1, i.k.shape[2] - 1))
@@ -141,16 +141,16 @@ def _runs(i: Inputs, call: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Runs:
 
 def _ours(bench: Bench, i: Inputs) -> Runs:
     """With the tiles that `attention_choice` finds fastest here, by the first case, as at the start of a training."""
-    attention = load("kernels.gpu.attention:attention_triton")
+    attention = load("gristmill.kernels.gpu.attention:attention_triton")
     if not bench.dry:
-        load("kernels.gpu.attention_choice:tune")(i.q, i.k, i.v, i.gradient, i.borders)
-        chosen = load("kernels.gpu.attention_launch:chosen")
+        load("gristmill.kernels.gpu.attention_choice:tune")(i.q, i.k, i.v, i.gradient, i.borders)
+        chosen = load("gristmill.kernels.gpu.attention_launch:chosen")
         bench.result["tiles"] = {f"{kernel}, d {d}": str(tile) for (kernel, d), tile in chosen.items()}
     return _runs(i, lambda q, k, v: attention(q, k, v, i.scale, i.borders))
 
 
 def _eager(i: Inputs) -> Runs:
-    attention = load("kernels.gpu.attention:attention")
+    attention = load("gristmill.kernels.gpu.attention:attention")
     return _runs(i, lambda q, k, v: attention(q, k, v, i.scale, i.borders))
 
 

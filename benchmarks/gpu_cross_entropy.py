@@ -156,17 +156,17 @@ def _main_grad(i: Inputs) -> Tensor:
 
 
 def _ours(i: Inputs) -> Runs:
-    call, buffer = load("kernels.gpu.cross_entropy:linear_cross_entropy_triton"), _main_grad(i)
+    call, buffer = load("gristmill.kernels.gpu.cross_entropy:linear_cross_entropy_triton"), _main_grad(i)
     return _runs(i, lambda: call(i.x, i.weight, i.labels, i.scale, buffer)[0], buffer)
 
 
 def _chunked(i: Inputs) -> Runs:
-    call, buffer = load("kernels.gpu.cross_entropy:linear_cross_entropy"), _main_grad(i)
+    call, buffer = load("gristmill.kernels.gpu.cross_entropy:linear_cross_entropy"), _main_grad(i)
     return _runs(i, lambda: call(i.x, i.weight, i.labels, i.scale, buffer)[0], buffer)
 
 
 def _gemms(i: Inputs) -> Runs:
-    accumulate = load("kernels.gpu.linear:accumulate")
+    accumulate = load("gristmill.kernels.gpu.linear:accumulate")
     x, weight, buffer = i.x.detach(), i.weight.detach(), _main_grad(i)
     z, dx = x.new_empty(len(x), len(weight)), torch.empty_like(x)
 

@@ -58,9 +58,9 @@ def _case(bench: Bench, tokens: int) -> Case:
         _right,
         {"forward": Work(bytes=2 * rows), "backward": Work(bytes=rows + 2.0 * different * hidden * 4)},
         (
-            Entry(OURS, lambda i: _added(i, load("kernels.gpu.embedding:embedding_triton")), kept=True),
+            Entry(OURS, lambda i: _added(i, load("gristmill.kernels.gpu.embedding:embedding_triton")), kept=True),
             Entry(EAGER, lambda i: _plain(i, F.embedding)),
-            Entry(ADDED, lambda i: _added(i, load("kernels.gpu.embedding:embedding"))),
+            Entry(ADDED, lambda i: _added(i, load("gristmill.kernels.gpu.embedding:embedding"))),
             Entry(COMPILED, lambda i: _plain(i, bench.compile(lambda tokens, weight: F.embedding(tokens, weight)))),
         ),
         (times_faster(EAGER, "backward"),) if tokens == bench.size(16_384, tokens) else (),

@@ -92,7 +92,7 @@ def _inputs(bench: Bench, rows: int, hidden: int) -> Inputs:
 def _right(i: Inputs) -> dict[str, Sample]:
     """In fp64: rows of what has rows, all of the weights' gradients."""
     wide = Inputs(*(getattr(i, name).double() for name in i.__dataclass_fields__))
-    call = load("kernels.gpu.layernorm:layernorm")
+    call = load("gristmill.kernels.gpu.layernorm:layernorm")
     runs = trained(
         lambda: call(wide.x, wide.residual, wide.weight, wide.bias, EPS), wide.leaves(), (wide.dy, wide.dh), NAMES
     )
@@ -104,7 +104,7 @@ def _right(i: Inputs) -> dict[str, Sample]:
 
 
 def _ours(i: Inputs) -> Runs:
-    call = load("kernels.gpu.layernorm:layernorm_triton")
+    call = load("gristmill.kernels.gpu.layernorm:layernorm_triton")
     buffers = {name: torch.zeros_like(i.weight, dtype=torch.float32) for name in ("dweight", "dbias")}
     return trained(
         lambda: call(i.x, i.residual, i.weight, i.bias, EPS, *buffers.values()),

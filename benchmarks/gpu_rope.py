@@ -51,7 +51,7 @@ def _case(bench: Bench, heads: int, kv_heads: int) -> Case:
     tokens, rotary = windows * length, d // 2
 
     def inputs() -> Inputs:
-        tables = load("kernels.gpu.rope:tables")
+        tables = load("gristmill.kernels.gpu.rope:tables")
         g = bench.generator()
         qkv, gradient = (bench.randn(g, tokens, heads + 2 * kv_heads, d) for _ in range(2))
         positions = torch.arange(length, device=bench.device).repeat(windows)
@@ -91,7 +91,7 @@ def _right(i: Inputs) -> dict[str, Sample]:
 
 
 def _ours(i: Inputs) -> Runs:
-    rope = load("kernels.gpu.rope:rope_triton")
+    rope = load("gristmill.kernels.gpu.rope:rope_triton")
 
     def call(qkv: Tensor) -> Tensor:
         return rope(qkv, i.heads + i.kv_heads, i.cos, i.sin, i.positions)

@@ -44,7 +44,7 @@ def _case(bench: Bench, rows: int, width: int) -> Case:
         _right,
         {"forward": Work(bytes=2 * tensor), "backward": Work(bytes=3 * tensor)},
         (
-            Entry(OURS, lambda i: _runs(i, load("kernels.gpu.squared_relu:squared_relu_triton")), kept=True),
+            Entry(OURS, lambda i: _runs(i, load("gristmill.kernels.gpu.squared_relu:squared_relu_triton")), kept=True),
             Entry(EAGER, lambda i: _runs(i, _eager)),
             Entry(LIGER, lambda i: _runs(i, load("liger_kernel.ops.relu_squared:LigerReLUSquaredFunction").apply)),
             Entry(COMPILED, lambda i: _runs(i, bench.compile(_eager))),

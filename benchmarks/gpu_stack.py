@@ -34,7 +34,7 @@ from gpu_frame import OURS, Bench, Case, Entry, Runs, Sample, Target, Work, load
 from gpu_machine import clock_steps, options  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from trainer.shape import PRESETS, Shape, flops_per_token  # noqa: E402
+from gristmill.trainer.shape import PRESETS, Shape, flops_per_token  # noqa: E402
 
 WHOLE = PRESETS["nemotron4_15b"]
 EIGHT = replace(WHOLE, layers=8)
@@ -65,7 +65,7 @@ class Setting:
 
     def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
         """The same at every call: drawn, rounded to the setting's dtype, then in `dtype`."""
-        from trainer.model import Nemotron, init_std
+        from gristmill.trainer.model import Nemotron, init_std
 
         generator = torch.Generator(self.tokens.device).manual_seed(1)
         with torch.device("meta"):
@@ -125,10 +125,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _ops(which: str) -> Any:
     """Ops of the trainer on CUDA; or plain torch, with the library's attention, as the whole square does not fit."""
-    of_device = load("kernels.gpu.registry:load")
+    of_device = load("gristmill.kernels.gpu.registry:load")
     if which == "cuda":
         return of_device("cuda")
-    return replace(of_device("cuda", "reference"), attention=load("kernels.gpu.attention:attention_sdpa"))
+    return replace(of_device("cuda", "reference"), attention=load("gristmill.kernels.gpu.attention:attention_sdpa"))
 
 
 # -- what is right -----------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def _bare(setting: Setting, ops: Any) -> Any:
     """A model with weights alone, no gradients and no state."""
     from torch import nn
 
-    from trainer.model import Nemotron
+    from gristmill.trainer.model import Nemotron
 
     with torch.device("meta"):
         model = Nemotron(setting.shape, ops)
@@ -162,9 +162,9 @@ def _bare(setting: Setting, ops: Any) -> Any:
 
 def _state(setting: Setting, ops: Any, dtype: torch.dtype) -> Any:
     """A model in flat buffers; fp64 for the check has its gradients in fp64 too."""
-    from trainer.model import Nemotron
-    from trainer.parallel.groups import Groups
-    from trainer.state import FlatState
+    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.parallel.groups import Groups
+    from gristmill.trainer.state import FlatState
 
     with torch.device("meta"):
         model = Nemotron(setting.shape, ops)
@@ -180,7 +180,7 @@ def _state(setting: Setting, ops: Any, dtype: torch.dtype) -> Any:
 
 
 def _loss_and_gradients(setting: Setting, state: Any) -> dict[str, Tensor]:
-    from trainer.names import logical_weights
+    from gristmill.trainer.names import logical_weights
 
     state.zero_grad()
     loss, _ = state.model.loss(setting.tokens, setting.labels, setting.scale)
@@ -194,8 +194,8 @@ def _loss_and_gradients(setting: Setting, state: Any) -> dict[str, Tensor]:
 
 
 def _own(i: Inputs, ops: Any) -> Runs:
-    from trainer.optimizer import optimizer_step
-    from trainer.optimizer_settings import AdamW
+    from gristmill.trainer.optimizer import optimizer_step
+    from gristmill.trainer.optimizer_settings import AdamW
 
     state, settings, number = _state(i.full, ops, i.full.dtype), AdamW(), itertools.count(1)
 
@@ -218,7 +218,7 @@ def _own(i: Inputs, ops: Any) -> Runs:
 
 def _gemms(setting: Setting) -> Runs:
     """Forward, dx and dW of each linear, dW added in fp32, every layer on the same operands; then the head's."""
-    accumulate = load("kernels.gpu.linear:accumulate")
+    accumulate = load("gristmill.kernels.gpu.linear:accumulate")
     shape, rows = setting.shape, setting.tokens.numel()
     projected = shape.head_dim * (shape.heads + 2 * shape.kv_heads)
     layer = [
@@ -264,8 +264,8 @@ def _hugging_face(setting: Setting) -> Any:
     """transformers' model with the setting's weights."""
     from transformers import NemotronConfig, NemotronForCausalLM
 
-    from trainer.export import hf_config
-    from trainer.names import logical
+    from gristmill.trainer.export import hf_config
+    from gristmill.trainer.names import logical
 
     config = NemotronConfig(**hf_config(setting.shape, setting.dtype))
     config._attn_implementation = "sdpa"

@@ -37,10 +37,10 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.compute as pc  # noqa: E402
 import zstandard  # noqa: E402
 
-from kernels.text.fasttext_model import Model, load  # noqa: E402
-from kernels.text.fasttext_predict import predict  # noqa: E402
-from stages.language import LINE_BYTES, shares  # noqa: E402
-from stages.languages import DEFAULT_LANGUAGES, iso_code  # noqa: E402
+from gristmill.kernels.text.fasttext_model import Model, load  # noqa: E402
+from gristmill.kernels.text.fasttext_predict import predict  # noqa: E402
+from gristmill.stages.language import LINE_BYTES, shares  # noqa: E402
+from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "language.json"
 CLAIM = 5.0
@@ -244,7 +244,7 @@ def by_length(path: str, model: Model, folder: Path) -> dict[str, Any]:
 def private_memory(path: str) -> int | None:
     """kB that belong to a second process alone once it has read all of the model; None without /proc."""
     code = f"""
-from kernels.text.fasttext_model import load
+from gristmill.kernels.text.fasttext_model import load
 def private():
     return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Private_Dirty"))
 before = private()

@@ -34,8 +34,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.distributed._tools.mem_tracker import MemTracker  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
-from trainer.estimate import Layout, memory  # noqa: E402
-from trainer.shape import PRESETS, Shape  # noqa: E402
+from gristmill.trainer.estimate import Layout, memory  # noqa: E402
+from gristmill.trainer.shape import PRESETS, Shape  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "memory_tracker.json"
 CLAIM = 0.03
@@ -96,11 +96,11 @@ def fake_processes(rank: int, size: int) -> Iterator[None]:
 
 def counted(shape: Shape, layout: Layout, stage: int = 0) -> Counted:
     """One step of tensor rank 0 of pipeline rank `stage`; with a pipeline, of 2 micro-batches for each of its ranks."""
-    from trainer.optimizer import optimizer_step
-    from trainer.optimizer_settings import AdamW
-    from trainer.parallel.groups import make_groups
-    from trainer.parallel.pipeline import MicroBatch, build_chunks, run_micro_batches
-    from trainer.state import FlatState
+    from gristmill.trainer.optimizer import optimizer_step
+    from gristmill.trainer.optimizer_settings import AdamW
+    from gristmill.trainer.parallel.groups import make_groups
+    from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, run_micro_batches
+    from gristmill.trainer.state import FlatState
 
     ops = gpu_ops()
     rank = stage * layout.tensor * layout.data
@@ -127,8 +127,8 @@ def counted(shape: Shape, layout: Layout, stage: int = 0) -> Counted:
 
 def gpu_ops() -> Any:
     """The ops of a GPU; the attention is ours, which keeps what every candidate keeps."""
-    from kernels.gpu import registry
-    from kernels.gpu.attention import attention_triton
+    from gristmill.kernels.gpu import registry
+    from gristmill.kernels.gpu.attention import attention_triton
 
     return replace(registry.load("cuda"), attention=attention_triton)
 

@@ -104,15 +104,15 @@ def main() -> None:
 def identify(texts: list[str]) -> list[str | None]:
     import pyarrow as pa
 
-    from stages.language import identify as by_stage
+    from gristmill.stages.language import identify as by_stage
 
     return by_stage(pa.array(texts, pa.large_string()), str(ROOT / "models" / "lid.176.ftz"))[0].to_pylist()
 
 
 def train(models: Path, language: str, texts: list[str]) -> None:
     """models/lm/<language>, by `gristmill lm train` with its defaults, unless it is there."""
-    from pipeline.lm.options import Options
-    from pipeline.lm.train import train as by_trainer
+    from gristmill.pipeline.lm.options import Options
+    from gristmill.pipeline.lm.train import train as by_trainer
 
     if (models / "lm" / language / "lm.binary").is_file():
         return
@@ -125,7 +125,7 @@ def train(models: Path, language: str, texts: list[str]) -> None:
 
 
 def measured(model: Any, texts: list[str]) -> np.ndarray:
-    from kernels.text.perplexity import perplexities
+    from gristmill.kernels.text.perplexity import perplexities
 
     encoded = [text.encode() for text in texts]
     offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
@@ -133,7 +133,7 @@ def measured(model: Any, texts: list[str]) -> np.ndarray:
 
 
 def told_apart(folder: Path, language: str, found: Documents) -> dict[str, Any]:
-    from kernels.text.perplexity import open_model
+    from gristmill.kernels.text.perplexity import open_model
 
     model = open_model(folder)
     clean, junk = (measured(model, texts) for texts in (found.clean, found.junk))
@@ -173,10 +173,10 @@ def compared(folder: Path, texts: list[str]) -> dict[str, Any]:
     import kenlm
     import sentencepiece
 
-    from kernels.text.ccnet_normalise import normalise
-    from kernels.text.kenlm_table import score
-    from kernels.text.perplexity import open_model
-    from kernels.text.pieces import encode
+    from gristmill.kernels.text.ccnet_normalise import normalise
+    from gristmill.kernels.text.kenlm_table import score
+    from gristmill.kernels.text.perplexity import open_model
+    from gristmill.kernels.text.pieces import encode
 
     model = open_model(folder)
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
@@ -249,7 +249,7 @@ def compared(folder: Path, texts: list[str]) -> dict[str, Any]:
 
 def normalised(line: str) -> str:
     """CCNet's normalisation, step by step."""
-    from kernels.text.ccnet_normalise import PUNCTUATION
+    from gristmill.kernels.text.ccnet_normalise import PUNCTUATION
 
     line = unicodedata.normalize("NFD", line.strip().lower())
     line = "".join([c for c in line if unicodedata.category(c) != "Mn"])

@@ -37,10 +37,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "stages"), str(Path(__file__).pa
 from pii_definition import emails, ipv4  # noqa: E402
 from pii_items import ITEMS  # noqa: E402
 
-from kernels.text.pii import scan  # noqa: E402
-from kernels.text.pii_patterns import KINDS, scope_bits  # noqa: E402
-from kernels.text.utf8 import buffers  # noqa: E402
-from pipeline.chain import library_versions  # noqa: E402
+from gristmill.kernels.text.pii import scan  # noqa: E402
+from gristmill.kernels.text.pii_patterns import KINDS, scope_bits  # noqa: E402
+from gristmill.kernels.text.utf8 import buffers  # noqa: E402
+from gristmill.pipeline.chain import library_versions  # noqa: E402
 
 DATA = Path(os.environ.get("GRISTMILL_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESULT = Path(__file__).parent / "results" / "pii.json"

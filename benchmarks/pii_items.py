@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pii_definition import CHECKS, iban, ipv4, luhn
 
-from kernels.text.pii_patterns import IBAN_LENGTHS, TOKENS
+from gristmill.kernels.text.pii_patterns import IBAN_LENGTHS, TOKENS
 
 Draw = random.Random
 

@@ -31,8 +31,8 @@ from plan_fit import kind, overhead, step_rates  # noqa: E402
 from plan_micro import column_bytes, components, doubling, exchange_speed  # noqa: E402
 from plan_watch import watched  # noqa: E402
 
-from pipeline.plan.prediction import compare, predicted  # noqa: E402
-from pipeline.plan.rates import FILE, Rates, shipped  # noqa: E402
+from gristmill.pipeline.plan.prediction import compare, predicted  # noqa: E402
+from gristmill.pipeline.plan.rates import FILE, Rates, shipped  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "plan.json"
 CLAIM = 0.30
@@ -89,7 +89,7 @@ def main() -> None:
 
 def demo(folder: Path, rates: Rates) -> dict[str, Any]:
     """Plans the shipped configuration, then runs it."""
-    from pipeline.inventory import inventory
+    from gristmill.pipeline.inventory import inventory
 
     config = configured(folder / "demo", {})
     begun = time.perf_counter()
@@ -182,14 +182,14 @@ RUNS = {"small": SMALL, "large": LARGE}
 
 
 def configured(output: Path, keys: dict[str, int]) -> Any:
-    from pipeline.config import load
+    from gristmill.pipeline.config import load
 
     return load("pipeline.yaml", [f'output="{output}"', *(f"{key}={value}" for key, value in keys.items())])
 
 
 def first_pass(name: str, folder: Path) -> Any:
     """The kind of input `name`, from a first pass over test data of that format; None where there is none."""
-    from pipeline.config import load
+    from gristmill.pipeline.config import load
 
     data = Path(os.environ.get("GRISTMILL_TEST_DATA", ROOT.parent / "shared" / "data"))
     patterns = [str(data / pattern) for pattern in KINDS[name] if list(data.glob(pattern))]

@@ -13,7 +13,7 @@ from typing import Any
 
 from plan_watch import Watched
 
-from pipeline.plan.rates import StepRate
+from gristmill.pipeline.plan.rates import StepRate
 
 
 def exchange_speed(folder: Path) -> tuple[float, float]:
@@ -21,10 +21,10 @@ def exchange_speed(folder: Path) -> tuple[float, float]:
     import numpy as np
     import pyarrow as pa
 
-    from pipeline.commit import Output
-    from pipeline.exchange import Incoming, read_index, receive, send
-    from pipeline.store import Store
-    from stages.near_dedup import BAND
+    from gristmill.pipeline.commit import Output
+    from gristmill.pipeline.exchange import Incoming, read_index, receive, send
+    from gristmill.pipeline.store import Store
+    from gristmill.stages.near_dedup import BAND
 
     store, count = Store(str(folder / "exchange")), 20_000
     numbers = np.arange(8 * count, dtype=np.uint64)
@@ -49,7 +49,7 @@ def components(steps: dict[str, StepRate]) -> StepRate:
     import numpy as np
     import pyarrow as pa
 
-    from stages.near_dedup import ROOT, NearDedup
+    from gristmill.stages.near_dedup import ROOT, NearDedup
 
     number = 1_000_000
     handles = np.random.default_rng(1).integers(0, 1 << 40, number, dtype=np.uint64)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.store import Store
+from gristmill.pipeline.store import Store
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ def watched(config: Any, log: Path, first_pass_only: bool = False) -> Watched:
     """Runs the pipeline on Ray with every task timed and its peak memory noted."""
     import ray
 
-    from pipeline.engine import Engine
-    from pipeline.inventory import inventory
-    from pipeline.lease import Lease
-    from pipeline.order import order
-    from pipeline.progress import Terminal
-    from pipeline.ray_executor import RayExecutor
-    from pipeline.run import Driver
-    from pipeline.store import Store
+    from gristmill.pipeline.engine import Engine
+    from gristmill.pipeline.inventory import inventory
+    from gristmill.pipeline.lease import Lease
+    from gristmill.pipeline.order import order
+    from gristmill.pipeline.progress import Terminal
+    from gristmill.pipeline.ray_executor import RayExecutor
+    from gristmill.pipeline.run import Driver
+    from gristmill.pipeline.store import Store
 
     log.mkdir()
     workers = os.cpu_count() or 1
@@ -84,7 +84,7 @@ def timed(log: str) -> Callable[..., Any]:
         import os
         import time
 
-        from pipeline.task import execute
+        from gristmill.pipeline.task import execute
 
         def memory(name: str) -> int:
             with open("/proc/self/status") as file:

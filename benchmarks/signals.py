@@ -25,7 +25,7 @@ import pyarrow as pa  # noqa: E402
 import zstandard  # noqa: E402
 from machine import described  # noqa: E402
 
-from kernels.text import datatrove, signals, utf8  # noqa: E402
+from gristmill.kernels.text import datatrove, signals, utf8  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "signals.json"
 BYTES, PASSES, HUGE = 4_000_000, 9, 60_000_000

@@ -24,21 +24,21 @@ REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.S)
 
 
 def rules() -> str:
-    from stages.presets import PRESETS
+    from gristmill.stages.presets import PRESETS
 
     return "\n".join(_preset(name, rows) for name, rows in PRESETS.items())
 
 
 def line_rules() -> str:
-    from stages.lines import MEANINGS
-    from stages.presets import LINE_PRESETS
+    from gristmill.stages.lines import MEANINGS
+    from gristmill.stages.presets import LINE_PRESETS
 
     meanings = _table(("of a line", "what"), ((f"`{name}`", text) for name, text in MEANINGS.items()))
     return "\n".join([*(_preset(name, rows) for name, rows in LINE_PRESETS.items()), meanings])
 
 
 def signals() -> str:
-    from stages.measured import MEASURED
+    from gristmill.stages.measured import MEASURED
 
     return _table(
         ("signal", "unit", "what"), ((f"`{each.name}`", each.unit, each.definition) for each in MEASURED.values())

@@ -1,6 +1,6 @@
 """`python -m pipeline`: the commands of `gristmill` without the console script, as for `ray job submit`."""
 
-from pipeline.cli import main
+from gristmill.pipeline.cli import main
 
 if __name__ == "__main__":
     main()

@@ -25,17 +25,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kernels.text.draw import draw
-from pipeline.checked import open_checked
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.exchange import Sender, merged, partition_of, receive_table, send
-from pipeline.sharding import scatter, write_shard
-from pipeline.store import Store
-from pipeline.task import Task
-from pipeline.tokens import batches
-from pipeline.units import UNIT, held_out, row_key, token_files, unit_key
-from stages.blend import Blend, BlendPlan, Unit, plan
+from gristmill.kernels.text.draw import draw
+from gristmill.pipeline.checked import open_checked
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import Sender, merged, partition_of, receive_table, send
+from gristmill.pipeline.sharding import scatter, write_shard
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.pipeline.tokens import batches
+from gristmill.pipeline.units import UNIT, held_out, row_key, token_files, unit_key
+from gristmill.stages.blend import Blend, BlendPlan, Unit, plan
 
 VERSION = 2
 PART_TOKENS = 8_000_000

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.accounting import AccountingError, Counts
-from pipeline.ledger import Ledger, Texts, has, split_verdicts, without_verdicts
-from stages.interface import DocumentStage
+from gristmill.pipeline.accounting import AccountingError, Counts
+from gristmill.pipeline.ledger import Ledger, Texts, has, split_verdicts, without_verdicts
+from gristmill.stages.interface import DocumentStage
 
 LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "kenlm", "xxhash")
 """Packages whose version shapes what the steps write; they enter every fingerprint."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import xxhash
 
-from pipeline.positioned import Positioned
+from gristmill.pipeline.positioned import Positioned
 
 if TYPE_CHECKING:
-    from pipeline.commit import File
-    from pipeline.store import Store
+    from gristmill.pipeline.commit import File
+    from gristmill.pipeline.store import Store
 
 BLOCK_BYTES = 4 << 20
 

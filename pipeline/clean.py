@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pipeline.commit import Manifest, StepFolder, folder_name
-from pipeline.lease import Lease
-from pipeline.store import Store
+from gristmill.pipeline.commit import Manifest, StepFolder, folder_name
+from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.store import Store
 
 
 def clean(output: str) -> tuple[int, int]:

@@ -14,25 +14,25 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from pipeline.commands.clean import clean
-from pipeline.commands.explain import explain
-from pipeline.commands.lm import app as lm
-from pipeline.commands.plan import plan
-from pipeline.commands.quality import app as quality
-from pipeline.commands.remove import remove
-from pipeline.commands.report import report
-from pipeline.commands.rules import rules
-from pipeline.commands.run import run
-from pipeline.commands.try_ import try_
-from pipeline.commands.verify import verify
-from pipeline.commands.whatif import whatif
+from gristmill.pipeline.commands.clean import clean
+from gristmill.pipeline.commands.explain import explain
+from gristmill.pipeline.commands.lm import app as lm
+from gristmill.pipeline.commands.plan import plan
+from gristmill.pipeline.commands.quality import app as quality
+from gristmill.pipeline.commands.remove import remove
+from gristmill.pipeline.commands.report import report
+from gristmill.pipeline.commands.rules import rules
+from gristmill.pipeline.commands.run import run
+from gristmill.pipeline.commands.try_ import try_
+from gristmill.pipeline.commands.verify import verify
+from gristmill.pipeline.commands.whatif import whatif
 
 DONE, FAILED, WRONG = 0, 1, 2
 GROUP = "gristmill.commands"
@@ -73,6 +73,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        import gristmill
+
+        typer.echo(f"gristmill {gristmill.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="The version, and nothing else.")
+    ] = False,
+) -> None: ...
+
+
 for command in (run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(lm)
@@ -102,7 +119,6 @@ def _answer(arguments: list[str], debug: bool) -> int:
 
     warnings.showwarning = _show_warning
     try:
-        _require_own_kernels()
         if debug:
             plain = [argument for argument in arguments if argument != "--debug"]
             arguments = arguments if _takes_debug(plain) else plain
@@ -144,7 +160,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(sentence: str, code: int) -> int:
-    from pipeline.storage import redacted
+    from gristmill.pipeline.storage import redacted
 
     typer.echo("\n".join(f"gristmill: {redacted(line)}" for line in sentence.splitlines()), err=True)
     return code
@@ -162,22 +178,6 @@ def _unavailable(name: str, error: ImportError) -> TyperCommand:
         raise RuntimeError(f"{name}: cannot be loaded ({error}); install the package that it needs")
 
     return TyperCommand(name=name, callback=fail, help=f"Not available: {error}.", add_help_option=False)
-
-
-def _require_own_kernels() -> None:
-    """Hugging Face publishes a package `kernels` too; where both are installed Python may find the wrong one."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    spec = find_spec("kernels")
-    own = Path(__file__).parent.parent / "kernels"
-    places = spec.submodule_search_locations if spec else None
-    found = Path(next(iter(places))) if places else None
-    if found is None or not found.exists() or not own.exists() or not found.samefile(own):
-        raise RuntimeError(
-            f"Python finds a package `kernels` at {found}, not gristmill's own at {own}; uninstall the other one "
-            "(pip uninstall kernels), or give gristmill an environment of its own"
-        )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.accounting import Counts
-from pipeline.packed import Packed
-from pipeline.store import HashingFile, Store
+from gristmill.pipeline.accounting import Counts
+from gristmill.pipeline.packed import Packed
+from gristmill.pipeline.store import HashingFile, Store
 
 COMPRESSION = "zstd"
 KEPT_LEVEL, WORKING_LEVEL = 3, 1

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from pipeline.config_errors import message, validated
-from pipeline.config_stages import RECIPE, build_stages, missing
-from pipeline.config_yaml import ConfigError, Located, Path, nearest, override, read
-from pipeline.readers.source import SourceSpec
-from stages.blend import ATTRIBUTES, Blend, Unit, plan
-from stages.document import DOMAINS
-from stages.languages import DEFAULT_LANGUAGES, iso_code
-from tokenizer.sample import ALPHA
-from tokenizer.train import VOCAB_SIZE
+from gristmill.pipeline.config_errors import message, validated
+from gristmill.pipeline.config_stages import RECIPE, build_stages, missing
+from gristmill.pipeline.config_yaml import ConfigError, Located, Path, nearest, override, read
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, plan
+from gristmill.stages.document import DOMAINS
+from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
+from gristmill.tokenizer.sample import ALPHA
+from gristmill.tokenizer.train import VOCAB_SIZE
 
 __all__ = ["Config", "ConfigError", "load"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pipeline.config_yaml import Located, Path, nearest
+from gristmill.pipeline.config_yaml import Located, Path, nearest
 
 YAML_WORDS = {
     "a valid array": "a list",

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from pipeline.config_errors import message, validated
-from pipeline.config_yaml import Located, Path
-from pipeline.order import JOINS, parts_of
-from stages.document import RAW
-from stages.interface import CorpusStage, Stage
-from stages.registry import STAGES, load
+from gristmill.pipeline.config_errors import message, validated
+from gristmill.pipeline.config_yaml import Located, Path
+from gristmill.pipeline.order import JOINS, parts_of
+from gristmill.stages.document import RAW
+from gristmill.stages.interface import CorpusStage, Stage
+from gristmill.stages.registry import STAGES, load
 
 RECIPE: tuple[Mapping[str, Any], ...] = (
     {"extract": {}},

@@ -19,21 +19,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.accounting import Counts
-from pipeline.chain import library_versions, run_stage
-from pipeline.commit import KEPT_LEVEL, File, Sealed
-from pipeline.engine import Engine
-from pipeline.exchange import Incoming, Sender, merged, partition_of, receive
-from pipeline.first_pass import group_name
-from pipeline.joining import joined
-from pipeline.ledger import Ledger
-from pipeline.packed import Lazy
-from pipeline.resources import Resources, localise, stage_identity, stage_resources
-from pipeline.selection import Corpus, PartitionFiles
-from pipeline.task import Task
-from stages.document import CURATED, DOCUMENT, MEASURED
-from stages.interface import DocumentStage
-from stages.join_code import MERGED, JoinCode
+from gristmill.pipeline.accounting import Counts
+from gristmill.pipeline.chain import library_versions, run_stage
+from gristmill.pipeline.commit import KEPT_LEVEL, File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import Incoming, Sender, merged, partition_of, receive
+from gristmill.pipeline.first_pass import group_name
+from gristmill.pipeline.joining import joined
+from gristmill.pipeline.ledger import Ledger
+from gristmill.pipeline.packed import Lazy
+from gristmill.pipeline.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.selection import Corpus, PartitionFiles
+from gristmill.pipeline.task import Task
+from gristmill.stages.document import CURATED, DOCUMENT, MEASURED
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.join_code import MERGED, JoinCode
 
 VERSION = 2
 ROW_GROUP_BYTES = 8_000_000

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipeline.report.limitations import limitations
-from pipeline.report.markdown import cell, count, limits, share, size, table, wrapped
-from pipeline.report.sheet_tokens import blend, languages, tokenizer
-from pipeline.report.sums import NOT_STATED, OTHERS, SourceSums, shard_tokens, source_sums
-from pipeline.storage import redacted_values
-from pipeline.store import Store
+from gristmill.pipeline.report.limitations import limitations
+from gristmill.pipeline.report.markdown import cell, count, limits, share, size, table, wrapped
+from gristmill.pipeline.report.sheet_tokens import blend, languages, tokenizer
+from gristmill.pipeline.report.sums import NOT_STATED, OTHERS, SourceSums, shard_tokens, source_sums
+from gristmill.pipeline.storage import redacted_values
+from gristmill.pipeline.store import Store
 
 PATH = "datasheet.md"
 LICENCES = 10
@@ -140,7 +140,7 @@ As the sources' own columns `license` or `licence` state them for the curated do
 
 
 def processing(record: Mapping[str, Any], store: Store) -> str:
-    from pipeline.report.data import rule_rows
+    from gristmill.pipeline.report.data import rule_rows
 
     rows, stages, rules = rule_rows(store), [], []
     for entry in record["funnel"]:

@@ -22,13 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipeline.accounting import check
-from pipeline.checked import Damaged
-from pipeline.commit import File, Manifest, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
-from pipeline.packed import Pending
-from pipeline.retrying import StorageError
-from pipeline.store import Store
-from pipeline.task import Candidate, TaskFunction, Work, execute, unwritable
+from gristmill.pipeline.accounting import check
+from gristmill.pipeline.checked import Damaged
+from gristmill.pipeline.commit import File, Manifest, Sealed, StepFolder, folder_name, packed, read_commits, read_seal
+from gristmill.pipeline.packed import Pending
+from gristmill.pipeline.retrying import StorageError
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Candidate, TaskFunction, Work, execute, unwritable
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
@@ -263,7 +263,7 @@ class Engine:
 
     def read(self, file: File) -> bytes:
         """A committed file's content, repaired where it was damaged."""
-        from pipeline.checked import read_checked
+        from gristmill.pipeline.checked import read_checked
 
         for _ in range(MAX_REPAIRS):
             try:

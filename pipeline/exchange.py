@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.checked import Damaged
-from pipeline.commit import Output, Sealed
-from pipeline.engine import Engine
-from pipeline.store import Store
-from pipeline.task import Task
+from gristmill.pipeline.checked import Damaged
+from gristmill.pipeline.commit import Output, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
 
 ROLE = "exchange"
 MAGIC = b"GRSTXCH3"

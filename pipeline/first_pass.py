@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.chain import library_versions, run_stage, sizes, take_out
-from pipeline.commit import ParquetOutput, Sealed
-from pipeline.engine import Engine
-from pipeline.inventory import FileEntry
-from pipeline.ledger import Ledger
-from pipeline.partition import Partition
-from pipeline.readers import read
-from pipeline.readers.source import SourceSpec
-from pipeline.removal import Removed
-from pipeline.resources import Resources, localise, stage_identity, stage_resources
-from pipeline.task import Task
-from stages.document import DOCUMENT, RAW
-from stages.interface import DocumentStage
+from gristmill.pipeline.chain import library_versions, run_stage, sizes, take_out
+from gristmill.pipeline.commit import ParquetOutput, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.inventory import FileEntry
+from gristmill.pipeline.ledger import Ledger
+from gristmill.pipeline.partition import Partition
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.removal import Removed
+from gristmill.pipeline.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.task import Task
+from gristmill.stages.document import DOCUMENT, RAW
+from gristmill.stages.interface import DocumentStage
 
 VERSION = 4
 BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it

@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from pipeline.readers.folder import PassedOver, find, open_file
-from pipeline.readers.source import SourceSpec, format_by_name, format_of
-from pipeline.readers.stream import compression_of
-from pipeline.storage import Found, http_etag, is_folder, is_local, names_many
+from gristmill.pipeline.readers.folder import PassedOver, find, open_file
+from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
+from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.storage import Found, http_etag, is_folder, is_local, names_many
 
 WHOLE_BYTES = 64 << 20
 EDGE_BYTES = 1 << 20
@@ -67,7 +67,7 @@ def inventory(sources: Sequence[SourceSpec], notes: list[str] | None = None) -> 
 
 def _entries(spec: SourceSpec, notes: list[str]) -> Iterable[FileEntry]:
     if spec.is_machine:
-        from pipeline.readers.machine import choose
+        from gristmill.pipeline.readers.machine import choose
 
         found = choose(spec)
     else:

@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from stages.join_code import KEYS, JoinCode
+from gristmill.stages.join_code import KEYS, JoinCode
 
 HELD_BYTES = 32_000_000
 

@@ -17,8 +17,8 @@ import uuid
 from types import TracebackType
 from typing import Any
 
-from pipeline.retrying import StorageError
-from pipeline.store import Store
+from gristmill.pipeline.retrying import StorageError
+from gristmill.pipeline.store import Store
 
 PATH = "work/lease.json"
 RENEW_S = 10.0

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kernels.text.draw import draw
-from pipeline.checked import open_checked
-from pipeline.commit import File, Output
-from pipeline.store import Store
-from stages.document import ID, VERDICT
+from gristmill.kernels.text.draw import draw
+from gristmill.pipeline.checked import open_checked
+from gristmill.pipeline.commit import File, Output
+from gristmill.pipeline.store import Store
+from gristmill.stages.document import ID, VERDICT
 
 ROLE = "ledger"
 PREVIEWS_PER_RULE = 1000
@@ -55,7 +55,7 @@ PREVIEW = LEDGER.get_field_index("preview")
 
 def preview(text: pa.Array) -> pa.Array:
     """First 240 characters, white space folded (string, same length)."""
-    from kernels.text import preview as kernel
+    from gristmill.kernels.text import preview as kernel
 
     return kernel.preview(text, PREVIEW_CHARACTERS)
 

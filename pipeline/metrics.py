@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
-from pipeline.accounting import Counts
-from pipeline.commit import Manifest, Sealed
-from pipeline.engine import Progress
-from pipeline.store import Store
+from gristmill.pipeline.accounting import Counts
+from gristmill.pipeline.commit import Manifest, Sealed
+from gristmill.pipeline.engine import Progress
+from gristmill.pipeline.store import Store
 
 PATH = "metrics.prom"
 INTERVAL_S = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.interface import CorpusStage, DocumentStage, Stage
+from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
 
 JOINS = "join_code"
 
@@ -31,7 +31,7 @@ def order(stages: Sequence[Stage]) -> Order:
     Signals are measured at the end of the first pass, those of source files only if a later stage needs them. Code is
     joined late wherever `join_code` stands: its parts must have been chosen.
     """
-    from stages.signals import Signals
+    from gristmill.stages.signals import Signals
 
     stages = [part for stage in stages for part in parts_of(stage)]
     decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
@@ -49,7 +49,7 @@ def order(stages: Sequence[Stage]) -> Order:
 
 
 def _code_signals(stages: Sequence[Stage]) -> list[DocumentStage]:
-    from stages.code_signals import CodeSignals
+    from gristmill.stages.code_signals import CodeSignals
 
     wanted = {column for stage in stages for column in stage.needs} & set(CodeSignals.adds)
     return [CodeSignals()] if wanted and not any(stage.name == CodeSignals.name for stage in stages) else []

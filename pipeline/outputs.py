@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.blending import BlendWork
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.first_pass import SIGNALS
-from pipeline.ledger import ROLE as LEDGER
-from pipeline.publish import publish
-from pipeline.selection import Corpus
-from pipeline.store import Store
-from pipeline.tokens import TokenizerFiles, encoder_facts
-from stages.interface import Stage
-from stages.rules import Rules, describe
-from tokenizer.manifest import NAME, manifest, to_bytes
+from gristmill.pipeline.blending import BlendWork
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.first_pass import SIGNALS
+from gristmill.pipeline.ledger import ROLE as LEDGER
+from gristmill.pipeline.publish import publish
+from gristmill.pipeline.selection import Corpus
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.tokens import TokenizerFiles, encoder_facts
+from gristmill.stages.interface import Stage
+from gristmill.stages.rules import Rules, describe
+from gristmill.tokenizer.manifest import NAME, manifest, to_bytes
 
 
 def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.commit import Manifest, Sealed
+from gristmill.pipeline.commit import Manifest, Sealed
 
 
 def size_text(count: float) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.checked import Damaged, is_intact
-from pipeline.commit import File
-from pipeline.store import Store
+from gristmill.pipeline.checked import Damaged, is_intact
+from gristmill.pipeline.commit import File
+from gristmill.pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.engine import Engine
-    from pipeline.task import Task
+    from gristmill.pipeline.engine import Engine
+    from gristmill.pipeline.task import Task
 
 MANIFEST = "files.json"
 FILES_PER_TASK = 256

@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.commit import Manifest
-from pipeline.store import Store
-from pipeline.task import Work, execute
+from gristmill.pipeline.commit import Manifest
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Work, execute
 
 IN_FLIGHT_PER_CPU = 2
 """Enough to hide the round trip of 1.6 ms, few enough for the driver's memory."""

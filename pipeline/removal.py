@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.store import Store
+from gristmill.pipeline.store import Store
 
 PATH = "removed.jsonl"
 COLUMNS = ("id", "source", "path")

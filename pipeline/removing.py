@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.clean import clean
-from pipeline.config import Config
-from pipeline.engine import Progress
-from pipeline.lease import Lease
-from pipeline.removal import request
-from pipeline.run import run
-from pipeline.store import Store
+from gristmill.pipeline.clean import clean
+from gristmill.pipeline.config import Config
+from gristmill.pipeline.engine import Progress
+from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.removal import request
+from gristmill.pipeline.run import run
+from gristmill.pipeline.store import Store
 
 
 @dataclass(frozen=True)

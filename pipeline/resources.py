@@ -20,8 +20,8 @@ from typing import Any, cast
 
 import xxhash
 
-from pipeline.storage import Found, find, is_folder, is_local, names_many, open_input
-from stages.interface import Stage
+from gristmill.pipeline.storage import Found, find, is_folder, is_local, names_many, open_input
+from gristmill.stages.interface import Stage
 
 SHIPPED_BYTES = 64 << 20
 """A larger file does not travel with the step."""

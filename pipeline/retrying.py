@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.positioned import Positioned
+from gristmill.pipeline.positioned import Positioned
 
 ATTEMPTS = 10
 FIRST_WAIT_S = 0.05

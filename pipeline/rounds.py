@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.chain import library_versions
-from pipeline.commit import Sealed
-from pipeline.engine import Engine
-from pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
-from pipeline.packed import Lazy
-from pipeline.resources import Resources, localise, stage_identity, stage_resources
-from pipeline.selection import Corpus, PartitionFiles, decide
-from pipeline.task import Task
-from stages.interface import CorpusStage, Round
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import Incoming, Sender, merged, partition_of, receive_table
+from gristmill.pipeline.packed import Lazy
+from gristmill.pipeline.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.selection import Corpus, PartitionFiles, decide
+from gristmill.pipeline.task import Task
+from gristmill.stages.interface import CorpusStage, Round
 
 KEY_BYTES = 64_000_000
 """Text whose keys meet in one exchange partition; those of `near_dedup` are 400 bytes a document."""

@@ -14,34 +14,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
-from pipeline.accounting import Counts, check_chain
-from pipeline.blending import build, resolve
-from pipeline.chain import library_versions
-from pipeline.commit import Sealed
-from pipeline.config import Config
-from pipeline.curate import curate
-from pipeline.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
-from pipeline.first_pass import first_pass
-from pipeline.inventory import inventory
-from pipeline.lease import Lease
-from pipeline.metrics import Metrics
-from pipeline.order import order
-from pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
-from pipeline.partition import partitions
-from pipeline.plan.command import rates_for
-from pipeline.plan.prediction import predicted
-from pipeline.process import prepare, release_memory
-from pipeline.readers.machine import missing
-from pipeline.removal import describe
-from pipeline.removal import load as load_removed
-from pipeline.retrying import is_storage_failure
-from pipeline.rounds import run_rounds
-from pipeline.selection import Corpus, select
-from pipeline.storage import redacted_values
-from pipeline.store import Store
-from pipeline.tokens import TokenizerFiles, tokenize, tokenizer
-from pipeline.units import count_units
-from stages.interface import CorpusStage, DocumentStage, Stage
+from gristmill.pipeline.accounting import Counts, check_chain
+from gristmill.pipeline.blending import build, resolve
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import Sealed
+from gristmill.pipeline.config import Config
+from gristmill.pipeline.curate import curate
+from gristmill.pipeline.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
+from gristmill.pipeline.first_pass import first_pass
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.metrics import Metrics
+from gristmill.pipeline.order import order
+from gristmill.pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.plan.command import rates_for
+from gristmill.pipeline.plan.prediction import predicted
+from gristmill.pipeline.process import prepare, release_memory
+from gristmill.pipeline.readers.machine import missing
+from gristmill.pipeline.removal import describe
+from gristmill.pipeline.removal import load as load_removed
+from gristmill.pipeline.retrying import is_storage_failure
+from gristmill.pipeline.rounds import run_rounds
+from gristmill.pipeline.selection import Corpus, select
+from gristmill.pipeline.storage import redacted_values
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.tokens import TokenizerFiles, tokenize, tokenizer
+from gristmill.pipeline.units import count_units
+from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
 
 
 @dataclass
@@ -89,8 +89,8 @@ def run(
 
 def described(store: Store, record: dict[str, Any]) -> str | None:
     """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
-    from pipeline import datasheet
-    from pipeline.report import write
+    from gristmill.pipeline import datasheet
+    from gristmill.pipeline.report import write
 
     release_memory()
     for attempt in range(ATTEMPTS):
@@ -107,7 +107,7 @@ def described(store: Store, record: dict[str, Any]) -> str | None:
 
 def on_ray(config: Config, store: Store, workers: int | None) -> Executor:
     """Ray as it is given or started here. ValueError where the output would be lost or is not seen by every node."""
-    from pipeline.ray_executor import RayExecutor, lost_with_the_job
+    from gristmill.pipeline.ray_executor import RayExecutor, lost_with_the_job
 
     if lost_with_the_job(store):
         raise ValueError(
@@ -196,7 +196,7 @@ class Driver:
         self.funnel += sealed.counts().items()
         corpus = Corpus(sealed)
         if any(manifest.stats["own_ids"] for _, manifest in sealed.done()):
-            from stages.identity import Identity
+            from gristmill.stages.identity import Identity
 
             corpus = self.decide(corpus, Identity())
         return corpus
@@ -307,7 +307,7 @@ class Driver:
 def summary(
     funnel: Sequence[tuple[str, Counts]], groups: Mapping[str, Any], blends: Mapping[str, Any], notes: Sequence[str]
 ) -> list[str]:
-    from pipeline.progress import size_text
+    from gristmill.pipeline.progress import size_text
 
     first = funnel[0][1]
     kept = sum(group["documents"] for group in groups.values())

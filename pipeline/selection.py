@@ -18,19 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.chain import count_rules, library_versions, take_out, tallies
-from pipeline.checked import open_checked
-from pipeline.commit import File, Manifest, Sealed
-from pipeline.engine import Engine
-from pipeline.exchange import Incoming, receive_table
-from pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
-from pipeline.ledger import Ledger, excerpt_columns
-from pipeline.packed import Lazy
-from pipeline.resources import Resources, localise, stage_identity, stage_resources
-from pipeline.store import Store
-from pipeline.task import Task
-from stages.document import ID, VERDICT
-from stages.interface import CorpusStage, DocumentStage
+from gristmill.pipeline.chain import count_rules, library_versions, take_out, tallies
+from gristmill.pipeline.checked import open_checked
+from gristmill.pipeline.commit import File, Manifest, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import Incoming, receive_table
+from gristmill.pipeline.first_pass import DOCUMENTS, SIGNALS, count_groups
+from gristmill.pipeline.ledger import Ledger, excerpt_columns
+from gristmill.pipeline.packed import Lazy
+from gristmill.pipeline.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.stages.document import ID, VERDICT
+from gristmill.stages.interface import CorpusStage, DocumentStage
 
 ROLE = "selection"
 MEASURED = "measured"

@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.draw import draw, uniform
-from pipeline.exchange import Incoming, Sender, partition_of, receive_table
-from pipeline.task import Task
-from pipeline.tokens import batches
-from pipeline.units import UNIT, held_out
+from gristmill.kernels.text.draw import draw, uniform
+from gristmill.pipeline.exchange import Incoming, Sender, partition_of, receive_table
+from gristmill.pipeline.task import Task
+from gristmill.pipeline.tokens import batches
+from gristmill.pipeline.units import UNIT, held_out
 
 if TYPE_CHECKING:
-    from pipeline.blending import BlendWork
-    from pipeline.commit import File
+    from gristmill.pipeline.blending import BlendWork
+    from gristmill.pipeline.commit import File
 
 SLICE_TOKENS = 1_000_000
 """Tokens that are copied at once."""
@@ -112,7 +112,7 @@ def shard_name(blend: BlendWork, index: int) -> str:
 
 def write_shard(task: Task) -> dict[str, Any]:
     """The payload's parts are ranges of the draw that orders the shard, one after the other."""
-    from tokenizer.shards import ShardWriter
+    from gristmill.tokenizer.shards import ShardWriter
 
     blend: BlendWork = task.shared
     parts: list[Incoming] = task.payload

@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from pipeline.retrying import ATTEMPTS, CONNECT_S, QUIET_S, Explaining, explained, stored_file
-from pipeline.web import web_file, web_info
+from gristmill.pipeline.retrying import ATTEMPTS, CONNECT_S, QUIET_S, Explaining, explained, stored_file
+from gristmill.pipeline.web import web_file, web_info
 
 CHECK = "check the source's uri"
 WILD = re.compile(r"[*?\[]")

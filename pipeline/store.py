@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
 
-from pipeline.checked import BlockHash
-from pipeline.retrying import explaining, stored_file
-from pipeline.storage import filesystem_of, redacted
+from gristmill.pipeline.checked import BlockHash
+from gristmill.pipeline.retrying import explaining, stored_file
+from gristmill.pipeline.storage import filesystem_of, redacted
 
 CLAIM_LOOKS, CLAIM_WAIT_S, CLAIM_STALE_S = 20, 0.25, 60.0
 

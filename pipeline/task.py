@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.accounting import Counts
-from pipeline.checked import Damaged
-from pipeline.commit import Manifest, Output
-from pipeline.process import prepare, release_memory
-from pipeline.retrying import explained
-from pipeline.store import Store
-from pipeline.task_inputs import damaged, task_key
+from gristmill.pipeline.accounting import Counts
+from gristmill.pipeline.checked import Damaged
+from gristmill.pipeline.commit import Manifest, Output
+from gristmill.pipeline.process import prepare, release_memory
+from gristmill.pipeline.retrying import explained
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task_inputs import damaged, task_key
 
 
 @dataclass

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from pipeline.checked import Damaged, is_intact
-from pipeline.commit import File
-from pipeline.store import Store
+from gristmill.pipeline.checked import Damaged, is_intact
+from gristmill.pipeline.commit import File
+from gristmill.pipeline.store import Store
 
 
 def task_key(store: Store, identity: str, index: int, payload: Any) -> str:
@@ -28,7 +28,7 @@ def task_key(store: Store, identity: str, index: int, payload: Any) -> str:
 
 def by_content(store: Store, value: Any) -> Any:
     """JSON values that stand for `value`, files replaced by what is in them."""
-    from pipeline.exchange import Incoming
+    from gristmill.pipeline.exchange import Incoming
 
     if isinstance(value, File):
         return [value.role, value.rows, value.checksum]
@@ -52,7 +52,7 @@ def damaged(store: Store, payload: Any) -> list[str]:
 
 
 def _damaged(store: Store, value: Any) -> Iterator[str]:
-    from pipeline.exchange import Incoming, segments
+    from gristmill.pipeline.exchange import Incoming, segments
 
     if isinstance(value, File):
         if not is_intact(store, value):

@@ -21,16 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.chain import library_versions
-from pipeline.checked import open_checked
-from pipeline.commit import File, Sealed
-from pipeline.curate import curated_files
-from pipeline.engine import Engine
-from pipeline.resources import Resource, local_copy
-from pipeline.storage import open_input
-from pipeline.store import Store
-from pipeline.task import Task
-from stages.document import ID
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.checked import open_checked
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.curate import curated_files
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.resources import Resource, local_copy
+from gristmill.pipeline.storage import open_input
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.stages.document import ID
 
 VERSION = 2
 TOKENS = "tokens"
@@ -91,7 +91,7 @@ def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, see
         with open_input(config["path"]) as stream:
             model = stream.read()
         return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), None)
-    from tokenizer.sample import plan_sample
+    from gristmill.tokenizer.sample import plan_sample
 
     totals: dict[tuple[str, str], int] = {}
     for _, manifest in curated.done():
@@ -121,7 +121,7 @@ def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, see
 
 
 def sample_file(task: Task) -> None:
-    from tokenizer.sample import choose_batch
+    from gristmill.tokenizer.sample import choose_batch
 
     with task.output.parquet("sample", SAMPLED) as writer:
         for table in all_batches(task, ["id", "text", "domain", "language"]):
@@ -129,10 +129,10 @@ def sample_file(task: Task) -> None:
 
 
 def train_tokenizer(task: Task) -> dict[str, Any]:
-    from tokenizer.encode import Encoder
-    from tokenizer.export import export
-    from tokenizer.report import report
-    from tokenizer.train import train
+    from gristmill.tokenizer.encode import Encoder
+    from gristmill.tokenizer.export import export
+    from gristmill.tokenizer.report import report
+    from gristmill.tokenizer.train import train
 
     samples: list[File] = task.payload
 
@@ -173,7 +173,7 @@ def tokenize(engine: Engine, curated: Sealed, model: TokenizerFiles) -> Sealed:
 
 
 def tokenize_file(task: Task) -> dict[str, Any]:
-    from tokenizer.encode import Encoder
+    from gristmill.tokenizer.encode import Encoder
 
     digest, content = task.shared
     encoder = Encoder(

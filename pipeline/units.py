@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.draw import draw, uniform
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.task import Task
-from pipeline.tokens import TOKENS, batches
-from stages.blend import Unit
+from gristmill.kernels.text.draw import draw, uniform
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.task import Task
+from gristmill.pipeline.tokens import TOKENS, batches
+from gristmill.stages.blend import Unit
 
 VERSION = 1
 UNIT = ("domain", "category", "source", "language")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.accounting import AccountingError, Counts, check
-from pipeline.publish import problems
-from pipeline.store import Store
+from gristmill.pipeline.accounting import AccountingError, Counts, check
+from gristmill.pipeline.publish import problems
+from gristmill.pipeline.store import Store
 
 FOLDERS = ("curated", "signals", "ledger", "tokenizer")
 
@@ -47,7 +47,7 @@ def shard_problems(store: Store) -> list[str]:
     """The shards' own manifests, headers and counts; local outputs only, others are covered by their checksums."""
     if not store.local:
         return []
-    from tokenizer.manifest import NAME, verify_shards
+    from gristmill.tokenizer.manifest import NAME, verify_shards
 
     folders = [Path(store.path(f"shards/{name}")) for name in store.folders("shards")]
     folders += [folder / "holdout" for folder in folders if (folder / "holdout" / NAME).exists()]

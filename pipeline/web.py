@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.retrying import ATTEMPTS, FIRST_WAIT_S, QUIET_S, RangedFile, Refused, StorageError
+from gristmill.pipeline.retrying import ATTEMPTS, FIRST_WAIT_S, QUIET_S, RangedFile, Refused, StorageError
 
 Result = TypeVar("Result")
 

@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.languages import iso_code
-from stages.signal_table import Signal
-from stages.signals import with_columns
+from gristmill.stages.languages import iso_code
+from gristmill.stages.signal_table import Signal
+from gristmill.stages.signals import with_columns
 
 if TYPE_CHECKING:
-    from kernels.text.wordlist import Lists
+    from gristmill.kernels.text.wordlist import Lists
 
 BAD_WORDS = Signal(
     "bad_words",
@@ -69,9 +69,9 @@ class BadWords:
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Fills `bad_words` (int64). Null for code, for null texts, and see `BAD_WORDS`."""
-        from kernels.text import utf8
-        from kernels.text.draw import draw, uniform
-        from kernels.text.wordlist import count
+        from gristmill.kernels.text import utf8
+        from gristmill.kernels.text.draw import draw, uniform
+        from gristmill.kernels.text.wordlist import count
 
         languages, lists = _lists((self.lists,) if isinstance(self.lists, str) else self.lists)
         text, language = batch.column("text"), batch.column("language")
@@ -90,7 +90,7 @@ class BadWords:
 @lru_cache(maxsize=4)
 def _lists(paths: Sequence[str]) -> tuple[list[str], Lists]:
     """(languages, their lists compiled)."""
-    from kernels.text.wordlist import compiled
+    from gristmill.kernels.text.wordlist import compiled
 
     entries: dict[str, dict[str, None]] = {}
     for path, named in sorted((each, given) for given in paths for each in _files(Path(given))):

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from stages.weights import alpha, fill, fraction, normalize
+from gristmill.stages.weights import alpha, fill, fraction, normalize
 
 ATTRIBUTES = {"categories": "category", "sources": "source", "languages": "language"}
 """Keys of explicit weights, and the attribute of a unit that each is over."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_signs import RARE, SIGNS, regex
+from gristmill.stages.code_signs import RARE, SIGNS, regex
 
 HEAD_BYTES = 16_384
 ALONE_SCORE = 4

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_content import alone, among
-from stages.code_names import candidates_of_path
-from stages.code_places import NEEDS, is_code, places
-from stages.signals import with_columns
+from gristmill.stages.code_content import alone, among
+from gristmill.stages.code_names import candidates_of_path
+from gristmill.stages.code_places import NEEDS, is_code, places
+from gristmill.stages.signals import with_columns
 
 
 @dataclass(frozen=True)

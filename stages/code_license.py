@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_places import is_code
-from stages.signals import with_columns
+from gristmill.stages.code_places import is_code
+from gristmill.stages.signals import with_columns
 
 HEAD_CHARACTERS = 4096
 _SPDX = (

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_names import candidates_of_path
+from gristmill.stages.code_names import candidates_of_path
 
 PATH_KEYS = ("path", "file_path", "filename", "max_stars_repo_path")
 REPOSITORY_KEYS = ("repo_name", "repository_name", "repository", "repo", "max_stars_repo_name")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_places import NEEDS, is_code, places
+from gristmill.stages.code_places import NEEDS, is_code, places
 
 
 class CodeSignal(NamedTuple):
@@ -126,7 +126,7 @@ class CodeSignals:
     files: ClassVar[tuple[str, ...]] = ()
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from stages.signals import with_columns
+        from gristmill.stages.signals import with_columns
 
         return with_columns(batch, measure(batch))
 
@@ -136,8 +136,8 @@ def measure(batch: pa.RecordBatch) -> dict[str, pa.Array]:
 
     batch: with the columns of `CodeSignals.needs`. `vendored` and `lock_file` are null where the file has no path.
     """
-    from kernels.text import code_signals as kernel
-    from kernels.text import utf8
+    from gristmill.kernels.text import code_signals as kernel
+    from gristmill.kernels.text import utf8
 
     text = batch.column("text")
     code = is_code(batch) & text.is_valid().to_numpy(zero_copy_only=False)
@@ -192,8 +192,8 @@ def _matches(values: pa.Array, pattern: str) -> pa.Array:
 
 def _heads(text: pa.Array, lines: int) -> pa.Array:
     """The first lines of each text in lower case, as bytes."""
-    from kernels.text import code_signals as kernel
-    from kernels.text import utf8
+    from gristmill.kernels.text import code_signals as kernel
+    from gristmill.kernels.text import utf8
 
     data, starts = kernel.heads(*utf8.buffers(text), lines, HEAD_BYTES)
     return pa.LargeBinaryArray.from_buffers(

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.repetition import DUPLICATE_GRAMS, TOP_GRAMS
-from stages.signal_table import Signal, columns_of
+from gristmill.kernels.text.repetition import DUPLICATE_GRAMS, TOP_GRAMS
+from gristmill.stages.signal_table import Signal, columns_of
 
 COMPATIBLE = ("datatrove",)
 """Toolkits that can be named."""
@@ -143,7 +143,7 @@ DATATROVE_SIGNALS = (
 
 def datatrove_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     """The columns of `DATATROVE_SIGNALS`, null where the text is; batch: `text`, and perhaps spans."""
-    from kernels.text import datatrove, utf8
+    from gristmill.kernels.text import datatrove, utf8
 
     text = batch.column("text")
     words = line_sentences = None

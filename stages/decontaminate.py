@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.signals import with_columns
+from gristmill.stages.signals import with_columns
 
 if TYPE_CHECKING:
-    from stages.decontamination_index import Benchmarks
+    from gristmill.stages.decontamination_index import Benchmarks
 
 SHORTEST_WORDS = 8
 """Brown et al. 2020, appendix C: grams of 8 to 13 words, by the length of the benchmark's questions."""
@@ -134,8 +134,8 @@ class Decontaminate:
 
         More than once, since the ends of two pieces may make a gram of a benchmark.
         """
-        from kernels.text.decontaminate import cut
-        from kernels.text.utf8 import buffers, table
+        from gristmill.kernels.text.decontaminate import cut
+        from gristmill.kernels.text.utf8 import buffers, table
 
         cuts, longest = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
         while (found := _matches(texts, opened)).shape[1]:
@@ -196,16 +196,16 @@ def shares_of(described: str | None) -> list[tuple[str, int]]:
 
 @lru_cache(maxsize=2)
 def _opened(benchmarks: tuple[str, ...], words: int, fields: tuple[str, ...]) -> Benchmarks:
-    from stages.decontamination_index import open_index
+    from gristmill.stages.decontamination_index import open_index
 
     return open_index(benchmarks, words, min(words, SHORTEST_WORDS), fields)
 
 
 def _matches(texts: pa.Array, opened: Benchmarks) -> np.ndarray:
     """(4, m) int64: row, first byte, byte after the last, entry; bytes counted in the array's own buffer."""
-    from kernels.text.decontaminate import find
-    from kernels.text.utf8 import buffers
-    from kernels.text.word_grams import letters
+    from gristmill.kernels.text.decontaminate import find
+    from gristmill.kernels.text.utf8 import buffers
+    from gristmill.kernels.text.word_grams import letters
 
     data, offsets = buffers(texts)
     return find(data, offsets, opened.index, letters())
@@ -213,7 +213,7 @@ def _matches(texts: pa.Array, opened: Benchmarks) -> np.ndarray:
 
 def _described(found: np.ndarray, rows: int, opened: Benchmarks) -> pa.Array:
     """Of each row its matched grams by benchmark, as in `contaminated_by`."""
-    from stages.decontamination_index import owners
+    from gristmill.stages.decontamination_index import owners
 
     shares: dict[int, dict[str, int]] = {}
     pairs, counts = np.unique(found[[0, 3]], axis=1, return_counts=True)

@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from kernels.text.decontaminate import Index, bit_filter, directory, find
-from kernels.text.utf8 import buffers
-from kernels.text.word_grams import WORD, grams_of, letters
-from stages.benchmark_files import benchmark_texts
+from gristmill.kernels.text.decontaminate import Index, bit_filter, directory, find
+from gristmill.kernels.text.utf8 import buffers
+from gristmill.kernels.text.word_grams import WORD, grams_of, letters
+from gristmill.stages.benchmark_files import benchmark_texts
 
 FORMAT = 1
 """Raised when the same benchmarks give another index."""

@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.document import ID
-from stages.interface import Round
-from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, id_order, ranking, require_keep
+from gristmill.stages.document import ID
+from gristmill.stages.interface import Round
+from gristmill.stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, id_order, ranking, require_keep
 
 Scope = Literal["global", "source"]
 
@@ -58,8 +58,8 @@ class ExactDedup:
 
     def key(self, batch: pa.RecordBatch, received: pa.Table | None) -> pa.Table:
         """Rows of schema `KEY`, one a document."""
-        from kernels.text.draw import id_array
-        from kernels.text.hashing import text_hashes
+        from gristmill.kernels.text.draw import id_array
+        from gristmill.kernels.text.hashing import text_hashes
 
         hashes = text_hashes(batch.column("text")).view("<u8")  # (n, 2)
         if self.scope == "source":
@@ -69,7 +69,7 @@ class ExactDedup:
 
     def survivors(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every document whose text occurs more than once."""
-        from kernels.text.unionfind import repeated
+        from gristmill.kernels.text.unionfind import repeated
 
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
         return decisions(table, id_order(table.column("hash")), ranking(table, self.keep), quarantine=False)

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.markup import markup_cost
-from stages.document import TIMESTAMP
-from stages.page_encoding import decode, is_html
-from stages.page_engine import ENGINES, Extracted
-from stages.page_guard import guard
+from gristmill.kernels.text.markup import markup_cost
+from gristmill.stages.document import TIMESTAMP
+from gristmill.stages.page_encoding import decode, is_html
+from gristmill.stages.page_engine import ENGINES, Extracted
+from gristmill.stages.page_guard import guard
 
 __all__ = ["MAX_COPIES", "MAX_STEPS", "Extract", "decode", "is_html"]
 

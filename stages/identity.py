@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from stages.document import ID
-from stages.interface import Round
-from stages.survivor import decisions, id_order
+from gristmill.stages.document import ID
+from gristmill.stages.interface import Round
+from gristmill.stages.survivor import decisions, id_order
 
 KEY = pa.schema(
     [
@@ -48,7 +48,7 @@ class Identity:
 
     def first(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every id that occurs more than once."""
-        from kernels.text.unionfind import repeated
+        from gristmill.kernels.text.unionfind import repeated
 
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
         return decisions(table, id_order(table.column("id")), [table.column("handle").to_numpy()], quarantine=True)

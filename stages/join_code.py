@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.code_places import REPOSITORY_KEYS, places
+from gristmill.stages.code_places import REPOSITORY_KEYS, places
 
 KEYS = pa.schema(
     [
@@ -180,7 +180,7 @@ class JoinCode:
 
     def _joined(self, rows: pa.Table, sizes: np.ndarray, ordinal: np.ndarray) -> pa.Table:
         """One document of each `sizes` neighbouring rows; all sizes are two or more."""
-        from kernels.text.hashing import derived_ids
+        from gristmill.kernels.text.hashing import derived_ids
 
         ends = np.cumsum(sizes)
         first = pa.array(ends - sizes)

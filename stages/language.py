@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.fasttext_model import Model, load
-from kernels.text.fasttext_predict import WINDOWS, line_shares, predict
-from stages.languages import DEFAULT_LANGUAGES, iso_code
-from stages.signals import with_columns
+from gristmill.kernels.text.fasttext_model import Model, load
+from gristmill.kernels.text.fasttext_predict import WINDOWS, line_shares, predict
+from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
+from gristmill.stages.signals import with_columns
 
 LINE_BYTES = 64
 """Shorter lines do not count in `language_share`: names, numbers and menu entries are too little to tell a language

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from stages.code_names import PROGRAMMING_LANGUAGES as PROGRAMMING_LANGUAGES
-from stages.code_names import language_of_path as language_of_path
-from stages.code_names import programming_language as programming_language
+from gristmill.stages.code_names import PROGRAMMING_LANGUAGES as PROGRAMMING_LANGUAGES
+from gristmill.stages.code_names import language_of_path as language_of_path
+from gristmill.stages.code_names import programming_language as programming_language
 
 RECIPE_LANGUAGES = (
     "ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "es", "et", "fa", "fi", "fr", "gl", "he", "hi", "hr", "hu",

@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.line_rules import COUNTED, EDITED_WORDS, EDITS, MEASURES, NOTES, POLICIES
-from kernels.text.lines import BLANK_REMOVED, COUNTS, EDITED, LONG_LINE, Rules, edit, fates
-from stages.presets import LINE_PRESETS
-from stages.presets.resolve import Scope, distinct, listed, resolved
-from stages.presets.rule import Rule
-from stages.signal_table import Signal
-from stages.signals import with_columns
+from gristmill.kernels.text.line_rules import COUNTED, EDITED_WORDS, EDITS, MEASURES, NOTES, POLICIES
+from gristmill.kernels.text.lines import BLANK_REMOVED, COUNTS, EDITED, LONG_LINE, Rules, edit, fates
+from gristmill.stages.presets import LINE_PRESETS
+from gristmill.stages.presets.resolve import Scope, distinct, listed, resolved
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.signal_table import Signal
+from gristmill.stages.signals import with_columns
 
 MEANINGS = {
     "words": "words; in scripts written without spaces a letter is half a word (Chinese, Japanese) or a quarter",
@@ -113,7 +113,7 @@ class Lines:
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Edits `text`, fills the columns of `LINE_SIGNALS` and `dropped_by`: lines.empty, where every line that a text
         had was removed; its text stays as it was. Rows that have no text or are already out stay as they are."""
-        from kernels.text import utf8
+        from gristmill.kernels.text import utf8
 
         text = batch.column("text")
         names = [name for name in ("dropped_by", "quarantined_by") if name in batch.schema.names]

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from stages.bad_words import BAD_WORDS
-from stages.code_signals import CODE_SIGNALS
-from stages.compat import DATATROVE_SIGNALS
-from stages.lines import LINE_SIGNALS
-from stages.signals import SIGNALS
+from gristmill.stages.bad_words import BAD_WORDS
+from gristmill.stages.code_signals import CODE_SIGNALS
+from gristmill.stages.compat import DATATROVE_SIGNALS
+from gristmill.stages.lines import LINE_SIGNALS
+from gristmill.stages.signals import SIGNALS
 
 
 class Measured(Protocol):

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.exact_dedup import Scope, require_scope, source_salts
-from stages.interface import Round
-from stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, ranking, require_keep
+from gristmill.stages.exact_dedup import Scope, require_scope, source_salts
+from gristmill.stages.interface import Round
+from gristmill.stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, ranking, require_keep
 
 if TYPE_CHECKING:
-    from kernels.text.minhash import Family
-    from kernels.text.shingle import Shingling
+    from gristmill.kernels.text.minhash import Family
+    from gristmill.kernels.text.shingle import Shingling
 
 
 class Preset(NamedTuple):
@@ -126,7 +126,7 @@ class NearDedup:
 
     def key(self, batch: pa.RecordBatch, received: pa.Table | None) -> pa.Table:
         """Rows of schema `BAND`, `bands` a document; none for a document without a shingle."""
-        from kernels.text.minhash import band_hashes
+        from gristmill.kernels.text.minhash import band_hashes
 
         shingles, functions, bands = _kernel(self.parameters, self.seed)
         scopes = None if self.scope == "global" else source_salts(batch.column("source"))
@@ -136,7 +136,7 @@ class NearDedup:
 
     def edges(self, table: pa.Table) -> pa.Table:
         """Rows of schema `ROOT`: a spanning forest of the documents that share a band of this partition."""
-        from kernels.text.unionfind import stars
+        from gristmill.kernels.text.unionfind import stars
 
         return _forest(*stars(*(table.column(name).to_numpy() for name in BAND.names)), roots=False)
 
@@ -164,8 +164,8 @@ class NearDedup:
 
 @cache
 def _kernel(parameters: Preset, seed: int) -> tuple[Shingling, Family, int]:
-    from kernels.text.minhash import family
-    from kernels.text.shingle import shingling
+    from gristmill.kernels.text.minhash import family
+    from gristmill.kernels.text.shingle import shingling
 
     shingles = shingling(parameters.shingle, parameters.size)
     return shingles, family(parameters.bands * parameters.rows, seed), parameters.bands
@@ -173,7 +173,7 @@ def _kernel(parameters: Preset, seed: int) -> tuple[Shingling, Family, int]:
 
 def _forest(left: np.ndarray, right: np.ndarray, roots: bool) -> pa.Table:
     """Every node of the graph with its component's smallest; without `roots`, those that are not the smallest."""
-    from kernels.text.unionfind import components
+    from gristmill.kernels.text.unionfind import components
 
     handle, root = components(left, right)
     if not roots:

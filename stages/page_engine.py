@@ -26,8 +26,8 @@ def extract_page(html: str, url: str | None, engine: str) -> Extracted:
     """engine: one of `ENGINES`. Raises what a parser raises."""
     from resiliparse.parse.html import HTMLTree
 
-    from stages.page_metadata import metadata
-    from stages.page_text import main_text
+    from gristmill.stages.page_metadata import metadata
+    from gristmill.stages.page_text import main_text
 
     tree = HTMLTree.parse(html)
     said = metadata(tree, url)

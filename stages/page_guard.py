@@ -29,7 +29,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.page_engine import Extracted, extract_page
+from gristmill.stages.page_engine import Extracted, extract_page
 
 CHILD_BYTES = 4 << 30
 """Address space of a child; 1,225 real pages took 54 MB of it at most (with trafilatura 114 MB), the
@@ -92,13 +92,21 @@ class Guard:
         return self._memory
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
         # a page's tree is freed before the next is built: its memory is kept, up to this, and not faulted in again
         environment |= {"MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES // 2)}
         shared = self._file.fileno()
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "stages.page_guard", self.engine, repr(self.page_seconds), str(shared)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "gristmill.stages.page_guard",
+                self.engine,
+                repr(self.page_seconds),
+                str(shared),
+            ],
             pass_fds=(shared,),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from stages.page_dates import date_in_url, parse_date
+from gristmill.stages.page_dates import date_in_url, parse_date
 
 MAX_TITLE = 1000
 MAX_SITE = 200

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.interface import Round, Stage
-from stages.signals import with_columns
+from gristmill.stages.interface import Round, Stage
+from gristmill.stages.signals import with_columns
 
 BUCKETS = ("head", "middle", "tail")
 UNMEASURED = "all"  # CCNet's name for what has no model
@@ -116,8 +116,8 @@ class Measure:
         return with_columns(batch, columns)
 
     def _measured(self, batch: pa.RecordBatch) -> pa.Array:
-        from kernels.text.perplexity import models, open_model, perplexities
-        from kernels.text.utf8 import buffers
+        from gristmill.kernels.text.perplexity import models, open_model, perplexities
+        from gristmill.kernels.text.utf8 import buffers
 
         text, language = batch.column("text"), batch.column("language")
         alive = pc.and_(text.is_valid(), pc.fill_null(pc.not_equal(batch.column("domain"), "code"), True))

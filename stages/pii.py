@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.document import DOMAINS
-from stages.signals import with_columns
+from gristmill.stages.document import DOMAINS
+from gristmill.stages.signals import with_columns
 
 COLUMNS = {
     "email": "pii_emails",
@@ -110,9 +110,9 @@ class Pii:
 
         Rows without text, or already out, stay as they are, with null counts.
         """
-        from kernels.text.pii import replaced, scan
-        from kernels.text.pii_patterns import KINDS
-        from kernels.text.utf8 import buffers
+        from gristmill.kernels.text.pii import replaced, scan
+        from gristmill.kernels.text.pii_patterns import KINDS
+        from gristmill.kernels.text.utf8 import buffers
 
         rows = batch.num_rows
         text, dropped = batch.column("text"), _column(batch, "dropped_by", pa.string())
@@ -165,7 +165,7 @@ class Pii:
 
     def _scopes(self, batch: pa.RecordBatch, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the rows `at`: what the kernel knows of language and domain (int64), and the kinds to look for (bool)."""
-        from kernels.text.pii_patterns import KINDS, scope_bits
+        from gristmill.kernels.text.pii_patterns import KINDS, scope_bits
 
         places = pc.binary_join_element_wise(
             pc.fill_null(batch.column("domain").cast(pa.string()), ""),

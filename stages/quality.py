@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.fasttext_model import Model, load
-from kernels.text.fasttext_predict import probabilities
-from stages.signals import with_columns
+from gristmill.kernels.text.fasttext_model import Model, load
+from gristmill.kernels.text.fasttext_predict import probabilities
+from gristmill.stages.signals import with_columns
 
 PREFIX = "__label__"
 

@@ -11,24 +11,26 @@ import importlib
 import os
 import sys
 
+from gristmill.bare_names import remedy
+
 STAGES = {
-    "urls": "stages.urls:Urls",
-    "extract": "stages.extract:Extract",
-    "language": "stages.language:Language",
-    "quality": "stages.quality:Quality",
-    "lines": "stages.lines:Lines",
-    "bad_words": "stages.bad_words:BadWords",
-    "signals": "stages.signals:Signals",
-    "rules": "stages.rules:Rules",
-    "exact_dedup": "stages.exact_dedup:ExactDedup",
-    "near_dedup": "stages.near_dedup:NearDedup",
-    "perplexity": "stages.perplexity:Perplexity",
-    "decontaminate": "stages.decontaminate:Decontaminate",
-    "pii": "stages.pii:Pii",
-    "code_language": "stages.code_language:CodeLanguage",
-    "code_license": "stages.code_license:CodeLicense",
-    "code_signals": "stages.code_signals:CodeSignals",
-    "join_code": "stages.join_code:JoinCode",
+    "urls": "gristmill.stages.urls:Urls",
+    "extract": "gristmill.stages.extract:Extract",
+    "language": "gristmill.stages.language:Language",
+    "quality": "gristmill.stages.quality:Quality",
+    "lines": "gristmill.stages.lines:Lines",
+    "bad_words": "gristmill.stages.bad_words:BadWords",
+    "signals": "gristmill.stages.signals:Signals",
+    "rules": "gristmill.stages.rules:Rules",
+    "exact_dedup": "gristmill.stages.exact_dedup:ExactDedup",
+    "near_dedup": "gristmill.stages.near_dedup:NearDedup",
+    "perplexity": "gristmill.stages.perplexity:Perplexity",
+    "decontaminate": "gristmill.stages.decontaminate:Decontaminate",
+    "pii": "gristmill.stages.pii:Pii",
+    "code_language": "gristmill.stages.code_language:CodeLanguage",
+    "code_license": "gristmill.stages.code_license:CodeLicense",
+    "code_signals": "gristmill.stages.code_signals:CodeSignals",
+    "join_code": "gristmill.stages.join_code:JoinCode",
 }
 """Name in the configuration -> module:Class, in the order of the recipe."""
 
@@ -57,14 +59,22 @@ def load(name: str) -> type:
 
 
 def _module(name: str, module_name: str):
+    if (sentence := remedy(module_name)) is not None:
+        raise ValueError(f"{name!r}: {sentence}")
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:  # a console script's sys.path starts at the script, not here
         sys.path.append(here)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if (sentence := remedy(error.name or "")) is not None:  # an import in the user's module
+            raise ValueError(f"{name!r}: in {module_name}, {sentence}") from error
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(f"{name!r} needs the package {error.name}, which is not installed; install it") from error
         raise ValueError(
             f"{name!r}: there is no module {module_name} on the Python path or in {here}; check its name"
         ) from error
+    except ImportError as error:
+        if (sentence := remedy(error.name or "")) is not None:  # the same, from a checkout
+            raise ValueError(f"{name!r}: in {module_name}, {sentence}") from error
+        raise

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.document import DOMAINS, VERDICT
-from stages.expression import parse
-from stages.measured import MEASURED
-from stages.presets import PRESETS
-from stages.presets.resolve import Scope, checked, distinct, known, listed, number, resolved
-from stages.presets.rule import Rule
-from stages.signals import own_column, with_columns
+from gristmill.stages.document import DOMAINS, VERDICT
+from gristmill.stages.expression import parse
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets import PRESETS
+from gristmill.stages.presets.resolve import Scope, checked, distinct, known, listed, number, resolved
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.signals import own_column, with_columns
 
 DESCRIPTION = pa.schema(
     [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.repetition import DUPLICATE_GRAMS, TOP_GRAMS
+from gristmill.kernels.text.repetition import DUPLICATE_GRAMS, TOP_GRAMS
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from stages.compat import COMPATIBLE, DATATROVE_SIGNALS, datatrove_columns
-from stages.signal_table import SIGNALS, Signal, columns_of
+from gristmill.stages.compat import COMPATIBLE, DATATROVE_SIGNALS, datatrove_columns
+from gristmill.stages.signal_table import SIGNALS, Signal, columns_of
 
 __all__ = ["SIGNALS", "Signal", "Signals", "own_column", "with_columns"]
 
@@ -58,7 +58,7 @@ class Signals:
         return (*SIGNALS, *compatible, "preview", *(own_column(reference) for reference in self.add))
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from kernels.text.preview import preview
+        from gristmill.kernels.text.preview import preview
 
         text = batch.column("text")
         missing = text.is_null().to_numpy(zero_copy_only=False)
@@ -95,7 +95,7 @@ def with_columns(batch: pa.RecordBatch, columns: dict[str, pa.Array]) -> pa.Reco
 
 def _counts(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """(rows,) int64 by the names that `SIGNALS` uses."""
-    from kernels.text import signals, utf8
+    from gristmill.kernels.text import signals, utf8
 
     data, offsets = utf8.buffers(batch.column("text"))
     counts = dict(zip(signals.COUNTS, signals.count(data, offsets).T, strict=True))
@@ -119,7 +119,7 @@ def _code_counts(
     """Characters in comments, and all characters of documents whose comments are known (else 0)."""
     import pyarrow.compute as pc
 
-    from kernels.text.comments import comment_characters, syntax_number
+    from gristmill.kernels.text.comments import comment_characters, syntax_number
 
     languages = batch.column("language").dictionary_encode()
     numbers = np.array([syntax_number(name) for name in languages.dictionary.to_pylist()] + [-1], np.int64)

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.document import ID, TIMESTAMP
-from stages.interface import DECISION
+from gristmill.stages.document import ID, TIMESTAMP
+from gristmill.stages.interface import DECISION
 
 Keep = Literal["oldest", "newest", "longest"]
 
@@ -64,7 +64,7 @@ def ranking(table: pa.Table, keep: Keep) -> list[np.ndarray]:
 
 def id_order(ids: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Two uint64 arrays that sort as the 16 bytes of each id do."""
-    from kernels.text.draw import id_words
+    from gristmill.kernels.text.draw import id_words
 
     words = id_words(ids).byteswap()
     return words[:, 0], words[:, 1]
@@ -76,7 +76,7 @@ def decisions(table: pa.Table, cluster: Sequence[np.ndarray], rank: Sequence[np.
     table: columns `handle` and `id`, n rows. cluster: arrays (n,); rows equal in all are one cluster.
     rank: arrays (n,), most significant first; the row that sorts first stays.
     """
-    from kernels.text.draw import id_array, id_words
+    from gristmill.kernels.text.draw import id_array, id_words
 
     order = np.lexsort((*reversed(rank), *reversed(cluster)))
     first = np.ones(len(order), bool)

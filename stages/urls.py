@@ -21,11 +21,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.url_lists import list_items
-from kernels.text.url_words import Automaton, automaton, inside, word_table, words
-from kernels.text.urls import Table, find, places, table
-from kernels.text.utf8 import buffers
-from stages.signals import with_columns
+from gristmill.kernels.text.url_lists import list_items
+from gristmill.kernels.text.url_words import Automaton, automaton, inside, word_table, words
+from gristmill.kernels.text.urls import Table, find, places, table
+from gristmill.kernels.text.utf8 import buffers
+from gristmill.stages.signals import with_columns
 
 SOFT_WORDS = 2
 """Different soft words with which a URL is dropped, "at least two": RefinedWeb, appendix G.1."""

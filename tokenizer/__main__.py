@@ -1,6 +1,6 @@
 """`python -m tokenizer`: the commands of `tokenizer.cli`."""
 
-from tokenizer.cli import main
+from gristmill.tokenizer.cli import main
 
 if __name__ == "__main__":
     main()

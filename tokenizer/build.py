@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from tokenizer.encode import Encoder
-from tokenizer.export import export
-from tokenizer.report import report
-from tokenizer.sample import ALPHA, DOMAIN_SHARES, Sample, choose_batch, count_bytes, plan_sample
-from tokenizer.train import VOCAB_SIZE, train
+from gristmill.tokenizer.encode import Encoder
+from gristmill.tokenizer.export import export
+from gristmill.tokenizer.report import report
+from gristmill.tokenizer.sample import ALPHA, DOMAIN_SHARES, Sample, choose_batch, count_bytes, plan_sample
+from gristmill.tokenizer.train import VOCAB_SIZE, train
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 """Starts reading the corpus from its beginning: batches with the columns COLUMNS."""

@@ -38,8 +38,8 @@ def train(
     """
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-    from tokenizer.build import Recipe, build, count, curated_batches
-    from tokenizer.train import cost
+    from gristmill.tokenizer.build import Recipe, build, count, curated_batches
+    from gristmill.tokenizer.train import cost
 
     recipe = Recipe(vocab_size=vocab_size, sample_bytes=sample_bytes, alpha=alpha, seed=seed, shrink=shrink)
     batches = curated_batches(curated)
@@ -79,7 +79,7 @@ def encode(
     \b
     echo "Grain in, flour out." | gristmill tokenizer encode - --model out/tokenizer/tokenizer.model
     """
-    from tokenizer.encode import Encoder
+    from gristmill.tokenizer.encode import Encoder
 
     encoder = Encoder(model)
     if str(file) != "-" and not file.is_file():
@@ -109,9 +109,9 @@ def report(
     """
     import json
 
-    from tokenizer.build import curated_batches
-    from tokenizer.encode import Encoder
-    from tokenizer.report import report as figures
+    from gristmill.tokenizer.build import curated_batches
+    from gristmill.tokenizer.encode import Encoder
+    from gristmill.tokenizer.report import report as figures
 
     encoder = Encoder(model)
     content = figures(encoder, curated_batches(curated)())

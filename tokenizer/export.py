@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizer.encode import SPACE_MARK, Encoder
+from gristmill.tokenizer.encode import SPACE_MARK, Encoder
 
 
 def export(model_path: str | Path, out_dir: str | Path) -> None:

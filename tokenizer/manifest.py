@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tokenizer.shards import Open, open_to_read, open_to_write, parse_index
+from gristmill.tokenizer.shards import Open, open_to_read, open_to_write, parse_index
 
 NAME = "manifest.json"
 FORMAT = "gristmill-shards"

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tokenizer.encode import Encoder
+from gristmill.tokenizer.encode import Encoder
 
 SPACELESS = frozenset({"bo", "ja", "km", "lo", "my", "th", "zh"})
 """ISO 639-1 codes of languages whose words are not set off by spaces."""

@@ -98,7 +98,7 @@ def plan_sample(
 
 def choose(ids: pa.Array | np.ndarray, fraction: np.ndarray | float, seed: int, purpose: str = PURPOSE) -> np.ndarray:
     """(n,) bool: which documents are in the sample. ids as in `kernels.text.draw`; fraction (n,) or one, 0 to 1."""
-    from kernels.text.draw import draw, uniform
+    from gristmill.kernels.text.draw import draw, uniform
 
     return uniform(draw(seed, purpose, ids)) < fraction  # uniform is below 1: fraction 1 takes all, 0 none
 

@@ -1,6 +1,6 @@
 """`python -m trainer`, also under torchrun."""
 
-from trainer.cli import main
+from gristmill.trainer.cli import main
 
 if __name__ == "__main__":
     main()

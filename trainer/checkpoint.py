@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint_format import (
+from gristmill.trainer.checkpoint_format import (
     COMMIT,
     KINDS,
     PROGRESS,
@@ -39,14 +39,14 @@ from trainer.checkpoint_format import (
     step_path,
     weight_sizes,
 )
-from trainer.checkpoint_layout import Part, copy, overlaps, part_of, rectangles
-from trainer.checkpoint_ranks import ALONE, total
-from trainer.checkpoint_save import Saved, Saver, save, write
-from trainer.errors import TrainerError
-from trainer.parallel.groups import Groups
-from trainer.parallel.placement import logical_part, logical_split
-from trainer.shape import Shape
-from trainer.state import FlatState, Kind
+from gristmill.trainer.checkpoint_layout import Part, copy, overlaps, part_of, rectangles
+from gristmill.trainer.checkpoint_ranks import ALONE, total
+from gristmill.trainer.checkpoint_save import Saved, Saver, save, write
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.parallel.placement import logical_part, logical_split
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState, Kind
 
 __all__ = [
     "COMMIT",

@@ -34,13 +34,13 @@ import torch
 import xxhash
 from torch import Tensor
 
-from trainer.checkpoint_layout import Part, gap
-from trainer.errors import TrainerError
-from trainer.names import logical_weights
-from trainer.shape import Shape
+from gristmill.trainer.checkpoint_layout import Part, gap
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.names import logical_weights
+from gristmill.trainer.shape import Shape
 
 if TYPE_CHECKING:
-    from trainer.state import Kind
+    from gristmill.trainer.state import Kind
 
 COMMIT, INDEX, PROGRESS = "commit.json", "index.json", "progress.json"
 FILES: dict[str, tuple[Kind, ...]] = {"weights": ("main",), "moments": ("exp_avg", "exp_avg_sq")}
@@ -123,7 +123,7 @@ def committed(directory: str | Path) -> list[Path]:
 
 def weight_sizes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Size of every logical weight of the model."""
-    from trainer.model import Nemotron
+    from gristmill.trainer.model import Nemotron
 
     with torch.device("meta"):
         named: dict[str, Tensor] = dict(Nemotron(shape).named_parameters())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.parallel.groups import Group, Groups
+from gristmill.trainer.parallel.groups import Group, Groups
 
 ALONE = Groups()
 """One process, which reads a checkpoint for itself."""
@@ -17,7 +17,7 @@ def total(values: Sequence[int], group: Group) -> list[int]:
     import torch
     import torch.distributed as dist
 
-    from trainer.parallel.collectives import all_reduce
+    from gristmill.trainer.parallel.collectives import all_reduce
 
     device = "cuda" if dist.get_backend(group.handle) == "nccl" else "cpu"
     return all_reduce(torch.tensor(values, dtype=torch.int64, device=device), group, "checkpoint.agree").tolist()

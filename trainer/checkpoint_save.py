@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.checkpoint_format import (
+from gristmill.trainer.checkpoint_format import (
     KINDS,
     Place,
     commit,
@@ -44,13 +44,13 @@ from trainer.checkpoint_format import (
     write_pieces,
     write_text,
 )
-from trainer.checkpoint_layout import Part, part_of
-from trainer.checkpoint_ranks import total
-from trainer.errors import TrainerError
-from trainer.parallel.groups import Groups
-from trainer.parallel.placement import logical_part, logical_split
-from trainer.shape import Shape
-from trainer.state import FlatState
+from gristmill.trainer.checkpoint_layout import Part, part_of
+from gristmill.trainer.checkpoint_ranks import total
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.parallel.placement import logical_part, logical_split
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState
 
 WAIT_S = 1800.0
 """Rank 0 waits this long for the other ranks' files after its own are written."""

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from trainer import cli_launch, cli_models, cli_plan
-from trainer.cli_shared import Debug, Json, Set, print_json, sentences
-from trainer.errors import TrainerError
+from gristmill.trainer import cli_launch, cli_models, cli_plan
+from gristmill.trainer.cli_shared import Debug, Json, Set, print_json, sentences
+from gristmill.trainer.errors import TrainerError
 
 app = typer.Typer(
     name="train",
@@ -43,11 +43,11 @@ def run(
     torchrun --nproc-per-node 8 -m trainer run nemotron4_15b
     """
     with sentences(debug):
-        from trainer.config import read_config
+        from gristmill.trainer.config import read_config
 
         settings = read_config(config, set_ or ())
         if replay is not None:
-            from trainer.replay import replay as replayed
+            from gristmill.trainer.replay import replay as replayed
 
             lines = list(replayed(settings, replay))
             if as_json:
@@ -56,9 +56,7 @@ def run(
                 typer.echo(line)
             return
         rank = int(os.environ.get("RANK", "0"))  # torchrun's
-        if rank == 0:
-            _mention_other_kernels()
-        from trainer.loop import train
+        from gristmill.trainer.loop import train
 
         try:
             result = train(settings, fresh, stop_after_steps)
@@ -88,18 +86,3 @@ def _leave_groups() -> None:
 
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _mention_other_kernels() -> None:
-    """Hugging Face publishes a distribution `kernels`; from a checkout, ours is the one that `import kernels` finds."""
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        version = distribution("kernels").version
-    except PackageNotFoundError:
-        return
-    typer.echo(
-        f"Hugging Face's package kernels {version} is installed too, here `kernels` is Gristmill's: "
-        "if an import fails, run from the checkout or `pip uninstall kernels`",
-        err=True,
-    )

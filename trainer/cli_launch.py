@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli_shared import Debug, Json, Set, print_json, sentences
+from gristmill.trainer.cli_shared import Debug, Json, Set, print_json, sentences
 
 app = typer.Typer()
 
@@ -29,9 +29,9 @@ def launch(
     ray job submit --working-dir . -- python -m trainer launch /shared/15b.yaml --nodes 96
     """
     with sentences(debug):
-        from trainer.config import read_config
-        from trainer.launch import check_paths
-        from trainer.launch import launch as started
+        from gristmill.trainer.config import read_config
+        from gristmill.trainer.launch import check_paths
+        from gristmill.trainer.launch import launch as started
 
         settings = read_config(config, set_ or ())  # a mistake is said here, once
         check_paths(settings, nodes)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli_shared import Debug, Json, Source, print_json, sentences
-from trainer.errors import ConfigError
+from gristmill.trainer.cli_shared import Debug, Json, Source, print_json, sentences
+from gristmill.trainer.errors import ConfigError
 
 app = typer.Typer()
 
@@ -53,11 +53,11 @@ def evaluate(
             raise ConfigError("evaluate: give either a folder of shards or --tasks FILE")
         if documents not in ("joined", "separate"):
             raise ConfigError(f"--documents {documents}: give joined or separate")
-        from trainer.generate import choose, load_model
+        from gristmill.trainer.generate import choose, load_model
 
         where = choose(device, dtype)
         if shards is not None:
-            from trainer import evaluate as losses
+            from gristmill.trainer import evaluate as losses
 
             model = load_model(source, *where)
             context = model.shape.context
@@ -68,9 +68,9 @@ def evaluate(
             else:
                 _print_losses(losses.rows(figures))
             return
-        from trainer.generate import find_tokenizer
-        from trainer.harness import Scorer
-        from trainer.tasks import read_items, score_items
+        from gristmill.trainer.generate import find_tokenizer
+        from gristmill.trainer.harness import Scorer
+        from gristmill.trainer.tasks import read_items, score_items
 
         items, refused = read_items(tasks or ())
         for name in benchmark or ():
@@ -108,7 +108,7 @@ def export(
             raise ConfigError(f"--dtype {dtype}: give float32 or bfloat16")
         import torch
 
-        from trainer.export import export_hf
+        from gristmill.trainer.export import export_hf
 
         paths = [str(path) for path in export_hf(source, output, getattr(torch, dtype), tokenizer)]
         if as_json:
@@ -130,7 +130,7 @@ def import_(
     gristmill train import model out/train/checkpoints
     """
     with sentences(debug):
-        from trainer.export import import_hf
+        from gristmill.trainer.export import import_hf
 
         path = str(import_hf(folder, directory))
         if as_json:
@@ -159,8 +159,8 @@ def generate(
     gristmill train generate out/train/checkpoints "The mill" --tokenizer out/tokenizer/tokenizer.model
     """
     with sentences(debug):
-        from trainer.generate import choose, find_tokenizer, load_model
-        from trainer.generate import generate as continued
+        from gristmill.trainer.generate import choose, find_tokenizer, load_model
+        from gristmill.trainer.generate import generate as continued
 
         encoder = find_tokenizer(source, tokenizer)
         model = load_model(source, *choose(device, dtype))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.cli_shared import Debug, Json, Set, print_json, sentences
-from trainer.errors import ConfigError
+from gristmill.trainer.cli_shared import Debug, Json, Set, print_json, sentences
+from gristmill.trainer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainer.config import Config
-    from trainer.plan_layouts import Answer, Question
-    from trainer.rates import Measured
+    from gristmill.trainer.config import Config
+    from gristmill.trainer.plan_layouts import Answer, Question
+    from gristmill.trainer.rates import Measured
 
 app = typer.Typer()
 
@@ -37,12 +37,12 @@ def plan(
     gristmill train plan minitron_8b --gpu a100-80gb --gpus 64 --micro-batch 2
     """
     with sentences(debug):
-        from trainer.plan import PUBLISHED, model_rows, published_rows, question
-        from trainer.plan_layouts import HEADINGS, answers, cells, numbers
-        from trainer.rates import CONVENTION, GPUS, measured
-        from trainer.schedule_table import HEADINGS as SCHEDULE
-        from trainer.schedule_table import schedule_rows
-        from trainer.shape import PRESETS
+        from gristmill.trainer.plan import PUBLISHED, model_rows, published_rows, question
+        from gristmill.trainer.plan_layouts import HEADINGS, answers, cells, numbers
+        from gristmill.trainer.rates import CONVENTION, GPUS, measured
+        from gristmill.trainer.schedule_table import HEADINGS as SCHEDULE
+        from gristmill.trainer.schedule_table import schedule_rows
+        from gristmill.trainer.shape import PRESETS
 
         config = _config(what, set_)
         shape = config.model.shape() if config else PRESETS[what]
@@ -83,8 +83,8 @@ def plan(
 
 def _config(what: str, set_: list[str] | None) -> Config | None:
     """The configuration of that name or path, or None for a preset."""
-    from trainer.config import read_config
-    from trainer.shape import PRESETS
+    from gristmill.trainer.config import read_config
+    from gristmill.trainer.shape import PRESETS
 
     shipped = (Path(__file__).parent / "configs" / f"{what}.yaml").is_file()
     if what not in PRESETS or shipped or Path(what).is_file():
@@ -95,8 +95,8 @@ def _config(what: str, set_: list[str] | None) -> Config | None:
 
 
 def _notes(asked: Question, found: list[Answer], rate: Measured | None, gpu: str) -> list[str]:
-    from trainer.estimate import GIB
-    from trainer.rates import CONVENTION
+    from gristmill.trainer.estimate import GIB
+    from gristmill.trainer.rates import CONVENTION
 
     least, most = (f(answer.reserve for answer in found) / GIB for f in (min, max))
     lines = [

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.errors import TrainerError
+from gristmill.trainer.errors import TrainerError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from trainer.config_file import load_config
-from trainer.errors import ConfigError
-from trainer.optimizer_settings import AdamW
-from trainer.shape import PRESETS, Shape
+from gristmill.trainer.config_file import load_config
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.shape import PRESETS, Shape
 
 FROM_SHARDS = "from shards"
 

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.parallel.pipeline_schedule import schedule
-from trainer.shape import Shape
+from gristmill.trainer.parallel.pipeline_schedule import schedule
+from gristmill.trainer.shape import Shape
 
 GIB = 1 << 30
 CHUNK_BYTES = 1 << 30
@@ -137,7 +137,7 @@ def _parts(shape: Shape, layout: Layout) -> list[list[Part]]:
     """pipeline rank -> what each of its chunks holds."""
     if layout.pipeline == 1:
         return [[Part(shape.layers)]]
-    from trainer.parallel.pipeline import cut, head_work
+    from gristmill.trainer.parallel.pipeline import cut, head_work
 
     chunks = cut(shape.layers, layout.pipeline, layout.virtual, head_work(shape))
     return [[Part(chunk.last - chunk.first, chunk.embed, chunk.head) for chunk in mine] for mine in chunks]

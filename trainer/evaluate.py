@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tokenizer.manifest import read_manifest
-from tokenizer.shards import ShardReader
-from trainer.data.loader import document_layout
-from trainer.errors import ConfigError
-from trainer.model import IGNORE, Nemotron
-from trainer.parallel import collectives
-from trainer.parallel.groups import Group
+from gristmill.tokenizer.manifest import read_manifest
+from gristmill.tokenizer.shards import ShardReader
+from gristmill.trainer.data.loader import document_layout
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.model import IGNORE, Nemotron
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Group
 
 Key = tuple[str, str]
 """Domain and language; "" where the shard's table has none."""

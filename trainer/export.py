@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import checkpoint, checkpoint_format
-from trainer.errors import ConfigError
-from trainer.shape import Shape
+from gristmill.trainer import checkpoint, checkpoint_format
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.shape import Shape
 
 FILE_BYTES = 5_000_000_000
 """Largest safetensors file; Hugging Face's customary limit."""

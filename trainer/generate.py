@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.gpu import registry
-from kernels.gpu.attention import attention_sdpa
-from kernels.gpu.rope import tables
-from tokenizer.encode import Encoder
-from trainer import checkpoint
-from trainer.errors import ConfigError
-from trainer.export import find_checkpoint, is_hf, read_hf
-from trainer.model import Nemotron
-from trainer.names import logical_weights
+from gristmill.kernels.gpu import registry
+from gristmill.kernels.gpu.attention import attention_sdpa
+from gristmill.kernels.gpu.rope import tables
+from gristmill.tokenizer.encode import Encoder
+from gristmill.trainer import checkpoint
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.export import find_checkpoint, is_hf, read_hf
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.names import logical_weights
 
 Stopped = Literal["end of text", "stop string", "tokens", "context"]
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tokenizer.encode import Encoder
-from trainer.errors import ConfigError
-from trainer.generate import check_tokenizer, generate
-from trainer.model import Nemotron
+from gristmill.tokenizer.encode import Encoder
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.generate import check_tokenizer, generate
+from gristmill.trainer.model import Nemotron
 
 LOGIT_BYTES = 1 << 30
 """Of fp32 logits at a time: 1,048 places of 256,000 pieces."""

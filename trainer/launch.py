@@ -23,10 +23,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ConfigError, TrainerError
+from gristmill.trainer.errors import ConfigError, TrainerError
 
 if TYPE_CHECKING:
-    from trainer.config import Config
+    from gristmill.trainer.config import Config
 
 WORKING_COPIES = "/runtime_resources/working_dir_files/"
 """In the path of the copy of its working directory that Ray gives a job, one on each node, and deletes."""
@@ -57,7 +57,7 @@ def command(arguments: Sequence[str], nodes: int, node: int, processes: int, add
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", str(nodes), "--node-rank", str(node)),
         *("--nproc-per-node", str(processes), "--shutdown-timeout", str(ENDING_S), *rendezvous),
-        *("-m", "trainer", "run", *arguments),
+        *("-m", "gristmill.trainer", "run", *arguments),
     ]
 
 
@@ -168,7 +168,7 @@ def _once(ray: Any, members: list[Any], arguments: Sequence[str], processes: int
     """One run on all nodes; the first exit code that is not 0."""
     address, port = ray.get(members[0].address.remote())
     environment = {"OMP_NUM_THREADS": "1"} if processes > 1 else {}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     runs = {}
     for i, member in enumerate(members):
         runs[member.run.remote(command(arguments, len(members), i, processes, address, port), environment)] = i

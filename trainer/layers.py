@@ -20,11 +20,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kernels.gpu.registry import Ops
-from trainer.parallel.groups import Group
-from trainer.parallel.linear import Again, column_linear, row_linear
-from trainer.recompute import recomputed
-from trainer.shape import Shape
+from gristmill.kernels.gpu.registry import Ops
+from gristmill.trainer.parallel.groups import Group
+from gristmill.trainer.parallel.linear import Again, column_linear, row_linear
+from gristmill.trainer.recompute import recomputed
+from gristmill.trainer.shape import Shape
 
 Policy = Literal["all", "lean", "full"]
 

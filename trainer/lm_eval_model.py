@@ -16,10 +16,10 @@ from typing import Any
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from trainer.errors import ConfigError
-from trainer.generate import choose, find_tokenizer, load_model
-from trainer.harness import Scorer
-from trainer.tasks import ANSWER_TOKENS
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.generate import choose, find_tokenizer, load_model
+from gristmill.trainer.harness import Scorer
+from gristmill.trainer.tasks import ANSWER_TOKENS
 
 
 @register_model("gristmill")

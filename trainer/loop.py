@@ -21,22 +21,22 @@ from typing import Any
 
 import torch
 
-from trainer import checkpoint
-from trainer.config import Config
-from trainer.data.feed import Feed
-from trainer.data.unigram import unigram_entropy
-from trainer.evaluate import evaluate
-from trainer.metrics import Display, Metrics, step_line
-from trainer.plot import schedule_svg
-from trainer.policy import Judge
-from trainer.rates import CONVENTION, mfu, peak_flops
-from trainer.resume import Cursor, progress, start
-from trainer.schedule import Step
-from trainer.schedule_table import table_text
-from trainer.setup import Built, Run, build, check_batches, plan_run
-from trainer.shape import flops_per_token, parameters
-from trainer.step import Figures, run_step
-from trainer.watch import Watch
+from gristmill.trainer import checkpoint
+from gristmill.trainer.config import Config
+from gristmill.trainer.data.feed import Feed
+from gristmill.trainer.data.unigram import unigram_entropy
+from gristmill.trainer.evaluate import evaluate
+from gristmill.trainer.metrics import Display, Metrics, step_line
+from gristmill.trainer.plot import schedule_svg
+from gristmill.trainer.policy import Judge
+from gristmill.trainer.rates import CONVENTION, mfu, peak_flops
+from gristmill.trainer.resume import Cursor, progress, start
+from gristmill.trainer.schedule import Step
+from gristmill.trainer.schedule_table import table_text
+from gristmill.trainer.setup import Built, Run, build, check_batches, plan_run
+from gristmill.trainer.shape import flops_per_token, parameters
+from gristmill.trainer.step import Figures, run_step
+from gristmill.trainer.watch import Watch
 
 
 def train(config: Config, fresh: bool = False, stop_after_steps: int | None = None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trainer.tensorboard import EventFile
+from gristmill.trainer.tensorboard import EventFile
 
 NAME = "metrics.jsonl"
 _PLAIN = {  # key of a step -> tag

@@ -23,15 +23,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from kernels.gpu import registry
-from kernels.gpu.rope import tables
-from trainer.errors import ConfigError
-from trainer.layers import Layer, Norm, Policy, Sequences, main_grad
-from trainer.parallel import collectives
-from trainer.parallel.groups import Groups
-from trainer.parallel.linear import gather_rows, scatter_rows
-from trainer.parallel.placement import check_divisible
-from trainer.shape import Shape
+from gristmill.kernels.gpu import registry
+from gristmill.kernels.gpu.rope import tables
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.layers import Layer, Norm, Policy, Sequences, main_grad
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.parallel.linear import gather_rows, scatter_rows
+from gristmill.trainer.parallel.placement import check_divisible
+from gristmill.trainer.shape import Shape
 
 IGNORE = -1
 """Label of a position that has no loss."""

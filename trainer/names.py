@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from trainer.shape import Shape
+from gristmill.trainer.shape import Shape
 
 _OUTSIDE = {
     "embedding": "model.embed_tokens.weight",

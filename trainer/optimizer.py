@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.gpu.registry import Ops
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import collectives
-from trainer.state import FlatState
+from gristmill.kernels.gpu.registry import Ops
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.state import FlatState
 
 
 def gradient_norm(state: FlatState, ops: Ops) -> Tensor:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from math import gcd
 
-from trainer.config import Config
-from trainer.estimate import Layout
-from trainer.plan_layouts import PIPELINED, Question
-from trainer.rates import DAY, PAPER, PAPER_GPU, PAPER_SHAPE, PAPER_TOKENS, Gpu, days, mfu
-from trainer.shape import Shape, flops_per_token, parameters
+from gristmill.trainer.config import Config
+from gristmill.trainer.estimate import Layout
+from gristmill.trainer.plan_layouts import PIPELINED, Question
+from gristmill.trainer.rates import DAY, PAPER, PAPER_GPU, PAPER_SHAPE, PAPER_TOKENS, Gpu, days, mfu
+from gristmill.trainer.shape import Shape, flops_per_token, parameters
 
 NODE = 8
 """GPUs of a node."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from trainer.estimate import GIB, Layout, Memory, memory, reserve
-from trainer.parallel.pipeline_schedule import bubble
-from trainer.rates import Gpu, Measured, days, executed_flops, measured, mfu
-from trainer.shape import Shape, parameters
+from gristmill.trainer.estimate import GIB, Layout, Memory, memory, reserve
+from gristmill.trainer.parallel.pipeline_schedule import bubble
+from gristmill.trainer.rates import Gpu, Measured, days, executed_flops, measured, mfu
+from gristmill.trainer.shape import Shape, parameters
 
 TENSOR, POLICIES = (1, 2, 4, 8), ("all", "lean", "full")
 PIPELINED, PIPELINES = 1e11, (8, 12, 16)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from html import escape
 
-from trainer.config import Config
-from trainer.schedule import Schedule
-from trainer.schedule_table import source_names
+from gristmill.trainer.config import Config
+from gristmill.trainer.schedule import Schedule
+from gristmill.trainer.schedule_table import source_names
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 640, 130, 76, 150, 34, 34
 POINTS = 320

@@ -17,8 +17,8 @@ import statistics
 from collections import deque
 from typing import Any
 
-from trainer.config import Instability
-from trainer.errors import TrainerError
+from gristmill.trainer.config import Instability
+from gristmill.trainer.errors import TrainerError
 
 WINDOW, FEWEST = 64, 16
 """Steps whose median a loss is compared with, and how many there must be."""

@@ -18,9 +18,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.shape import PRESETS, Shape, flops_per_token
+from gristmill.trainer.shape import PRESETS, Shape, flops_per_token
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 STACK = "gpu_stack.json"
 CONVENTION = "attention counted non-causal, the whole S x S square; dense bf16 peak"
 DAY = 86_400.0

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.config import Config
-from trainer.errors import ConfigError
-from trainer.parallel.groups import Groups
-from trainer.setup import plan_run
+from gristmill.trainer.config import Config
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.setup import plan_run
 
 
 def replay(config: Config, number: int) -> Iterator[str]:
@@ -41,7 +41,7 @@ def replay(config: Config, number: int) -> Iterator[str]:
 def _decoder(config: Config):
     if config.tokenizer is None:
         return lambda ids: " ".join(map(str, ids.tolist()))
-    from tokenizer.encode import Encoder
+    from gristmill.tokenizer.encode import Encoder
 
     path = Path(config.tokenizer)
     try:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer import checkpoint
-from trainer.errors import TrainerError
-from trainer.policy import Judge
-from trainer.setup import Built, Run
-from trainer.state import initialise
+from gristmill.trainer import checkpoint
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.policy import Judge
+from gristmill.trainer.setup import Built, Run
+from gristmill.trainer.state import initialise
 
 
 @dataclass

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.config import LearningRate, Phase
+from gristmill.trainer.config import LearningRate, Phase
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from trainer.config import Config, Phase
-from trainer.schedule import Schedule
+from gristmill.trainer.config import Config, Phase
+from gristmill.trainer.schedule import Schedule
 
 HEADINGS = ("phase", "tokens", "step", "sequences", "tokens/step", "learning rate", "blend")
 

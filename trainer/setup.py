@@ -10,19 +10,19 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.config import Config, Parallel
-from trainer.data.loader import Loader
-from trainer.errors import ConfigError
-from trainer.parallel.groups import Groups, make_groups
-from trainer.schedule import Schedule
-from trainer.shape import Shape
+from gristmill.trainer.config import Config, Parallel
+from gristmill.trainer.data.loader import Loader
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.parallel.groups import Groups, make_groups
+from gristmill.trainer.schedule import Schedule
+from gristmill.trainer.shape import Shape
 
 if TYPE_CHECKING:
     import torch
 
-    from kernels.gpu.registry import Ops
-    from trainer.model import Nemotron
-    from trainer.state import FlatState
+    from gristmill.kernels.gpu.registry import Ops
+    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.state import FlatState
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def plan_run(config: Config, groups: Groups | None = None) -> Run:
 
 def check_batches(run: Run, samples: int) -> str | None:
     """ConfigError where a batch still to come does not suit the ranks; a remark where it leaves some of them idle."""
-    from trainer.parallel.pipeline_schedule import problem
+    from gristmill.trainer.parallel.pipeline_schedule import problem
 
     data, parallel, remark = run.groups.data.size, run.config.parallel, None
     ahead = [s for s in run.schedule.stretches if s.end > samples * run.schedule.sequence]
@@ -114,9 +114,9 @@ def build(run: Run) -> Built:
     """This rank's part of the model on its device, parameters uninitialised (zero)."""
     import torch
 
-    from kernels.gpu import registry
-    from trainer.parallel.pipeline import build_chunks
-    from trainer.state import FlatState
+    from gristmill.kernels.gpu import registry
+    from gristmill.trainer.parallel.pipeline import build_chunks
+    from gristmill.trainer.state import FlatState
 
     config, parallel = run.config, run.config.parallel
     wanted = config.device

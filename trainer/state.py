@@ -25,14 +25,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.data.permutation import key64
-from trainer.model import Nemotron, init_std
-from trainer.names import logical
-from trainer.parallel import buckets as cutting
-from trainer.parallel.gatherer import Gatherer
-from trainer.parallel.groups import Groups
-from trainer.parallel.placement import logical_part, logical_split, split_dimension
-from trainer.parallel.reducer import Reducer
+from gristmill.trainer.data.permutation import key64
+from gristmill.trainer.model import Nemotron, init_std
+from gristmill.trainer.names import logical
+from gristmill.trainer.parallel import buckets as cutting
+from gristmill.trainer.parallel.gatherer import Gatherer
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.parallel.placement import logical_part, logical_split, split_dimension
+from gristmill.trainer.parallel.reducer import Reducer
 
 Kind = Literal["param", "main_grad", "main", "exp_avg", "exp_avg_sq"]
 

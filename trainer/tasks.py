@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import ConfigError
-from trainer.harness import Scorer
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.harness import Scorer
 
 _QUESTION, _ANSWER = "Question: {text}\nAnswer:", "{text}\nAnswer:"
 PROMPTS = {

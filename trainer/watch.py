@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer.parallel import collectives
-from trainer.parallel.groups import Group
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Group
 
 FOLDER = "hang"
 GRACE_S = 10.0

@@ -31,17 +31,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 import environments  # noqa: E402
 from machine import described  # noqa: E402
 
-from kernels.text import signals, utf8  # noqa: E402
-from pipeline.engine import Engine, Inline, Silent  # noqa: E402
-from pipeline.first_pass import first_pass  # noqa: E402
-from pipeline.inventory import inventory  # noqa: E402
-from pipeline.partition import partitions  # noqa: E402
-from pipeline.readers.source import SourceSpec  # noqa: E402
-from pipeline.selection import Corpus, select  # noqa: E402
-from pipeline.store import Store  # noqa: E402
-from stages.lines import Lines  # noqa: E402
-from stages.rules import Rules  # noqa: E402
-from stages.signals import Signals, with_columns  # noqa: E402
+from gristmill.kernels.text import signals, utf8  # noqa: E402
+from gristmill.pipeline.engine import Engine, Inline, Silent  # noqa: E402
+from gristmill.pipeline.first_pass import first_pass  # noqa: E402
+from gristmill.pipeline.inventory import inventory  # noqa: E402
+from gristmill.pipeline.partition import partitions  # noqa: E402
+from gristmill.pipeline.readers.source import SourceSpec  # noqa: E402
+from gristmill.pipeline.selection import Corpus, select  # noqa: E402
+from gristmill.pipeline.store import Store  # noqa: E402
+from gristmill.stages.lines import Lines  # noqa: E402
+from gristmill.stages.rules import Rules  # noqa: E402
+from gristmill.stages.signals import Signals, with_columns  # noqa: E402
 
 ENGLISH = ("academic-plos", "books-standard-ebooks", "news-digitalgov", "us-speeches")
 OTHERS = {

@@ -34,10 +34,10 @@ import zstandard  # noqa: E402
 from environments import FOLDER, python, versions  # noqa: E402
 from machine import described  # noqa: E402
 
-from stages.lines import Lines  # noqa: E402
-from stages.presets import PRESETS  # noqa: E402
-from stages.rules import Rules  # noqa: E402
-from stages.signals import Signals  # noqa: E402
+from gristmill.stages.lines import Lines  # noqa: E402
+from gristmill.stages.presets import PRESETS  # noqa: E402
+from gristmill.stages.rules import Rules  # noqa: E402
+from gristmill.stages.signals import Signals  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "decisions.json"
 LONGEST, LONGEST_OTHER = 20_000, 3_000  # characters; datatrove splits other languages at a few kB a second

@@ -21,7 +21,7 @@ import math
 import torch
 from torch import Tensor
 
-from kernels.gpu.jit import jit, tl, triton
+from gristmill.kernels.gpu.jit import jit, tl, triton
 
 PIECE = 1 << 22
 """Elements the reference works on at a time: 16 MiB of fp32 per temporary."""

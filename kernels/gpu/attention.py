@@ -92,7 +92,7 @@ class _Attention(torch.autograd.Function):
 @torch.library.custom_op("gristmill::attention_forward", mutates_args=())
 def _forward_op(q: Tensor, k: Tensor, v: Tensor, scale: float, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
     """-> out [B, S, heads, d], lse fp32 [B, heads, S], base 2."""
-    from kernels.gpu import attention_launch
+    from gristmill.kernels.gpu import attention_launch
 
     return attention_launch.forward(q, k, v, scale, cu_seqlens)
 
@@ -108,7 +108,7 @@ def _backward_op(
     dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, scale: float, cu_seqlens: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """-> dq [B, S, heads, d], dk, dv [B, S, kv_heads, d], contiguous."""
-    from kernels.gpu import attention_launch
+    from gristmill.kernels.gpu import attention_launch
 
     return attention_launch.backward(dout, q, k, v, out, lse, scale, cu_seqlens)
 

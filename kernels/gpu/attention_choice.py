@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kernels.gpu import jit
-from kernels.gpu.attention import HEAD_DIMS, attention_sdpa, attention_triton
+from gristmill.kernels.gpu import jit
+from gristmill.kernels.gpu.attention import HEAD_DIMS, attention_sdpa, attention_triton
 
 Attention = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
 
@@ -143,7 +143,7 @@ def disagreeing(results: dict[str, list[Tensor]]) -> list[str]:
 
 def tune(q: Tensor, k: Tensor, v: Tensor, dout: Tensor, cu_seqlens: Tensor | None) -> None:
     """Set the fastest tile of each of our kernels for this head dimension, by the first shape that asks."""
-    from kernels.gpu import attention_launch as launch
+    from gristmill.kernels.gpu import attention_launch as launch
 
     if q.dtype == torch.float32:
         return

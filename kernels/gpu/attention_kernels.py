@@ -20,7 +20,7 @@ is for tests, is multiplied exactly ("ieee"), without tensor cores.
 
 from __future__ import annotations
 
-from kernels.gpu.jit import jit, tl
+from gristmill.kernels.gpu.jit import jit, tl
 
 
 @jit

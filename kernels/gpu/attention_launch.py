@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.gpu import attention_kernels as kernels
-from kernels.gpu.jit import INTERPRET, triton
+from gristmill.kernels.gpu import attention_kernels as kernels
+from gristmill.kernels.gpu.jit import INTERPRET, triton
 
 L2_BYTES = 24 << 20
 """Keys and values in use at one time: under half of the 50 MB of L2 that an H100 has, 60 MB on an H200."""

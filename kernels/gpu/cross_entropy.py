@@ -19,9 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from kernels.gpu import cross_entropy_kernels as kernels
-from kernels.gpu.jit import next_power_of_2
-from kernels.gpu.linear import accumulate
+from gristmill.kernels.gpu import cross_entropy_kernels as kernels
+from gristmill.kernels.gpu.jit import next_power_of_2
+from gristmill.kernels.gpu.linear import accumulate
 
 CHUNK_BYTES = 1 << 30
 

@@ -10,7 +10,7 @@ offsets are int64: 16,384 rows x 256,000 is 4.2e9. No atomics, fixed trees: the 
 
 from __future__ import annotations
 
-from kernels.gpu.jit import jit, tl
+from gristmill.kernels.gpu.jit import jit, tl
 
 SEGMENT = 32_768
 """Most columns of a row that one program reads. A row of 256,000 is eight segments of 32,000, so a chunk of 1,024 rows

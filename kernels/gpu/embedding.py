@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.gpu.jit import jit, next_power_of_2, tl, triton
+from gristmill.kernels.gpu.jit import jit, next_power_of_2, tl, triton
 
 
 def embedding(tokens: Tensor, weight: Tensor, weight_grad: Tensor | None = None) -> Tensor:

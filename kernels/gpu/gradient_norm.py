@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kernels.gpu.jit import jit, tl, triton
+from gristmill.kernels.gpu.jit import jit, tl, triton
 
 PIECE = 1 << 15
 """Elements to one partial sum, 128 KiB: a layer's norms still spread over many programs, and the partial sums of all

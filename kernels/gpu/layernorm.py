@@ -21,8 +21,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.gpu import layernorm_kernels as kernels
-from kernels.gpu.jit import next_power_of_2, sms
+from gristmill.kernels.gpu import layernorm_kernels as kernels
+from gristmill.kernels.gpu.jit import next_power_of_2, sms
 
 WIDEST = 32768
 """Columns that the Triton forward takes at most: a program holds a row in registers."""

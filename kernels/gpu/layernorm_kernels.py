@@ -13,7 +13,7 @@ rows is a run-time value that is not specialised on: one build serves every batc
 
 from __future__ import annotations
 
-from kernels.gpu.jit import jit, tl
+from gristmill.kernels.gpu.jit import jit, tl
 
 
 @jit(do_not_specialize=["rows"])

@@ -18,38 +18,38 @@ from typing import Literal
 
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "embedding": {
-        "reference": "kernels.gpu.embedding:embedding",
-        "cuda": "kernels.gpu.embedding:embedding_triton",
+        "reference": "gristmill.kernels.gpu.embedding:embedding",
+        "cuda": "gristmill.kernels.gpu.embedding:embedding_triton",
     },
     "layernorm": {
-        "reference": "kernels.gpu.layernorm:layernorm",
-        "cuda": "kernels.gpu.layernorm:layernorm_triton",
+        "reference": "gristmill.kernels.gpu.layernorm:layernorm",
+        "cuda": "gristmill.kernels.gpu.layernorm:layernorm_triton",
     },
-    "linear": {"reference": "kernels.gpu.linear:linear"},
+    "linear": {"reference": "gristmill.kernels.gpu.linear:linear"},
     "rope": {
-        "reference": "kernels.gpu.rope:rope",
-        "cuda": "kernels.gpu.rope:rope_triton",
+        "reference": "gristmill.kernels.gpu.rope:rope",
+        "cuda": "gristmill.kernels.gpu.rope:rope_triton",
     },
     "attention": {
-        "reference": "kernels.gpu.attention:attention",
-        "cpu": "kernels.gpu.attention:attention_sdpa",
-        "cuda": "kernels.gpu.attention_choice:attention_fastest",
+        "reference": "gristmill.kernels.gpu.attention:attention",
+        "cpu": "gristmill.kernels.gpu.attention:attention_sdpa",
+        "cuda": "gristmill.kernels.gpu.attention_choice:attention_fastest",
     },
     "squared_relu": {
-        "reference": "kernels.gpu.squared_relu:squared_relu",
-        "cuda": "kernels.gpu.squared_relu:squared_relu_triton",
+        "reference": "gristmill.kernels.gpu.squared_relu:squared_relu",
+        "cuda": "gristmill.kernels.gpu.squared_relu:squared_relu_triton",
     },
     "cross_entropy": {
-        "reference": "kernels.gpu.cross_entropy:linear_cross_entropy",
-        "cuda": "kernels.gpu.cross_entropy:linear_cross_entropy_triton",
+        "reference": "gristmill.kernels.gpu.cross_entropy:linear_cross_entropy",
+        "cuda": "gristmill.kernels.gpu.cross_entropy:linear_cross_entropy_triton",
     },
     "gradient_norm": {
-        "reference": "kernels.gpu.gradient_norm:gradient_norm",
-        "cuda": "kernels.gpu.gradient_norm:gradient_norm_triton",
+        "reference": "gristmill.kernels.gpu.gradient_norm:gradient_norm",
+        "cuda": "gristmill.kernels.gpu.gradient_norm:gradient_norm_triton",
     },
     "adamw": {
-        "reference": "kernels.gpu.adamw:adamw",
-        "cuda": "kernels.gpu.adamw:adamw_triton",
+        "reference": "gristmill.kernels.gpu.adamw:adamw",
+        "cuda": "gristmill.kernels.gpu.adamw:adamw_triton",
     },
 }
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.gpu.jit import jit, next_power_of_2, tl, triton
+from gristmill.kernels.gpu.jit import jit, next_power_of_2, tl, triton
 
 
 def tables(length: int, rotary_dim: int, base: float, device: torch.device | str) -> tuple[Tensor, Tensor]:

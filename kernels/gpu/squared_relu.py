@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.gpu.jit import jit, tl
+from gristmill.kernels.gpu.jit import jit, tl
 
 BLOCK = 4096
 """Elements a program: four 16-byte loads of bf16 in flight in each of 128 threads."""

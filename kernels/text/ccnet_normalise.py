@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.hashing import two_levels
-from kernels.text.utf8 import decode
+from gristmill.kernels.text.hashing import two_levels
+from gristmill.kernels.text.utf8 import decode
 
 PUNCTUATION = {
     **dict.fromkeys("，、", ","),

@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels.text import utf8
+from gristmill.kernels.text import utf8
 
 COUNTS = (
     *("characters", "lines", "line_characters", "longest_line", "letters", "alphanumerics"),

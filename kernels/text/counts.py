@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.text import phrases, repetition, utf8
-from kernels.text.uncounted import inlined, uncounted
-from kernels.text.wide import hash_of
+from gristmill.kernels.text import phrases, repetition, utf8
+from gristmill.kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.wide import hash_of
 
 COUNTS = (
     *("bytes", "characters", "letters", "digits", "spaces", "brackets", "plain", "hashes", "ellipses"),

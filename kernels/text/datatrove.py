@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from kernels.text import repetition, tokens, utf8
-from kernels.text.datatrove_c4 import STOP, SYMBOL, c4, last_character, line_end, stripped, three_dots
-from kernels.text.datatrove_c4 import kinds as datatrove_kinds
-from kernels.text.uncounted import uncounted
-from kernels.text.wide import hash_of, span_hash
+from gristmill.kernels.text import repetition, tokens, utf8
+from gristmill.kernels.text.datatrove_c4 import STOP, SYMBOL, c4, last_character, line_end, stripped, three_dots
+from gristmill.kernels.text.datatrove_c4 import kinds as datatrove_kinds
+from gristmill.kernels.text.uncounted import uncounted
+from gristmill.kernels.text.wide import hash_of, span_hash
 
 COUNTS = (
     *("characters", "words", "real_words", "real_word_characters", "hashes", "ellipses", "lines", "bullet_lines"),

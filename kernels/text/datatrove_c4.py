@@ -14,8 +14,8 @@ import functools
 
 import numpy as np
 
-from kernels.text import phrases, tokens, utf8
-from kernels.text.uncounted import uncounted
+from gristmill.kernels.text import phrases, tokens, utf8
+from gristmill.kernels.text.uncounted import uncounted
 
 KEPT, LONG_WORD, UNENDED, FEW_WORDS, LOREM_IPSUM, JAVASCRIPT, CURLY, POLICY = range(8)
 """What C4 does with a line: keeps it, or drops it for the first of these; 4 and 6 drop the document."""

@@ -15,8 +15,18 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.utf8 import SPACE, UNSPACED, Table, decode
-from kernels.text.word_grams import BLOCK, Letters, carry, check, gram_hash, powers, read_block, read_only, window
+from gristmill.kernels.text.utf8 import SPACE, UNSPACED, Table, decode
+from gristmill.kernels.text.word_grams import (
+    BLOCK,
+    Letters,
+    carry,
+    check,
+    gram_hash,
+    powers,
+    read_block,
+    read_only,
+    window,
+)
 
 FILTER_BITS_PER_GRAM = 16
 """At least: of grams that are in no benchmark at most one in sixteen passes the filter."""

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels.text.fasttext_rows import ones
+from gristmill.kernels.text.fasttext_rows import ones
 
 BARE: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 """Options of what runs for every word: without counting references to arrays, which takes four times as long as the

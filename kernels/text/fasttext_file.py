@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.text.fasttext_dictionary import insert, ranks
-from kernels.text.fasttext_rows import LANES
+from gristmill.kernels.text.fasttext_dictionary import insert, ranks
+from gristmill.kernels.text.fasttext_rows import LANES
 
 MAGIC, NEWEST = 793712314, 12
 """First number of a model file, and the newest format there is (fastText 0.9.3, fasttext.cc)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.fasttext_file import HIERARCHICAL, SOFTMAX
+from gristmill.kernels.text.fasttext_file import HIERARCHICAL, SOFTMAX
 
 _TABLE, _REACH = 512, 8.0  # fastText's table of the sigmoid: 512 steps from -8 to 8
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
-from kernels.text.fasttext_file import Rows, parse
+from gristmill.kernels.text.fasttext_file import Rows, parse
 
 LAYOUT = 4
 """Raised when the arrays below change: part of a cached model's name."""

@@ -15,11 +15,11 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.fasttext_dictionary import BARE
-from kernels.text.fasttext_labels import choose, probability
-from kernels.text.fasttext_model import Model
-from kernels.text.fasttext_words import end_text, memory_for, read_words
-from kernels.text.utf8 import buffers
+from gristmill.kernels.text.fasttext_dictionary import BARE
+from gristmill.kernels.text.fasttext_labels import choose, probability
+from gristmill.kernels.text.fasttext_model import Model
+from gristmill.kernels.text.fasttext_words import end_text, memory_for, read_words
+from gristmill.kernels.text.utf8 import buffers
 
 WHOLE, FIRST, THREE = 0, 1, 2
 WINDOWS = {"whole": WHOLE, "first": FIRST, "three": THREE}

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from kernels.text import wide
-from kernels.text.fasttext_dictionary import BARE, bucket_row, find, hash_of
-from kernels.text.fasttext_ngrams import LANES, hash_ngrams, to_buckets
-from kernels.text.fasttext_rows import add_to_total, sum_rows
+from gristmill.kernels.text import wide
+from gristmill.kernels.text.fasttext_dictionary import BARE, bucket_row, find, hash_of
+from gristmill.kernels.text.fasttext_ngrams import LANES, hash_ngrams, to_buckets
+from gristmill.kernels.text.fasttext_rows import add_to_total, sum_rows
 
 load8: Any = wide.load8
 trailing_zeros: Any = wide.trailing_zeros

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_128_digest
 
-from kernels.text.utf8 import buffers, decode
+from gristmill.kernels.text.utf8 import buffers, decode
 
 _SPACE, _UNSETTLED = 254, 255  # beside canonical combining classes, which end at 240 (Unicode 16, UnicodeData.txt)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.json_strings import ABSENT, ESCAPED, INTEGER, NULL, PLAIN, hex_digits, is_utf8
+from gristmill.kernels.text.json_strings import ABSENT, ESCAPED, INTEGER, NULL, PLAIN, hex_digits, is_utf8
 
 FAST, ODD, EMPTY = 0, 1, 2
 """What a line is: read here, to be parsed elsewhere, nothing but white space."""

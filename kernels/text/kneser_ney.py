@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.ngram_counts import BEGIN
-from kernels.text.ngram_trie import PRUNED
+from gristmill.kernels.text.ngram_counts import BEGIN
+from gristmill.kernels.text.ngram_trie import PRUNED
 
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where the counts give none: lmplz --discount_fallback."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.text import utf8
-from kernels.text.line_rules import BRACKETS, EDITED_WORDS, EDITS, NOTES, WORDS, equal, flags_at, packed
-from kernels.text.uncounted import uncounted
+from gristmill.kernels.text import utf8
+from gristmill.kernels.text.line_rules import BRACKETS, EDITED_WORDS, EDITS, NOTES, WORDS, equal, flags_at, packed
+from gristmill.kernels.text.uncounted import uncounted
 
 _AT_NUMBERS, _AT_NOTES, _AT_CART, _AT_MORE, _AT_SIGN = range(len(EDITS))
 _NOTE_DATA, _NOTE_OFFSETS = packed(NOTES)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.text import utf8
-from kernels.text.hashing import two_levels
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text import utf8
+from gristmill.kernels.text.hashing import two_levels
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 MEASURES = ("words", "longest_word", "end_mark", "javascript", "policy", "uppercase", "digits", "counter")
 """What a line can be asked for. What is not plain from the name:

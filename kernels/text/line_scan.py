@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.text.line_rules import (
+from gristmill.kernels.text.line_rules import (
     BRACKETS,
     CHARACTERS,
     COUNTER,
@@ -25,7 +25,7 @@ from kernels.text.line_rules import (
     has_ascii_end,
     scan,
 )
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 _BLOCK = np.uint64(240)
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.text import line_rules, utf8
-from kernels.text.line_cuts import cut, may_cut
-from kernels.text.line_rules import (
+from gristmill.kernels.text import line_rules, utf8
+from gristmill.kernels.text.line_cuts import cut, may_cut
+from gristmill.kernels.text.line_rules import (
     CHARACTERS,
     COUNTER,
     DIGITS,
@@ -31,8 +31,8 @@ from kernels.text.line_rules import (
     UPPERCASE,
     WORDS,
 )
-from kernels.text.line_scan import measure_line
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.line_scan import measure_line
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 LONG_LINE = 200
 """Characters. Xue et al. 2021 (mT5), section 3.1: "at least three lines of text with 200 or more characters"."""

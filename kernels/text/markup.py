@@ -15,7 +15,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.tags import (
+from gristmill.kernels.text.tags import (
     ADDRESS,
     ANCHOR,
     BR,

@@ -16,9 +16,9 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.draw import draw
-from kernels.text.shingle import Shingling, fill, mix, scratch, start
-from kernels.text.utf8 import buffers
+from gristmill.kernels.text.draw import draw
+from gristmill.kernels.text.shingle import Shingling, fill, mix, scratch, start
+from gristmill.kernels.text.utf8 import buffers
 
 _LANES = 64  # a block is padded to a multiple with its last hash, so that the vector loop leaves no remainder
 _CHECK_PRIME = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: odd multiplier of the check hash

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.ngram_counts import BEGIN, Counts
+from gristmill.kernels.text.ngram_counts import BEGIN, Counts
 
 PRUNED = 1 << 31
 

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.ccnet_normalise import normalise
-from kernels.text.kenlm_table import Table, open_table, score, span_indices
-from kernels.text.pieces import Encoder, encode, encoder
+from gristmill.kernels.text.ccnet_normalise import normalise
+from gristmill.kernels.text.kenlm_table import Table, open_table, score, span_indices
+from gristmill.kernels.text.pieces import Encoder, encode, encoder
 
 PIECES_FILE, TABLE_FILE = "sentencepiece.model", "lm.binary"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 PHRASES = (
     "terms of use",

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.pieces_bpe import merge
-from kernels.text.pieces_model import SPELLED, Model, read_model
-from kernels.text.pieces_normalise import replace
-from kernels.text.pieces_unigram import best_path
-from kernels.text.uncounted import inlined, uncounted
-from kernels.text.wide import span_hash
+from gristmill.kernels.text.pieces_bpe import merge
+from gristmill.kernels.text.pieces_model import SPELLED, Model, read_model
+from gristmill.kernels.text.pieces_normalise import replace
+from gristmill.kernels.text.pieces_unigram import best_path
+from gristmill.kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.wide import span_hash
 
 _SLOTS = 1 << 18
 _KEY_BYTES = 1 << 21

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.text.pieces_model import emit, width
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.pieces_model import emit, width
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 _BEGIN, _END, _BEFORE, _AFTER = range(4)  # of a symbol: its bytes (none: merged away), its neighbours (-1: none)
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.pieces_normalise import Replacements, replacements
-from kernels.text.pieces_trie import build
-from kernels.text.uncounted import inlined
+from gristmill.kernels.text.pieces_normalise import Replacements, replacements
+from gristmill.kernels.text.pieces_trie import build
+from gristmill.kernels.text.uncounted import inlined
 
 Settings = dict[int, tuple[int, ...]]
 

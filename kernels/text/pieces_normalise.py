@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.uncounted import inlined
+from gristmill.kernels.text.uncounted import inlined
 
 
 class Replacements(NamedTuple):

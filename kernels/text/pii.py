@@ -19,12 +19,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.pii_context import is_alnum, is_digit, is_upper
-from kernels.text.pii_numbers import number
-from kernels.text.pii_patterns import CODE_BIT, EMAIL, KEY
-from kernels.text.pii_secrets import assigned, token
-from kernels.text.pii_tables import ANCHORS, ASSIGNMENT, AT, DIGIT, PAIRS, TLD_SETS, TLDS, TOKEN
-from kernels.text.word_grams import read_only
+from gristmill.kernels.text.pii_context import is_alnum, is_digit, is_upper
+from gristmill.kernels.text.pii_numbers import number
+from gristmill.kernels.text.pii_patterns import CODE_BIT, EMAIL, KEY
+from gristmill.kernels.text.pii_secrets import assigned, token
+from gristmill.kernels.text.pii_tables import ANCHORS, ASSIGNMENT, AT, DIGIT, PAIRS, TLD_SETS, TLDS, TOKEN
+from gristmill.kernels.text.word_grams import read_only
 
 MAX_LOCAL, MAX_DOMAIN, MAX_TLD = 64, 255, 24  # bytes: RFC 5321, 4.5.3.1; the longest top-level domain in use has 24
 _RESERVED_DOMAINS, _RESERVED_TLDS, _NO_TLDS, _CODE_TLDS = range(4)

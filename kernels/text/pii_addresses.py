@@ -12,8 +12,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.pii_context import announced, hex_value, is_alnum, is_digit
-from kernels.text.pii_patterns import PHONE_REACH, VERSIONS
+from gristmill.kernels.text.pii_context import announced, hex_value, is_alnum, is_digit
+from gristmill.kernels.text.pii_patterns import PHONE_REACH, VERSIONS
 
 _SMALL, _DIGIT = 31, 9  # numbers of versions: tried on change logs, in which 2.39.90.1 and 1.4.0.66 are such
 

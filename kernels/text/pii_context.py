@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.pii_tables import WORD_SETS, WORDS
+from gristmill.kernels.text.pii_tables import WORD_SETS, WORDS
 
 
 @numba.njit(cache=True)

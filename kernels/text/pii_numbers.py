@@ -12,11 +12,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.pii_addresses import ipv4, ipv6
-from kernels.text.pii_checksums import CHECK_NUMBERS, iban_rest, valid
-from kernels.text.pii_context import announced, is_alnum, is_digit, is_upper
-from kernels.text.pii_patterns import CODE_BIT, IBAN, IP, PHONE, PHONE_REACH, PHONES, REACH
-from kernels.text.pii_tables import BY_RUN, COUNTRIES, FACTS, IBANS, PATTERNS
+from gristmill.kernels.text.pii_addresses import ipv4, ipv6
+from gristmill.kernels.text.pii_checksums import CHECK_NUMBERS, iban_rest, valid
+from gristmill.kernels.text.pii_context import announced, is_alnum, is_digit, is_upper
+from gristmill.kernels.text.pii_patterns import CODE_BIT, IBAN, IP, PHONE, PHONE_REACH, PHONES, REACH
+from gristmill.kernels.text.pii_tables import BY_RUN, COUNTRIES, FACTS, IBANS, PATTERNS
 
 MIN_PHONE, MAX_PHONE = 7, 12  # digits of a national number with a word before it
 _NANP = CHECK_NUMBERS["nanp"]

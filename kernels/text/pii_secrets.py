@@ -13,9 +13,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.text.pii_context import hex_value, is_alnum, is_digit, is_upper
-from kernels.text.pii_patterns import ALPHABETS
-from kernels.text.pii_tables import NAME_FACTS, NAMES, PLACEHOLDER_ROWS, PREFIX_FACTS, PREFIXES
+from gristmill.kernels.text.pii_context import hex_value, is_alnum, is_digit, is_upper
+from gristmill.kernels.text.pii_patterns import ALPHABETS
+from gristmill.kernels.text.pii_tables import NAME_FACTS, NAMES, PLACEHOLDER_ROWS, PREFIX_FACTS, PREFIXES
 
 MAX_BLOCK = 20_000
 """Bytes of a private key block; one of 16,384 bits has 13,000."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.text.pii_checksums import CHECK_NUMBERS
-from kernels.text.pii_patterns import (
+from gristmill.kernels.text.pii_checksums import CHECK_NUMBERS
+from gristmill.kernels.text.pii_patterns import (
     ALPHABETS,
     CODE_BIT,
     CODE_TLDS,

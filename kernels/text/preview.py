@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from kernels.text import utf8
+from gristmill.kernels.text import utf8
 
 
 def preview(text: pa.Array, limit: int) -> pa.Array:

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.text.uncounted import uncounted
-from kernels.text.wide import fold
+from gristmill.kernels.text.uncounted import uncounted
+from gristmill.kernels.text.wide import fold
 
 TOP_GRAMS = (2, 3, 4)
 DUPLICATE_GRAMS = (5, 6, 7, 8, 9, 10)

@@ -22,8 +22,8 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.hashing import two_levels
-from kernels.text.utf8 import UNSPACED_BLOCKS, buffers, decode
+from gristmill.kernels.text.hashing import two_levels
+from gristmill.kernels.text.utf8 import UNSPACED_BLOCKS, buffers, decode
 
 Unit = Literal["characters", "words"]
 

@@ -25,8 +25,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from kernels.text import phrases, repetition, utf8
-from kernels.text.counts import (
+from gristmill.kernels.text import phrases, repetition, utf8
+from gristmill.kernels.text.counts import (
     ANCHOR,
     AT,
     COLON,
@@ -43,8 +43,8 @@ from kernels.text.counts import (
     sum_classes,
     word_weight,
 )
-from kernels.text.uncounted import inlined, uncounted
-from kernels.text.wide import byte_mask, fold, letter_run, load8, span_hash, trailing_zeros
+from gristmill.kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.wide import byte_mask, fold, letter_run, load8, span_hash, trailing_zeros
 
 __all__ = ["AT", "COUNTS", "STOP_WORDS", "count"]
 

@@ -18,9 +18,9 @@ import unicodedata
 
 import numpy as np
 
-from kernels.text import utf8
-from kernels.text.uncounted import uncounted
-from kernels.text.wide import hash_of, span_hash
+from gristmill.kernels.text import utf8
+from gristmill.kernels.text.uncounted import uncounted
+from gristmill.kernels.text.wide import hash_of, span_hash
 
 SPACE, ALPHA, LOWER, UPPER, DIGIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4
 UNSPACED, PUNCTUATION, ENDER, SPLIT, PREFIX, SUFFIX, MONEY, QUOTE, HYPHEN, ICON = (1 << k for k in range(5, 15))

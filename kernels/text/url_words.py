@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.urls import BASIS, PRIME, Places, Table, slot, table
+from gristmill.kernels.text.urls import BASIS, PRIME, Places, Table, slot, table
 
 MAX_FOUND = 64
 """Different words of a list that are counted in one URL."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.uncounted import inlined
+from gristmill.kernels.text.uncounted import inlined
 
 SPACE = 1 << 0  # str.isspace()
 NEWLINE = 1 << 1  # U+000A alone

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.text.uncounted import inlined, uncounted
+from gristmill.kernels.text.uncounted import inlined, uncounted
 
 _intrinsic: Callable[..., Any] = intrinsic  # its first parameter is the compiler's, which type checkers do not know
 _START = 0x9E3779B97F4A7C15  # 2^64 / golden ratio

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from kernels.text.hashing import two_levels
-from kernels.text.utf8 import EAST_ASIAN_BLOCKS, LETTERS_PER_WORD, UNSPACED_BLOCKS, decode
+from gristmill.kernels.text.hashing import two_levels
+from gristmill.kernels.text.utf8 import EAST_ASIAN_BLOCKS, LETTERS_PER_WORD, UNSPACED_BLOCKS, decode
 
 WORD = 4
 """Weight of a word; an East Asian letter has WORD // 2, another unspaced one WORD // 4."""

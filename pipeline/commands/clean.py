@@ -18,8 +18,8 @@ def clean(
     """
     import json
 
-    from pipeline.clean import clean as remove
-    from pipeline.progress import size_text
+    from gristmill.pipeline.clean import clean as remove
+    from gristmill.pipeline.progress import size_text
 
     files, freed = remove(output)
     if as_json:

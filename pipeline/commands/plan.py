@@ -29,7 +29,7 @@ def plan(
     """
     import json
 
-    from pipeline.plan.command import planned
+    from gristmill.pipeline.plan.command import planned
 
     lines, value = planned(config, assignments or [], corpus=corpus, measured=measured, workers=workers)
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stages.presets.rule import Rule
+    from gristmill.stages.presets.rule import Rule
 
 
 def rules(
@@ -44,7 +44,7 @@ def rules(
 def _rules() -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from stages.presets import LINE_PRESETS, PRESETS
+    from gristmill.stages.presets import LINE_PRESETS, PRESETS
 
     def row(of: str, preset: str, rule: Rule) -> dict[str, Any]:
         return {"preset": preset, "of": of} | {name: x for name, x in asdict(rule).items() if name != "expression"}
@@ -54,8 +54,8 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def _signals() -> list[dict[str, Any]]:
-    from stages.lines import MEANINGS
-    from stages.measured import MEASURED
+    from gristmill.stages.lines import MEANINGS
+    from gristmill.stages.measured import MEASURED
 
     rows = [
         {"of": "documents", "signal": each.name, "unit": each.unit, "definition": each.definition}

@@ -27,11 +27,11 @@ def run(
     """
     import json
 
-    from pipeline.config import load
+    from gristmill.pipeline.config import load
 
     loaded = load(config, [*(assignments or []), *([f"output={json.dumps(output)}"] if output is not None else [])])
-    from pipeline.progress import Terminal
-    from pipeline.run import run as run_pipeline
+    from gristmill.pipeline.progress import Terminal
+    from gristmill.pipeline.run import run as run_pipeline
 
     progress = Terminal()
     try:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.explain.find import Place, Query, find, id_mask, over
-from pipeline.explain.way import Run, departure, ledger_rows
-from pipeline.store import Store
+from gristmill.pipeline.explain.find import Place, Query, find, id_mask, over
+from gristmill.pipeline.explain.way import Run, departure, ledger_rows
+from gristmill.pipeline.store import Store
 
 MEMBERS = 10
 """Others of a cluster that are named; all are counted."""

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.explain.clusters import Cluster, clusters, first_of_its_id
-from pipeline.explain.find import Place, find, parse, read_row
-from pipeline.explain.shards import Blend, blends, count_tokens, locate, sampled
-from pipeline.explain.text import Comparison, Text, compare, complete, document_of, stored_text, text_of
-from pipeline.explain.way import Limit, Run, Step, departure, ledger_rows, limits, number, open_run, way
-from pipeline.first_pass import IDENTIFYING
-from pipeline.removal import load as load_removed
-from pipeline.store import Store
+from gristmill.pipeline.explain.clusters import Cluster, clusters, first_of_its_id
+from gristmill.pipeline.explain.find import Place, find, parse, read_row
+from gristmill.pipeline.explain.shards import Blend, blends, count_tokens, locate, sampled
+from gristmill.pipeline.explain.text import Comparison, Text, compare, complete, document_of, stored_text, text_of
+from gristmill.pipeline.explain.way import Limit, Run, Step, departure, ledger_rows, limits, number, open_run, way
+from gristmill.pipeline.first_pass import IDENTIFYING
+from gristmill.pipeline.removal import load as load_removed
+from gristmill.pipeline.store import Store
 
 SHOWN_MATCHES = 5
 

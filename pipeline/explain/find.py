@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.store import Store
+from gristmill.pipeline.store import Store
 
 THREADS = 8  # files are read side by side: on an object store a file costs its latency, not its bytes
 PREFIX_DIGITS = 6
@@ -66,7 +66,7 @@ class Query:
 
 def parse(text: str, sources: Sequence[str]) -> Query:
     """All readings of `text`, given the names of the output's sources. ValueError where it is empty."""
-    from kernels.text.hashing import document_ids
+    from gristmill.kernels.text.hashing import document_ids
 
     text = text.strip()
     if not text:

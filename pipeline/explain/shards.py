@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.explain.find import over, rows_with_id
-from pipeline.explain.way import Run, number
-from pipeline.first_pass import group_name
+from gristmill.pipeline.explain.find import over, rows_with_id
+from gristmill.pipeline.explain.way import Run, number
+from gristmill.pipeline.first_pass import group_name
 
 TOKEN_BYTES = 4  # int32: docs/formats.md
 
@@ -108,7 +108,7 @@ def _detail(run: Run, name: str, copies: list[Copy], document: Mapping[str, Any]
 
 def count_tokens(run: Run, text: str) -> int | None:
     """Tokens of a text with eos, by the output's tokenizer; None where it is not there."""
-    from tokenizer.encode import Encoder
+    from gristmill.tokenizer.encode import Encoder
 
     if not run.store.exists("tokenizer/tokenizer.model"):
         return None
@@ -120,7 +120,7 @@ def count_tokens(run: Run, text: str) -> int | None:
 
 def sampled(run: Run, document: Mapping[str, Any]) -> tuple[str, str] | None:
     """Whether the tokenizer was trained on the document; None where no sample was taken."""
-    from tokenizer.sample import Group, Sample, choose_batch
+    from gristmill.tokenizer.sample import Group, Sample, choose_batch
 
     if not run.store.exists("tokenizer/report.json"):
         return None

@@ -18,11 +18,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.explain.clusters import Cluster
-from pipeline.explain.diff import Difference, Hunk, Line
-from pipeline.explain.explanation import Explanation
-from pipeline.explain.text import Comparison
-from pipeline.explain.way import Limit, Step, number
+from gristmill.pipeline.explain.clusters import Cluster
+from gristmill.pipeline.explain.diff import Difference, Hunk, Line
+from gristmill.pipeline.explain.explanation import Explanation
+from gristmill.pipeline.explain.text import Comparison
+from gristmill.pipeline.explain.way import Limit, Step, number
 
 COLOURS = {
     "curated": "green",

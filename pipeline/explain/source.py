@@ -16,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.partition import Partition, Segment
-from pipeline.readers import read
-from pipeline.readers.machine import ROOTS, root_of
-from pipeline.readers.source import SourceSpec, format_of
-from pipeline.readers.stream import compression_of
-from pipeline.storage import Found, find, is_local, open_input, redacted
+from gristmill.pipeline.partition import Partition, Segment
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.machine import ROOTS, root_of
+from gristmill.pipeline.readers.source import SourceSpec, format_of
+from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.storage import Found, find, is_local, open_input, redacted
 
 BATCH_BYTES = 1_000_000  # small batches: only one record is wanted
 MAX_STREAM_BYTES = 2_000_000_000
@@ -116,7 +116,7 @@ def _with_text(row: dict[str, Any], stages: Any) -> dict[str, Any]:
     value["raw"] = page[:1024].decode("utf-8", "replace") if page else None
     settings = next((entry["extract"] for entry in stages if "extract" in entry), None)
     if page and value["quarantined_by"] is None and settings is not None:
-        from stages.registry import load
+        from gristmill.stages.registry import load
 
         extracted = load("extract")(**settings).apply(batch)  # type: ignore[attr-defined]
         value["text"] = extracted.column("text")[0].as_py()

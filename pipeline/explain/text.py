@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.explain.diff import Difference, difference
-from pipeline.explain.find import Place, read_row
-from pipeline.explain.shards import locate
-from pipeline.explain.way import Run, departure, ledger_rows
-from pipeline.first_pass import DOCUMENTS
+from gristmill.pipeline.explain.diff import Difference, difference
+from gristmill.pipeline.explain.find import Place, read_row
+from gristmill.pipeline.explain.shards import locate
+from gristmill.pipeline.explain.way import Run, departure, ledger_rows
+from gristmill.pipeline.first_pass import DOCUMENTS
 
 EXCERPT_CHARACTERS = 1_000
 
@@ -102,7 +102,7 @@ def stored_text(
         found = (place.file, place.row)
     if found is not None:
         return read_row(run.store, *found), "as it is in curated/", notes
-    from pipeline.explain.source import read_again
+    from gristmill.pipeline.explain.source import read_again
 
     if not place.file.startswith("signals/"):
         notes.append("it left in the first pass, which keeps no text of such documents but a preview in the ledger")
@@ -123,7 +123,7 @@ def text_of(stored: Mapping[str, Any] | None, origin: str, rows: Sequence[Mappin
 
 
 def compare(run: Run, survivor: Place, stored: Mapping[str, Any] | None, notes: list[str]) -> Comparison:
-    from kernels.text.hashing import text_hashes
+    from gristmill.kernels.text.hashing import text_hashes
 
     gone = departure(ledger_rows(run, survivor))
     measured = read_row(run.store, survivor.file, survivor.row) if survivor.file.startswith("signals/") else {}

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.commit import Manifest, StepFolder
-from pipeline.explain.find import Place, over, rows_with_id
-from pipeline.store import Store
+from gristmill.pipeline.commit import Manifest, StepFolder
+from gristmill.pipeline.explain.find import Place, over, rows_with_id
+from gristmill.pipeline.store import Store
 
 LEAVES = ("dropped", "quarantined", "merged")
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
-from pipeline.checked import open_checked
-from pipeline.commit import File, Output
-from pipeline.exchange import OPTIONS
-from pipeline.store import Store
+from gristmill.pipeline.checked import open_checked
+from gristmill.pipeline.commit import File, Output
+from gristmill.pipeline.exchange import OPTIONS
+from gristmill.pipeline.store import Store
 
 BATCH_ROWS = 1 << 20
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import RuntimeConfig, load
-from pipeline.engine import Progress
-from pipeline.lm.options import Options
-from pipeline.lm.train import Trained, train
+from gristmill.pipeline.config import RuntimeConfig, load
+from gristmill.pipeline.engine import Progress
+from gristmill.pipeline.lm.options import Options
+from gristmill.pipeline.lm.train import Trained, train
 
 
 def trained(

@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from kernels.text import arpa, probing
-from kernels.text.kneser_ney import Discounts, Order, discounts, logarithms, next_order, unigrams
-from kernels.text.ngram_trie import PRUNED, count_of_counts, recount
-from pipeline.chain import library_versions
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.lm.columns import read, write
-from pipeline.lm.ngrams import Adjusted
-from pipeline.lm.pieces import Words
-from pipeline.task import Task
+from gristmill.kernels.text import arpa, probing
+from gristmill.kernels.text.kneser_ney import Discounts, Order, discounts, logarithms, next_order, unigrams
+from gristmill.kernels.text.ngram_trie import PRUNED, count_of_counts, recount
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.lm.columns import read, write
+from gristmill.pipeline.lm.ngrams import Adjusted
+from gristmill.pipeline.lm.pieces import Words
+from gristmill.pipeline.task import Task
 
 VERSION = 1
 BYTES_A_PIECE = 75

@@ -21,20 +21,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kernels.text.ccnet_normalise import normalise
-from kernels.text.draw import draw
-from kernels.text.perplexity import MAX_LINE_BYTES
-from kernels.text.utf8 import buffers
-from pipeline.chain import library_versions
-from pipeline.commit import File, ParquetOutput, Sealed
-from pipeline.engine import Engine
-from pipeline.first_pass import Input
-from pipeline.readers import read
-from pipeline.storage import open_input
-from pipeline.store import Store
-from pipeline.task import Task
-from pipeline.tokens import batches
-from stages.languages import iso_code
+from gristmill.kernels.text.ccnet_normalise import normalise
+from gristmill.kernels.text.draw import draw
+from gristmill.kernels.text.perplexity import MAX_LINE_BYTES
+from gristmill.kernels.text.utf8 import buffers
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import File, ParquetOutput, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.first_pass import Input
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.storage import open_input
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.pipeline.tokens import batches
+from gristmill.stages.languages import iso_code
 
 VERSION = 1
 BINS = 256

@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from kernels.text.ngram_counts import BEGIN, END, Counts, count, merge
-from kernels.text.ngram_trie import Level, build, count_of_counts, recount
-from pipeline.chain import library_versions
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.exchange import Sender, merged, receive_table
-from pipeline.lm.columns import write
-from pipeline.lm.pieces import NotTrainable, Words, lines_in_ids
-from pipeline.task import Task
+from gristmill.kernels.text.ngram_counts import BEGIN, END, Counts, count, merge
+from gristmill.kernels.text.ngram_trie import Level, build, count_of_counts, recount
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import Sender, merged, receive_table
+from gristmill.pipeline.lm.columns import write
+from gristmill.pipeline.lm.pieces import NotTrainable, Words, lines_in_ids
+from gristmill.pipeline.task import Task
 
 VERSION = 1
 CHUNK_WORDS = 4_000_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kernels.text.ngram_counts import MAX_ORDER
+from gristmill.kernels.text.ngram_counts import MAX_ORDER
 
 MAX_PIECES = 1 << 16
 """A piece's id has 16 bits. cc_net's models have as many (Wenzek et al. 2020, section 3.3: 65k)."""

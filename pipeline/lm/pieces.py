@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kernels.text.ngram_counts import BEGIN, END, UNKNOWN
-from pipeline.chain import library_versions
-from pipeline.commit import File, Sealed
-from pipeline.engine import Engine
-from pipeline.lm.columns import batches, write, writing
-from pipeline.lm.lines import Source, sampled
-from pipeline.task import Task
+from gristmill.kernels.text.ngram_counts import BEGIN, END, UNKNOWN
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import File, Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.lm.columns import batches, write, writing
+from gristmill.pipeline.lm.lines import Source, sampled
+from gristmill.pipeline.task import Task
 
 VERSION = 1
 SAMPLE_BYTES = 20_000_000
@@ -102,7 +102,7 @@ def train(engine: Engine, source: Source, pieces: int, threshold: int) -> Sealed
 
 
 def train_pieces(task: Task) -> dict[str, Any]:
-    from tokenizer.train import cut
+    from gristmill.tokenizer.train import cut
 
     pieces, threshold = task.shared
     language, files = task.payload

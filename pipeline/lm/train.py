@@ -17,24 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.chain import library_versions
-from pipeline.commit import Sealed
-from pipeline.config import Config, PlanConfig, RuntimeConfig
-from pipeline.engine import Engine, Executor, Inline, Progress, Silent
-from pipeline.first_pass import Input, inputs
-from pipeline.inventory import inventory
-from pipeline.lease import Lease
-from pipeline.lm import pieces
-from pipeline.lm.estimation import BYTES_A_PIECE, estimated, written
-from pipeline.lm.lines import NAME, Reading, Source, by_language, count_categories, split_lines
-from pipeline.lm.ngrams import adjusted
-from pipeline.lm.options import Options
-from pipeline.partition import partitions
-from pipeline.process import prepare
-from pipeline.publish import publish
-from pipeline.readers.source import SourceSpec
-from pipeline.run import on_ray
-from pipeline.store import Store
+from gristmill.pipeline.chain import library_versions
+from gristmill.pipeline.commit import Sealed
+from gristmill.pipeline.config import Config, PlanConfig, RuntimeConfig
+from gristmill.pipeline.engine import Engine, Executor, Inline, Progress, Silent
+from gristmill.pipeline.first_pass import Input, inputs
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.lm import pieces
+from gristmill.pipeline.lm.estimation import BYTES_A_PIECE, estimated, written
+from gristmill.pipeline.lm.lines import NAME, Reading, Source, by_language, count_categories, split_lines
+from gristmill.pipeline.lm.ngrams import adjusted
+from gristmill.pipeline.lm.options import Options
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.process import prepare
+from gristmill.pipeline.publish import publish
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.run import on_ray
+from gristmill.pipeline.store import Store
 
 FORMAT = 1
 NORMALISATION = "ccnet"

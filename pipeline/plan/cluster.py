@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine import COMMITTERS
-from pipeline.plan.described import Described
-from pipeline.plan.prediction import Plan, plan_of
-from pipeline.plan.rates import Rates
-from pipeline.plan.volumes import Part
+from gristmill.pipeline.engine import COMMITTERS
+from gristmill.pipeline.plan.described import Described
+from gristmill.pipeline.plan.prediction import Plan, plan_of
+from gristmill.pipeline.plan.rates import Rates
+from gristmill.pipeline.plan.volumes import Part
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from gristmill.pipeline.config import Config
 
 TASK_MEMORY = 0.7
 """Of a node's memory: Ray keeps 30 % for its object store by default, tasks share the rest."""

@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plan.rates import Rates, of_run, shipped
+from gristmill.pipeline.plan.rates import Rates, of_run, shipped
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from gristmill.pipeline.config import Config
 
 
 def planned(
     path: str, assignments: Sequence[str], *, corpus: str | None, measured: str | None, workers: int | None
 ) -> tuple[list[str], dict[str, Any]]:
     """ValueError in one sentence for a wrong configuration, description or `measured`."""
-    from pipeline.config import load
-    from pipeline.plan.text import estimate_lines, plan_lines
-    from pipeline.progress import size_text
+    from gristmill.pipeline.config import load
+    from gristmill.pipeline.plan.text import estimate_lines, plan_lines
+    from gristmill.pipeline.progress import size_text
 
     if corpus is not None:
-        from pipeline.plan.cluster import estimate
-        from pipeline.plan.described import parse
+        from gristmill.pipeline.plan.cluster import estimate
+        from gristmill.pipeline.plan.described import parse
 
         described = parse(corpus)
         if workers is not None:
@@ -34,8 +34,8 @@ def planned(
         keys = [assignment.partition("=")[0] for assignment in assignments]
         found = estimate(described, config, rates_for(config, measured), keys)
         return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
-    from pipeline.inventory import inventory
-    from pipeline.plan.prediction import predicted
+    from gristmill.pipeline.inventory import inventory
+    from gristmill.pipeline.plan.prediction import predicted
 
     config = load(path, assignments)
     notes: list[str] = []

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.exchange import BLOCK_SEGMENTS, FOOTER_BYTES, RUN_BYTES, TAIL_BYTES
+from gristmill.pipeline.exchange import BLOCK_SEGMENTS, FOOTER_BYTES, RUN_BYTES, TAIL_BYTES
 
 ENTRY_BYTES = 40
 """Of an index: five uint64 a segment."""

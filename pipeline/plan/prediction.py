@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plan.costs import Costs, StepPlan
-from pipeline.plan.rates import Rates, shipped
-from pipeline.plan.steps import Planning
-from pipeline.plan.volumes import Part, parts, volumes
+from gristmill.pipeline.plan.costs import Costs, StepPlan
+from gristmill.pipeline.plan.rates import Rates, shipped
+from gristmill.pipeline.plan.steps import Planning
+from gristmill.pipeline.plan.volumes import Part, parts, volumes
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.inventory import FileEntry
+    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.inventory import FileEntry
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def shipped() -> Rates:
 
 def of_run(output: str, rates: Rates) -> Rates:
     """`rates` after the last run in an output. ValueError in one sentence where there is no finished run."""
-    from pipeline.store import Store
+    from gristmill.pipeline.store import Store
 
     try:
         record = json.loads(Store(output).read("run.json"))
@@ -196,7 +196,7 @@ def calibrated(rates: Rates, record: Mapping[str, Any], name: str) -> Rates:
         bytes_per_token={**rates.bytes_per_token, **tokens},
         vocabulary=measured.get("trained", {}).get("vocab_size", rates.vocabulary),
     )
-    from pipeline.plan.scale import scaled
+    from gristmill.pipeline.plan.scale import scaled
 
     source = f"{name} of {_date(record['started'])} on {record['host']}"
     try:

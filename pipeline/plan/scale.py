@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plan.rates import Rates, StepRate, canonical
+from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.plan.volumes import Part
+    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.plan.volumes import Part
 
 LEAST_S = 0.5
 """A step shorter than this tells nothing of its speed."""
@@ -23,7 +23,7 @@ LEAST_S = 0.5
 
 def scaled(rates: Rates, record: Mapping[str, Any]) -> Rates:
     """`rates` with the speeds and sizes of the record's steps; those that it found done stay as they are."""
-    from pipeline.plan.prediction import compare, plan_of
+    from gristmill.pipeline.plan.prediction import compare, plan_of
 
     config = config_of(record)
     workers = record.get("workers") or config.runtime.workers or os.cpu_count()
@@ -60,7 +60,7 @@ def faster(rate: StepRate, speed: float, volume: float) -> StepRate:
 
 def part_of(record: Mapping[str, Any], rates: Rates) -> Part:
     """What the run read, as one source; of the kind of its first source."""
-    from pipeline.plan.volumes import Part
+    from gristmill.pipeline.plan.volumes import Part
 
     read, source = record["funnel"][0], record["configuration"]["sources"][0]
     partitions = next(step["tasks"] for step in record["steps"] if step["name"] == "read")
@@ -86,10 +86,10 @@ def config_of(record: Mapping[str, Any]) -> Config:
     """The record's configuration, without asking whether its files are still there."""
     import warnings
 
-    from pipeline.config import Config, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig
-    from pipeline.readers.source import SourceSpec
-    from stages.blend import Blend
-    from stages.registry import load
+    from gristmill.pipeline.config import Config, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig
+    from gristmill.pipeline.readers.source import SourceSpec
+    from gristmill.stages.blend import Blend
+    from gristmill.stages.registry import load
 
     given = record["configuration"]
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.blending import PART_TOKENS
-from pipeline.plan.costs import Costs, peak
-from pipeline.plan.exchange import Shuffle
-from pipeline.plan.volumes import Amount, BlendVolume, Volumes
-from stages.interface import CorpusStage, Stage
+from gristmill.pipeline.blending import PART_TOKENS
+from gristmill.pipeline.plan.costs import Costs, peak
+from gristmill.pipeline.plan.exchange import Shuffle
+from gristmill.pipeline.plan.volumes import Amount, BlendVolume, Volumes
+from gristmill.stages.interface import CorpusStage, Stage
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from gristmill.pipeline.config import Config
 
 ID_BYTES = 4
 """Of a token."""
@@ -36,7 +36,7 @@ class Planning:
     costs: Costs
 
     def run(self) -> None:
-        from pipeline.order import order
+        from gristmill.pipeline.order import order
 
         volumes = self.volumes
         stages = order(self.config.stages)
@@ -47,7 +47,7 @@ class Planning:
                 continue
             stage = named.get(name)
             if stage is None:
-                from stages.identity import Identity
+                from gristmill.stages.identity import Identity
 
                 stage = Identity()
             if isinstance(stage, CorpusStage):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from pipeline.plan.cluster import Estimate
-from pipeline.plan.prediction import Plan
+from gristmill.pipeline.plan.cluster import Estimate
+from gristmill.pipeline.plan.prediction import Plan
 
 WIDTH = 80
 LABEL = 12

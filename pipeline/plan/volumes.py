@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.partition import partitions
-from pipeline.plan.rates import Rates, Share
-from stages.blend import Unit, plan
-from stages.interface import CorpusStage, Stage
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.plan.rates import Rates, Share
+from gristmill.stages.blend import Unit, plan
+from gristmill.stages.interface import CorpusStage, Stage
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.inventory import FileEntry
-    from pipeline.readers.source import SourceSpec
+    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.inventory import FileEntry
+    from gristmill.pipeline.readers.source import SourceSpec
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_bytes(segment: Any, entry: FileEntry, rates: Rates) -> float:
 
 def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     """Never raises for a valid configuration: what cannot be planned ahead is estimated, and a note says so."""
-    from pipeline.order import order
+    from gristmill.pipeline.order import order
 
     stages = order(config.stages)
     notes: list[str] = []
@@ -154,7 +154,7 @@ def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     first = current
     deciding: list[Stage] = list(stages.deciding)
     if any(part.own_ids for part in found):
-        from stages.identity import Identity
+        from gristmill.stages.identity import Identity
 
         deciding.insert(0, Identity())
     funnel: dict[str, Amount] = {}
@@ -216,7 +216,7 @@ def _groups(part: Part, rates: Rates) -> list[tuple[str, str, float]]:
 def _sample(config: Config, groups: Mapping[tuple[str, str], float]) -> float:
     if config.tokenizer.path:
         return 0.0
-    from tokenizer.sample import plan_sample
+    from gristmill.tokenizer.sample import plan_sample
 
     options: dict[str, Any] = {"shares": config.tokenizer.shares} if config.tokenizer.shares is not None else {}
     totals = {key: round(size) for key, size in groups.items()}

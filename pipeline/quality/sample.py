@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.draw import draw, uniform
-from kernels.text.hashing import text_hashes
-from pipeline.inventory import inventory
-from pipeline.partition import partitions
-from pipeline.readers import read
-from pipeline.readers.folder import find
-from pipeline.readers.source import SourceSpec
-from pipeline.storage import is_folder
+from gristmill.kernels.text.draw import draw, uniform
+from gristmill.kernels.text.hashing import text_hashes
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.folder import find
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.storage import is_folder
 
 BATCH_BYTES = 16_000_000
 PARTITION_BYTES = 256_000_000

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kernels.text.fasttext_model import load
-from kernels.text.fasttext_predict import probabilities
-from pipeline.quality.evaluation import figures
-from pipeline.quality.sample import sample
+from gristmill.kernels.text.fasttext_model import load
+from gristmill.kernels.text.fasttext_predict import probabilities
+from gristmill.pipeline.quality.evaluation import figures
+from gristmill.pipeline.quality.sample import sample
 
 GOOD, BAD = "good", "bad"
 PREFIX = "__label__"

@@ -14,30 +14,30 @@ from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pipeline.readers.source import SourceSpec, format_of
+from gristmill.pipeline.readers.source import SourceSpec, format_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline.partition import Partition, Segment
-    from pipeline.readers.rows import Row, Skipped
+    from gristmill.pipeline.partition import Partition, Segment
+    from gristmill.pipeline.readers.rows import Row, Skipped
 
     Reader = Callable[[Segment, SourceSpec, int, Skipped], Iterator[Row]]
 
 READERS = {
-    "jsonl": "pipeline.readers.jsonl:read_jsonl",
-    "parquet": "pipeline.readers.parquet:read_parquet",
-    "warc": "pipeline.readers.warc:read_warc",
-    "wet": "pipeline.readers.warc:read_warc",
-    "text": "pipeline.readers.files:read_files",
-    "tree": "pipeline.readers.files:read_files",
-    "machine": "pipeline.readers.machine:read_machine",
-    "mediawiki": "pipeline.readers.mediawiki:read_mediawiki",
-    "epub": "pipeline.readers.epub:read_epub",
-    "jats": "pipeline.readers.jats:read_jats",
-    "latex": "pipeline.readers.latex:read_latex",
-    "stackexchange": "pipeline.readers.stackexchange:read_stackexchange",
-    "html": "pipeline.readers.html:read_html",
+    "jsonl": "gristmill.pipeline.readers.jsonl:read_jsonl",
+    "parquet": "gristmill.pipeline.readers.parquet:read_parquet",
+    "warc": "gristmill.pipeline.readers.warc:read_warc",
+    "wet": "gristmill.pipeline.readers.warc:read_warc",
+    "text": "gristmill.pipeline.readers.files:read_files",
+    "tree": "gristmill.pipeline.readers.files:read_files",
+    "machine": "gristmill.pipeline.readers.machine:read_machine",
+    "mediawiki": "gristmill.pipeline.readers.mediawiki:read_mediawiki",
+    "epub": "gristmill.pipeline.readers.epub:read_epub",
+    "jats": "gristmill.pipeline.readers.jats:read_jats",
+    "latex": "gristmill.pipeline.readers.latex:read_latex",
+    "stackexchange": "gristmill.pipeline.readers.stackexchange:read_stackexchange",
+    "html": "gristmill.pipeline.readers.html:read_html",
 }
 """Format -> `module:function`, imported when the first file of the format is read."""
 
@@ -59,11 +59,11 @@ def read(
     `skipped` is added, by reason, how many things in the files were no documents. OSError where the storage fails,
     FileNotFoundError included.
     """
-    from pipeline.readers.rows import batches, joined, row_id
+    from gristmill.pipeline.readers.rows import batches, joined, row_id
 
     counts: Skipped = Counter() if skipped is None else skipped
     if _in_columns(partition, spec):
-        from pipeline.readers.json_columns import read_columns
+        from gristmill.pipeline.readers.json_columns import read_columns
 
         parts = (read_columns(s, spec, max_document_bytes, batch_bytes, counts) for s in partition.segments)
         yield from joined(_without(chain.from_iterable(parts), removed), batch_bytes)
@@ -78,7 +78,7 @@ def _in_columns(partition: Partition, spec: SourceSpec) -> bool:
     """Whether all of it is read as columns."""
     if any(format_of(spec, segment.path) != "jsonl" for segment in partition.segments):
         return False
-    from pipeline.readers.json_columns import can_read
+    from gristmill.pipeline.readers.json_columns import can_read
 
     return can_read(spec)
 

@@ -19,16 +19,16 @@ from typing import Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
-from pipeline.partition import Segment
-from pipeline.readers.folder import open_segment
-from pipeline.readers.fragment import FragmentError, fragment_text
-from pipeline.readers.parquet import Watched
-from pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.timestamps import parse_timestamp
-from pipeline.readers.xml_tree import XmlError, all_text, child, children, parse_xml
-from stages.extract import decode
-from stages.languages import iso_code
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.folder import open_segment
+from gristmill.pipeline.readers.fragment import FragmentError, fragment_text
+from gristmill.pipeline.readers.parquet import Watched
+from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.readers.xml_tree import XmlError, all_text, child, children, parse_xml
+from gristmill.stages.extract import decode
+from gristmill.stages.languages import iso_code
 
 MAX_DIRECTORY_BYTES = 1 << 24
 MAX_ENTRIES = 20_000  # of the archive; books have tens to some thousand

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline.partition import Segment
-from pipeline.readers.forward import Forward
-from pipeline.readers.names import text_name
-from pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
-from pipeline.readers.tar import BrokenArchiveError, members
-from stages.languages import language_of_path
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.forward import Forward
+from gristmill.pipeline.readers.names import text_name
+from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
+from gristmill.pipeline.readers.tar import BrokenArchiveError, members
+from gristmill.stages.languages import language_of_path
 
 HTML = (".html", ".htm", ".xhtml")
 PROSE = ("", ".txt", ".text", ".md", ".markdown", ".rst", ".tex", *HTML)
@@ -87,7 +87,7 @@ def _may_be_script(name: str, spec: SourceSpec) -> bool:
 def _script_language(data: bytes) -> str | None:
     if not data.startswith(b"#!"):
         return None
-    from stages.code_content import stated
+    from gristmill.stages.code_content import stated
 
     head = data[:SHEBANG_BYTES].decode("utf-8", "replace")
     language: str | None = stated(pa.array([head], pa.large_string()))[0].as_py()

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.readers.names import is_plain, stored_name, text_name
-from pipeline.storage import WILD, Found, is_local, open_input, pattern
-from pipeline.storage import find as find_stored
+from gristmill.pipeline.readers.names import is_plain, stored_name, text_name
+from gristmill.pipeline.storage import WILD, Found, is_local, open_input, pattern
+from gristmill.pipeline.storage import find as find_stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline.partition import Segment
+    from gristmill.pipeline.partition import Segment
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 

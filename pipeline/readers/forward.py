@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.readers.stream import BrokenStreamError
+from gristmill.pipeline.readers.stream import BrokenStreamError
 
 WHITESPACE = b" \t\r\n\0\f\v"
 LINE_WINDOW = 4096

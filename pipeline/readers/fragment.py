@@ -8,8 +8,8 @@ for lists, tabs between cells, code as it stands; no image texts and no links.
 
 from __future__ import annotations
 
-from kernels.text.markup import markup_cost
-from stages.extract import MAX_COPIES, MAX_STEPS, Extract
+from gristmill.kernels.text.markup import markup_cost
+from gristmill.stages.extract import MAX_COPIES, MAX_STEPS, Extract
 
 MAX_BYTES = 10_000_000
 

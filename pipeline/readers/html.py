@@ -10,12 +10,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from pipeline.partition import Segment
-from pipeline.readers.archive import Entry, entries
-from pipeline.readers.files import BINARY, HTML
-from pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from stages.extract import is_html
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.archive import Entry, entries
+from gristmill.pipeline.readers.files import BINARY, HTML
+from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.stages.extract import is_html
 
 OTHER = BINARY | {
     ".css", ".csv", ".js", ".json", ".jsonl", ".map", ".md", ".mjs", ".py", ".rss", ".svg", ".ts", ".txt", ".xml",

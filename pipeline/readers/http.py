@@ -13,7 +13,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from pipeline.readers.stream import MAX_RATIO
+from gristmill.pipeline.readers.stream import MAX_RATIO
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)?\s+(\d{3})")
 _CHUNK = re.compile(rb"[ \t\r\n]{0,4}([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")

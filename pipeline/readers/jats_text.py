@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from pipeline.readers.xml_tree import all_text, child
+from gristmill.pipeline.readers.xml_tree import all_text, child
 
 _DROPPED = frozenset(
     {

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 
-from pipeline.readers.rows import COMPACT, merged, metadata_json
+from gristmill.pipeline.readers.rows import COMPACT, merged, metadata_json
 
 MEMORY = 4096
 """Different metadata that are remembered: most corpora repeat a few."""

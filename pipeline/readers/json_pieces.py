@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeline.partition import Segment
-from pipeline.readers.jsonl import Line, first_whole_line
-from pipeline.readers.rows import EXCERPT_BYTES
-from pipeline.readers.stream import BrokenStreamError, blocks
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.jsonl import Line, first_whole_line
+from gristmill.pipeline.readers.rows import EXCERPT_BYTES
+from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
 
 
 class Piece(NamedTuple):

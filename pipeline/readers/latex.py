@@ -17,17 +17,17 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from pipeline.partition import Segment
-from pipeline.readers.archive import Entry, entries, is_archive, is_packed, is_tar, stored_name
-from pipeline.readers.forward import Forward
-from pipeline.readers.latex_source import LatexError, decode_tex, paper_of
-from pipeline.readers.latex_text import latex_text, title_of
-from pipeline.readers.names import text_name
-from pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import compression_of
-from pipeline.readers.tar import BrokenArchiveError, members
-from pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.archive import Entry, entries, is_archive, is_packed, is_tar, stored_name
+from gristmill.pipeline.readers.forward import Forward
+from gristmill.pipeline.readers.latex_source import LatexError, decode_tex, paper_of
+from gristmill.pipeline.readers.latex_text import latex_text, title_of
+from gristmill.pipeline.readers.names import text_name
+from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.readers.tar import BrokenArchiveError, members
+from gristmill.pipeline.readers.timestamps import parse_timestamp
 
 TEX = (".tex", ".ltx", ".latex")
 _EXTENSION = re.compile(r"\.(?:tex|ltx|latex|tar|tgz|\d{4,5}(?:v\d+)?)", re.IGNORECASE)

@@ -19,8 +19,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from pipeline.readers.latex_lines import BREAK, GONE, TAB, finished
-from pipeline.readers.latex_names import (
+from gristmill.pipeline.readers.latex_lines import BREAK, GONE, TAB, finished
+from gristmill.pipeline.readers.latex_names import (
     ACCENTS,
     ARGUMENTS,
     DROPPED,
@@ -34,7 +34,7 @@ from pipeline.readers.latex_names import (
     TABLES,
     THEOREMS,
 )
-from pipeline.readers.latex_source import VERBATIM, closing_braces
+from gristmill.pipeline.readers.latex_source import VERBATIM, closing_braces
 
 MAX_OPTION = 1000  # characters of an optional argument
 MAX_ARGUMENTS = 4  # of a command that is dropped

@@ -24,16 +24,16 @@ from dataclasses import dataclass
 
 import xxhash
 
-from pipeline.partition import Segment
-from pipeline.readers.catalogue import catalogue_text, text_codec
-from pipeline.readers.files import BINARY, HTML
-from pipeline.readers.names import text_name
-from pipeline.readers.roff import ExpandedError, render
-from pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import BrokenStreamError, read_all
-from pipeline.storage import Found
-from stages.languages import DEFAULT_LANGUAGES, iso_code, language_of_path
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.catalogue import catalogue_text, text_codec
+from gristmill.pipeline.readers.files import BINARY, HTML
+from gristmill.pipeline.readers.names import text_name
+from gristmill.pipeline.readers.roff import ExpandedError, render
+from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import BrokenStreamError, read_all
+from gristmill.pipeline.storage import Found
+from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code, language_of_path
 
 ROOTS = {
     "man": "/usr/share/man",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.readers import roff
+from gristmill.pipeline.readers import roff
 
 _PLAIN = {"Ar", "Cm", "Ic", "Li", "Pa", "Ev", "Va", "Vt", "Em", "Sy", "Dv", "Er", "Fa", "Ft", "No", "Ad", "An", "Cd",
           "Ms", "Tn", "Lk", "Mt", "St", "In", "Lb", "Sx"}  # fmt: skip

@@ -17,15 +17,15 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 from xml.etree.ElementTree import Element
 
-from pipeline.partition import Segment
-from pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import blocks
-from pipeline.readers.timestamps import parse_timestamp
-from pipeline.readers.wikitext import Names, is_redirect, plain_text
-from pipeline.readers.xml_records import Shape, encoding_of, pieces
-from pipeline.readers.xml_tree import XmlError, children, parse_xml
-from stages.languages import iso_code
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import blocks
+from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.readers.wikitext import Names, is_redirect, plain_text
+from gristmill.pipeline.readers.xml_records import Shape, encoding_of, pieces
+from gristmill.pipeline.readers.xml_tree import XmlError, children, parse_xml
+from gristmill.stages.languages import iso_code
 
 PAGES = Shape(
     re.compile(rb"<page(?=[\s>])"),

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.partition import Segment
-from pipeline.readers.folder import open_segment
-from pipeline.readers.records import record_row
-from pipeline.readers.rows import Row, Skipped, quarantined
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.folder import open_segment
+from gristmill.pipeline.readers.records import record_row
+from gristmill.pipeline.readers.rows import Row, Skipped, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
 
 DECODED_BYTES = 16_000_000  # aimed at per decoded batch
 BATCH_ROWS = 256

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.readers.rows import Row, encodable, metadata_json
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.timestamps import parse_timestamp
-from stages.languages import language_of_path, programming_language
+from gristmill.pipeline.readers.rows import Row, encodable, metadata_json
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.stages.languages import language_of_path, programming_language
 
 PATH_COLUMNS = ("path", "file_path", "filename")
 LICENSE_COLUMNS = ("licenses", "detected_licenses", "max_stars_repo_licenses")

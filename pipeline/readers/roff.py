@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeline.readers.roff_names import SPECIAL_CHARACTERS
+from gristmill.pipeline.readers.roff_names import SPECIAL_CHARACTERS
 
 _ESCAPE = re.compile(
     r"""\\(?:
@@ -83,7 +83,7 @@ class Strings(dict[str, str]):
 
 def render(source: str) -> str:
     """The page's text; empty for a page that only points to another (.so). ExpandedError for a page that grows."""
-    from pipeline.readers.mdoc import Mdoc  # it needs this module's `unescape`
+    from gristmill.pipeline.readers.mdoc import Mdoc  # it needs this module's `unescape`
 
     page = _Page()
     mdoc = Mdoc(page)

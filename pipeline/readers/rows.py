@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.readers.source import SourceSpec
-from stages.document import ID, RAW, TIMESTAMP
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.stages.document import ID, RAW, TIMESTAMP
 
 READ = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64(), nullable=False)])
 
@@ -245,7 +245,7 @@ def row_id(row: Row, source: str) -> bytes:
 
 
 def _ids(rows: list[Row], source: str) -> pa.Array:
-    from kernels.text.hashing import document_ids
+    from gristmill.kernels.text.hashing import document_ids
 
     own_ids = pa.array([row.own_id for row in rows], pa.string())
     paths = pa.array([row.path for row in rows], pa.string())

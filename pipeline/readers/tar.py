@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.readers.forward import Forward
+from gristmill.pipeline.readers.forward import Forward
 
 BLOCK = 512
 MAX_HEADER_BYTES = 1 << 20  # of a long name or of pax records; a longer one is damage

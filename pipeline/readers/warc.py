@@ -20,14 +20,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeline.partition import Segment
-from pipeline.readers.forward import WHITESPACE, Forward
-from pipeline.readers.http import ExpandingError, UndecodableError, parse_response
-from pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
-from pipeline.readers.source import SourceSpec
-from pipeline.readers.stream import blocks
-from pipeline.readers.timestamps import parse_timestamp
-from stages.extract import decode, is_html
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.forward import WHITESPACE, Forward
+from gristmill.pipeline.readers.http import ExpandingError, UndecodableError, parse_response
+from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import blocks
+from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.stages.extract import decode, is_html
 
 MAX_HEADER_BYTES = 1 << 16  # longer headers are none: FastWARC's limit is the same
 MAX_CONTENT_TYPE = 1000

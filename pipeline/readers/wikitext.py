@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import unescape
 
-from pipeline.readers.wikitext_lines import BREAK, plain_lines
-from pipeline.readers.wikitext_templates import SPACE_MARKS, shown
+from gristmill.pipeline.readers.wikitext_lines import BREAK, plain_lines
+from gristmill.pipeline.readers.wikitext_templates import SPACE_MARKS, shown
 
 MAX_NESTED = 100
 """Links and templates open at once; one that is opened within as many is text. Joining what they hold takes time in

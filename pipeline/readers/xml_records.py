@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.readers.rows import EXCERPT_BYTES
-from pipeline.readers.stream import BrokenStreamError
+from gristmill.pipeline.readers.rows import EXCERPT_BYTES
+from gristmill.pipeline.readers.stream import BrokenStreamError
 
 HEAD_BYTES = 1 << 20  # kept of what stands before the first record
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"

@@ -19,11 +19,11 @@ def write(output: str, training: str | None = None) -> str:
     output: folder or URI of a run. training: folder of a training run, or its metrics.jsonl; by default the longest run
     found below `<output>/train` or `<output>/training`. Raises ValueError where there is no run.
     """
-    from pipeline.report.data import gather
-    from pipeline.report.labels import label_pairs
-    from pipeline.report.page import page
-    from pipeline.report.training import find, read
-    from pipeline.store import Store
+    from gristmill.pipeline.report.data import gather
+    from gristmill.pipeline.report.labels import label_pairs
+    from gristmill.pipeline.report.page import page
+    from gristmill.pipeline.report.training import find, read
+    from gristmill.pipeline.store import Store
 
     store = Store(output)
     run = gather(store)

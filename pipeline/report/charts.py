@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.figures import count, esc, size
+from gristmill.pipeline.report.figures import count, esc, size
 
 WIDE, NARROW = 980, 350
 

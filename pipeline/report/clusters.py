@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.report.sums import column_batches, parts
-from pipeline.store import Store
+from gristmill.pipeline.report.sums import column_batches, parts
+from gristmill.pipeline.store import Store
 
 CLUSTERS = 12
 MEMBERS = 10

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from pipeline.report.elements import Section, folded, quiet
-from pipeline.report.figures import count, esc, plural
+from gristmill.pipeline.report.elements import Section, folded, quiet
+from gristmill.pipeline.report.figures import count, esc, plural
 
 SHOWN = 20
 """Benchmarks before the fold."""

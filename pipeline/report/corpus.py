@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.charts import Sieve, bar, funnel, pair
-from pipeline.report.data import Removal, Run
-from pipeline.report.elements import Section, fold, folded, quiet, table
-from pipeline.report.figures import count, esc, language, limits, number, plural, share, size
+from gristmill.pipeline.report.charts import Sieve, bar, funnel, pair
+from gristmill.pipeline.report.data import Removal, Run
+from gristmill.pipeline.report.elements import Section, fold, folded, quiet, table
+from gristmill.pipeline.report.figures import count, esc, language, limits, number, plural, share, size
 
 WHAT = {
     "read": "records of the input files",

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.report.clusters import Cluster, largest_clusters
-from pipeline.report.distributions import Distributions, distributions
-from pipeline.report.sums import Group, shard_tokens
-from pipeline.storage import redacted_values
-from pipeline.store import Store
+from gristmill.pipeline.report.clusters import Cluster, largest_clusters
+from gristmill.pipeline.report.distributions import Distributions, distributions
+from gristmill.pipeline.report.sums import Group, shard_tokens
+from gristmill.pipeline.storage import redacted_values
+from gristmill.pipeline.store import Store
 
 SAMPLES = 3
 """Documents that a rule's row opens to."""

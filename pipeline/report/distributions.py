@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.publish import MANIFEST
-from pipeline.report.axes import Axis, axis_of
-from pipeline.report.sums import column_batches, parts
-from pipeline.store import Store
+from gristmill.pipeline.publish import MANIFEST
+from gristmill.pipeline.report.axes import Axis, axis_of
+from gristmill.pipeline.report.sums import column_batches, parts
+from gristmill.pipeline.store import Store
 
 MAX_DOCUMENTS = 50_000_000
 """About four minutes on one core."""

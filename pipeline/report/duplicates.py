@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from pipeline.report.charts import histogram, pair
-from pipeline.report.clusters import Cluster
-from pipeline.report.data import Run
-from pipeline.report.elements import Section, quiet
-from pipeline.report.figures import count, esc, plural, size
+from gristmill.pipeline.report.charts import histogram, pair
+from gristmill.pipeline.report.clusters import Cluster
+from gristmill.pipeline.report.data import Run
+from gristmill.pipeline.report.elements import Section, quiet
+from gristmill.pipeline.report.figures import count, esc, plural, size
 
 TITLES = {
     "exact_dedup": "Exact duplicates",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.figures import esc
+from gristmill.pipeline.report.figures import esc
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.report.charts import bar
-from pipeline.report.data import Run
-from pipeline.report.elements import Section, fold, folded, quiet, table
-from pipeline.report.figures import count, duration, esc, plural, share, size
+from gristmill.pipeline.report.charts import bar
+from gristmill.pipeline.report.data import Run
+from gristmill.pipeline.report.elements import Section, fold, folded, quiet, table
+from gristmill.pipeline.report.figures import count, duration, esc, plural, share, size
 
 
 def time_section(run: Run) -> Section:

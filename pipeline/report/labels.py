@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import pyarrow.compute as pc
 
-from pipeline.report.charts import bar
-from pipeline.report.elements import Section, folded, quiet
-from pipeline.report.figures import count, language, plural, share, size
-from pipeline.report.sums import column_batches, grouped, parts
-from pipeline.store import Store
+from gristmill.pipeline.report.charts import bar
+from gristmill.pipeline.report.elements import Section, folded, quiet
+from gristmill.pipeline.report.figures import count, language, plural, share, size
+from gristmill.pipeline.report.sums import column_batches, grouped, parts
+from gristmill.pipeline.store import Store
 
 MAX_PAIRS = 4096
 OTHERS = "others"

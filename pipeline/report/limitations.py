@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.report.markdown import cell, listing
-from pipeline.report.sums import NOT_STATED, SourceSums
+from gristmill.pipeline.report.markdown import cell, listing
+from gristmill.pipeline.report.sums import NOT_STATED, SourceSums
 
 EPOCHS = 4
 """Repetitions up to which repeated text helps nearly as new text does: Muennighoff et al. 2023."""

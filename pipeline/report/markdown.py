@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from pipeline.report import figures
+from gristmill.pipeline.report import figures
 
 WIDTH = 120
 ROWS = 40

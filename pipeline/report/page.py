@@ -11,21 +11,21 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.report.charts import millstone
-from pipeline.report.contamination import contamination_section
-from pipeline.report.corpus import funnel_section, languages_section, rules_section
-from pipeline.report.data import Run
-from pipeline.report.duplicates import clusters_section
-from pipeline.report.elements import Section, quiet, render
-from pipeline.report.facts import facts_section, time_section
-from pipeline.report.figures import count, duration, esc, listing, plural, share, short, size
-from pipeline.report.labels import Pairs, labels_section
-from pipeline.report.personal import personal_section
-from pipeline.report.plan import plan_section
-from pipeline.report.samples import samples_section
-from pipeline.report.signals import signals_section
-from pipeline.report.tokens import blends_section, tokenizer_section, training_section
-from pipeline.report.training import Training
+from gristmill.pipeline.report.charts import millstone
+from gristmill.pipeline.report.contamination import contamination_section
+from gristmill.pipeline.report.corpus import funnel_section, languages_section, rules_section
+from gristmill.pipeline.report.data import Run
+from gristmill.pipeline.report.duplicates import clusters_section
+from gristmill.pipeline.report.elements import Section, quiet, render
+from gristmill.pipeline.report.facts import facts_section, time_section
+from gristmill.pipeline.report.figures import count, duration, esc, listing, plural, share, short, size
+from gristmill.pipeline.report.labels import Pairs, labels_section
+from gristmill.pipeline.report.personal import personal_section
+from gristmill.pipeline.report.plan import plan_section
+from gristmill.pipeline.report.samples import samples_section
+from gristmill.pipeline.report.signals import signals_section
+from gristmill.pipeline.report.tokens import blends_section, tokenizer_section, training_section
+from gristmill.pipeline.report.training import Training
 
 SCRIPTS = ("page", "samples", "signals")
 """Files beside this one that make up the page's one script."""
@@ -77,7 +77,7 @@ def tallies(run: Run, stage: str) -> dict[str, int]:
 
 
 def contamination(run: Run) -> Section | None:
-    from stages.decontaminate import report_of_tallies
+    from gristmill.stages.decontaminate import report_of_tallies
 
     ran = any(entry["stage"] == "decontaminate" for entry in run.record["funnel"])
     return contamination_section(report_of_tallies(tallies(run, "decontaminate"))) if ran else None

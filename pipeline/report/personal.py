@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report.elements import Section, folded
-from pipeline.report.figures import count, esc, plural
+from gristmill.pipeline.report.elements import Section, folded
+from gristmill.pipeline.report.figures import count, esc, plural
 
 SHOWN = 20
 

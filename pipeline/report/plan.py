@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.report.data import Run
-from pipeline.report.elements import Section, folded
-from pipeline.report.figures import count, duration, esc, plural, size
+from gristmill.pipeline.report.data import Run
+from gristmill.pipeline.report.elements import Section, folded
+from gristmill.pipeline.report.figures import count, duration, esc, plural, size
 
 FIRST = 16
 OFF = 2.0

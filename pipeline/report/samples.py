@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.report.corpus import rule_name, sample
-from pipeline.report.data import PREVIEWS, Removal, Run
-from pipeline.report.elements import Section
-from pipeline.report.figures import count, esc, plural
+from gristmill.pipeline.report.corpus import rule_name, sample
+from gristmill.pipeline.report.data import PREVIEWS, Removal, Run
+from gristmill.pipeline.report.elements import Section
+from gristmill.pipeline.report.figures import count, esc, plural
 
 
 def samples_section(run: Run) -> Section | None:

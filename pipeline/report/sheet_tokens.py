@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.report.figures import LANGUAGES
-from pipeline.report.markdown import cell, count, ratio, share, size, table, wrapped
-from pipeline.report.sums import UNIT, Group
+from gristmill.pipeline.report.figures import LANGUAGES
+from gristmill.pipeline.report.markdown import cell, count, ratio, share, size, table, wrapped
+from gristmill.pipeline.report.sums import UNIT, Group
 
 
 def languages(record: Mapping[str, Any], held: Mapping[str, Mapping[Group, tuple[int, int]]]) -> str:

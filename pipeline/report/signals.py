@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.axes import Axis
-from pipeline.report.charts import ticks
-from pipeline.report.distributions import LANGUAGES, Distribution, Distributions, Limit, Pair
-from pipeline.report.elements import Section
-from pipeline.report.figures import LANGUAGES as NAMES
-from pipeline.report.figures import NB, breakable, count, esc, limits, share
+from gristmill.pipeline.report.axes import Axis
+from gristmill.pipeline.report.charts import ticks
+from gristmill.pipeline.report.distributions import LANGUAGES, Distribution, Distributions, Limit, Pair
+from gristmill.pipeline.report.elements import Section
+from gristmill.pipeline.report.figures import LANGUAGES as NAMES
+from gristmill.pipeline.report.figures import NB, breakable, count, esc, limits, share
 
 FIRST = 12
 """Cards before the fold."""
@@ -193,7 +193,7 @@ def brief(value: float) -> str:
 
 def _meaning(signal: str) -> tuple[str, str]:
     """(unit, definition) of a signal of ours; nothing of one that a user added."""
-    from stages.measured import MEASURED
+    from gristmill.stages.measured import MEASURED
 
     known = MEASURED.get(signal)
     return (known.unit, known.definition) if known else ("", "")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.store import Store
+from gristmill.pipeline.store import Store
 
 BATCH_ROWS = 65_536
 LICENCE_KEYS = ("license", "licence")

@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report.charts import Panel, Share, bar, curves, pair, shares
-from pipeline.report.data import Run
-from pipeline.report.elements import Section, folded, quiet, table
-from pipeline.report.figures import count, duration, esc, language, number, plural, share, short
-from pipeline.report.sums import UNIT, Group
-from pipeline.report.training import Point, Training
+from gristmill.pipeline.report.charts import Panel, Share, bar, curves, pair, shares
+from gristmill.pipeline.report.data import Run
+from gristmill.pipeline.report.elements import Section, folded, quiet, table
+from gristmill.pipeline.report.figures import count, duration, esc, language, number, plural, share, short
+from gristmill.pipeline.report.sums import UNIT, Group
+from gristmill.pipeline.report.training import Point, Training
 
 CHART_POINTS = 160
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.store import Store
+from gristmill.pipeline.store import Store
 
 NAME = "metrics.jsonl"
 FOLDERS = ("train", "training")

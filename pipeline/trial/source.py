@@ -24,13 +24,13 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from pipeline.partition import Partition, Segment
-from pipeline.readers import read
-from pipeline.readers.source import SourceSpec, format_by_name, format_of
-from pipeline.readers.stream import BrokenStreamError, blocks
-from pipeline.storage import is_local, open_input
-from stages.extract import is_html
-from stages.languages import language_of_path
+from gristmill.pipeline.partition import Partition, Segment
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
+from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
+from gristmill.pipeline.storage import is_local, open_input
+from gristmill.stages.extract import is_html
+from gristmill.stages.languages import language_of_path
 
 STDIN = "-"
 HEAD_BYTES = 1 << 16

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import limits, number
-from pipeline.trial.trial import FAILS, NO_VALUE, PASSES, Judged, Line, Passed, Recipe, Trial, Verdict
-from pipeline.whatif.text import measured, printable
+from gristmill.pipeline.report.figures import limits, number
+from gristmill.pipeline.trial.trial import FAILS, NO_VALUE, PASSES, Judged, Line, Passed, Recipe, Trial, Verdict
+from gristmill.pipeline.whatif.text import measured, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.trial.source import Input
+    from gristmill.pipeline.trial.source import Input
 
 FIRST_LINES = 40
 """Of a text, unless all are asked for; lines that an edit touches are shown wherever they are."""

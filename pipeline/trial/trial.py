@@ -16,18 +16,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config_errors import validated
-from pipeline.config_stages import build_stages, missing
-from pipeline.config_yaml import ConfigError, Located, override, read
-from pipeline.ledger import without_verdicts
-from pipeline.order import order
-from pipeline.readers.source import FORMATS, SourceSpec
-from stages.document import VERDICT
-from stages.interface import DocumentStage
-from stages.measured import MEASURED
-from stages.presets.rule import Rule
-from stages.rules import Rules
-from stages.signals import Signals
+from gristmill.pipeline.config_errors import validated
+from gristmill.pipeline.config_stages import build_stages, missing
+from gristmill.pipeline.config_yaml import ConfigError, Located, override, read
+from gristmill.pipeline.ledger import without_verdicts
+from gristmill.pipeline.order import order
+from gristmill.pipeline.readers.source import FORMATS, SourceSpec
+from gristmill.stages.document import VERDICT
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import Signals
 
 CONFIG = "pipeline.yaml"
 BUILT_IN = "the built-in recipe"

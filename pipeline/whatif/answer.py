@@ -16,11 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import Store
-from pipeline.whatif.expression import Change, change, parse
-from pipeline.whatif.scan import Example, Scan, Tally
-from stages.rules import Rules
-from stages.signals import own_column
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.whatif.expression import Change, change, parse
+from gristmill.pipeline.whatif.scan import Example, Scan, Tally
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import own_column
 
 
 @dataclass(frozen=True)

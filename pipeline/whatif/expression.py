@@ -23,11 +23,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages.expression import parse as parse_expression
-from stages.measured import MEASURED
-from stages.presets import PRESETS
-from stages.presets.rule import Rule
-from stages.rules import Rules
+from gristmill.stages.expression import parse as parse_expression
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets import PRESETS
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.rules import Rules
 
 PREFIX = "whatif"
 """Of rules that the configuration does not have."""

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.chain import as_batch
-from pipeline.store import Store
-from stages.rules import Rules
+from gristmill.pipeline.chain import as_batch
+from gristmill.pipeline.store import Store
+from gristmill.stages.rules import Rules
 
 EXAMPLES = 10
 BATCH_ROWS = 65_536  # read at once: some thirty megabytes of signals
@@ -128,7 +128,7 @@ class Scan:
         self, path: str, rows: np.ndarray, batch: pa.RecordBatch, at: np.ndarray, kept_after: bool, verdict: Any
     ) -> None:
         """The `EXAMPLES` smallest draws so far, whatever the order of files and rows."""
-        from kernels.text.draw import draw
+        from gristmill.kernels.text.draw import draw
 
         ids = batch.column("id").take(pa.array(at))
         draws = draw(self.seed, "whatif", ids)

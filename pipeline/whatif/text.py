@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import number, share, short, size
-from pipeline.whatif.answer import Answer
-from pipeline.whatif.expression import SIDES, limit_text
-from pipeline.whatif.scan import Example, Tally
+from gristmill.pipeline.report.figures import number, share, short, size
+from gristmill.pipeline.whatif.answer import Answer
+from gristmill.pipeline.whatif.expression import SIDES, limit_text
+from gristmill.pipeline.whatif.scan import Example, Tally
 
 if TYPE_CHECKING:
     from rich.console import Console

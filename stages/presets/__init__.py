@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.presets import (
+from gristmill.stages.presets import (
     c4,
     ccnet,
     code,
@@ -15,7 +15,7 @@ from stages.presets import (
     refinedweb,
     starcoder,
 )
-from stages.presets.rule import Rule
+from gristmill.stages.presets.rule import Rule
 
 PRESETS: dict[str, tuple[Rule, ...]] = {
     "gopher_quality": gopher_quality.RULES,

@@ -14,7 +14,7 @@ Three-sentence spans that occur more than once in the data set are a matter of d
 which is not shipped: `c4_bad_words` limits the column of the stage `bad_words`.
 """
 
-from stages.presets.rule import ENGLISH, NATURAL, Rule
+from gristmill.stages.presets.rule import ENGLISH, NATURAL, Rule
 
 _PAPER = "Raffel et al. 2020, section 2.2"
 _CODE = "tensorflow_datasets, c4_utils.py"

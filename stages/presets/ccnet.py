@@ -6,7 +6,7 @@ the stage `perplexity` does that. The row on perplexity therefore drops nothing 
 it is null where the stage has not run.
 """
 
-from stages.presets.rule import NATURAL, Rule
+from gristmill.stages.presets.rule import NATURAL, Rule
 
 _CODE = "cc_net's published configuration"
 

@@ -4,7 +4,7 @@ Comments are null, hence unlimited, for languages without them (`kernels.text.co
 Characters per token are null as long as signals are measured before a tokenizer exists; `stages.rules` warns of it.
 """
 
-from stages.presets.rule import Rule
+from gristmill.stages.presets.rule import Rule
 
 _SOURCE = "Parmar et al. 2024 (Data, Data Everywhere), Table 16"
 _CODE = ("code",)

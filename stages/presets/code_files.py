@@ -3,7 +3,7 @@
 What counts as such is in `stages.code_signals`; a file whose record gives no path is neither vendored nor a lock file.
 """
 
-from stages.presets.rule import Rule
+from gristmill.stages.presets.rule import Rule
 
 _SOURCE = "the project's own lists, after github-linguist"
 _CODE = ("code",)

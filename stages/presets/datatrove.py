@@ -5,7 +5,7 @@ definitions the same rules are `gopher_quality`, `gopher_repetition`, `fineweb` 
 English, and so is their row; the rest is asked of every natural language, as datatrove does.
 """
 
-from stages.presets.rule import ENGLISH, NATURAL, Rule
+from gristmill.stages.presets.rule import ENGLISH, NATURAL, Rule
 
 
 def _rows(preset: str, source: str, limits: dict[str, tuple[float | None, float | None]]) -> tuple[Rule, ...]:

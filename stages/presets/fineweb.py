@@ -4,7 +4,7 @@ Chosen by ablation on English web pages, so applied to English only. Duplicate l
 limit of 0.1, not the 0.01 that datatrove has as its default.
 """
 
-from stages.presets.rule import ENGLISH, Rule
+from gristmill.stages.presets.rule import ENGLISH, Rule
 
 _SOURCE = "Penedo et al. 2024 (FineWeb), section 3.4"
 _EN = ("en",)

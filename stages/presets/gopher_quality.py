@@ -4,7 +4,7 @@ The paper's corpus is English. Applied to every natural language here, but for t
 `mean_word_length` is null where its limits, in letters of an alphabet, would throw a language out.
 """
 
-from stages.presets.rule import ENGLISH, NATURAL, Rule
+from gristmill.stages.presets.rule import ENGLISH, NATURAL, Rule
 
 _SOURCE = "Rae et al. 2021, A1.1"
 

@@ -4,7 +4,7 @@ Lines, paragraphs and n-grams that occurred before; see `kernels.text.repetition
 natural language only: code repeats itself by its nature.
 """
 
-from stages.presets.rule import NATURAL, Rule
+from gristmill.stages.presets.rule import NATURAL, Rule
 
 _LIMITS = {
     "duplicate_lines": 0.30,

@@ -5,7 +5,7 @@ to the paper's own language model (the perplexity stage goes by percentiles inst
 the n-grams: top 2-, 3- and 4-grams are taken, and duplicate 5-grams, which bound those of 6 to 10.
 """
 
-from stages.presets.rule import ENGLISH, NATURAL, Rule
+from gristmill.stages.presets.rule import ENGLISH, NATURAL, Rule
 
 _SOURCE = "Parmar et al. 2024 (Data, Data Everywhere), Table 15"
 _CURATOR = f"{_SOURCE}; NeMo Curator"

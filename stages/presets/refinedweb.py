@@ -9,7 +9,7 @@ A document is dropped where more than 5 % of its words stood in what these rules
 lines not counted.
 """
 
-from stages.presets.rule import ENGLISH, NATURAL, Rule
+from gristmill.stages.presets.rule import ENGLISH, NATURAL, Rule
 
 _PAPER = "Penedo et al. 2023 (RefinedWeb), G.2"
 _DCLM = f"{_PAPER}; DCLM"

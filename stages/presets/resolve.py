@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.presets.rule import Rule
+from gristmill.stages.presets.rule import Rule
 
 
 def resolved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.expression import parse
+from gristmill.stages.expression import parse
 
 NATURAL = ("english", "multilingual")
 """Domains of natural language. Code has neither sentences nor words, so rules about these leave it alone."""

@@ -7,8 +7,8 @@ every other language of `stages.code_names`, so a language that is not in its ta
 are no source files here, and the comment shares of SantaCoder, which neither paper uses (`code` limits comments).
 """
 
-from stages.code_names import PROGRAMMING_LANGUAGES
-from stages.presets.rule import Rule
+from gristmill.stages.code_names import PROGRAMMING_LANGUAGES
+from gristmill.stages.presets.rule import Rule
 
 _V2 = "Lozhkov et al. 2024 (The Stack v2), appendix A.1"
 _V1 = "Li et al. 2023 (StarCoder), section 3"

@@ -14,8 +14,8 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.ccnet_normalise import PUNCTUATION, normalise
-from kernels.text.utf8 import buffers
+from gristmill.kernels.text.ccnet_normalise import PUNCTUATION, normalise
+from gristmill.kernels.text.utf8 import buffers
 
 SPACES = " \t\r\n\x1c\x85\xa0\u2000\u2028\u3000\u200b"
 SIGMAS = "ΣσςΑaB.'\u00ad\u0301\u02b0:1"

@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text import code_signals, utf8
+from gristmill.kernels.text import code_signals, utf8
 
 BASE64 = re.compile(r"[a-zA-Z0-9+/\n=]{64,}")
 HEXADECIMAL = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}")

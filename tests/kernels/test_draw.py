@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text.draw import draw, id_array, id_words, uniform
+from gristmill.kernels.text.draw import draw, id_array, id_words, uniform
 
 U64 = st.integers(0, 2**64 - 1)
 

@@ -20,8 +20,8 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.fasttext_model import Model, cache_folder, load
-from kernels.text.fasttext_predict import line_shares, predict, probabilities
+from gristmill.kernels.text.fasttext_model import Model, cache_folder, load
+from gristmill.kernels.text.fasttext_predict import line_shares, predict, probabilities
 
 TOLERANCE = 1e-4
 SPACES = " \n\r\t\v\f\0"
@@ -291,7 +291,7 @@ def test_processes_share_one_copy_of_a_model(lid: tuple[Model, Any], shared_data
     arrays = [array for array in model.weights if isinstance(array, np.ndarray) and array.size]
     assert all(not array.flags.writeable and isinstance(array.base, np.memmap) for array in arrays)
     code = f"""
-from kernels.text.fasttext_model import load
+from gristmill.kernels.text.fasttext_model import load
 def private():
     return sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Private_Dirty"))
 import numpy, json

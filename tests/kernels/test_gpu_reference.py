@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.gpu import registry
-from kernels.gpu.adamw import PIECE, adamw
-from kernels.gpu.attention import attention, attention_sdpa
-from kernels.gpu.cross_entropy import chunk_rows, linear_cross_entropy
-from kernels.gpu.embedding import embedding
-from kernels.gpu.layernorm import layernorm
-from kernels.gpu.linear import linear
-from kernels.gpu.rope import rope, tables
-from kernels.gpu.squared_relu import squared_relu
+from gristmill.kernels.gpu import registry
+from gristmill.kernels.gpu.adamw import PIECE, adamw
+from gristmill.kernels.gpu.attention import attention, attention_sdpa
+from gristmill.kernels.gpu.cross_entropy import chunk_rows, linear_cross_entropy
+from gristmill.kernels.gpu.embedding import embedding
+from gristmill.kernels.gpu.layernorm import layernorm
+from gristmill.kernels.gpu.linear import linear
+from gristmill.kernels.gpu.rope import rope, tables
+from gristmill.kernels.gpu.squared_relu import squared_relu
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_every_op_has_a_reference_and_loads_for_every_device():
 def test_kernels_import_nothing_but_torch_triton_numpy():
     code = """
 import sys
-from kernels.gpu import registry
+from gristmill.kernels.gpu import registry
 registry.load("cpu")
 heavy = {"transformers", "numba", "pyarrow", "ray", "sentencepiece", "trainer", "tokenizer", "pipeline"}
 print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))

@@ -12,7 +12,7 @@ import xxhash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.hashing import derived_ids, document_ids, text_hashes
+from gristmill.kernels.text.hashing import derived_ids, document_ids, text_hashes
 
 # Characters that make normalisation work: spaces of every kind, CR, combining marks, Hangul, singletons.
 SPACES, MARKS = " \t\r\n\x1c\x85\xa0\u2000\u2028\u3000", "\u0301\u0323\u0327\u093c"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text.kenlm_table import Table, open_table, score, word_indices
+from gristmill.kernels.text.kenlm_table import Table, open_table, score, word_indices
 
 WORD = st.sampled_from(["a", "b", "c", "dd", "eightlet", "ninelette", "λόγος", "▁the"])
 SENTENCES = st.lists(st.lists(WORD, max_size=9), min_size=1, max_size=20)

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lm_reference import Model, by_definition, estimated, ids_of, ours, probability
 
-from kernels.text import arpa, probing
-from kernels.text.kneser_ney import FALLBACK, discounts
-from kernels.text.ngram_counts import Counts, count, merge
+from gristmill.kernels.text import arpa, probing
+from gristmill.kernels.text.kneser_ney import FALLBACK, discounts
+from gristmill.kernels.text.ngram_counts import Counts, count, merge
 
 RECORDED = json.loads((Path(__file__).parent / "lmplz_recorded.json").read_text("utf-8"))
 """lmplz (KenLM 0.3.0's sources) --discount_fallback --skip_symbols on a nursery rhyme, the ARPA files' numbers."""

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text import utf8
-from kernels.text.line_rules import COUNTED, EDITS, MEASURES, POLICIES
-from kernels.text.lines import BLANK_KEPT, BLANK_REMOVED, COUNTS, EDITED, KEPT, LONG_LINE, Rules, edit, fates
+from gristmill.kernels.text import utf8
+from gristmill.kernels.text.line_rules import COUNTED, EDITS, MEASURES, POLICIES
+from gristmill.kernels.text.lines import BLANK_KEPT, BLANK_REMOVED, COUNTS, EDITED, KEPT, LONG_LINE, Rules, edit, fates
 
 # -- the definition ----------------------------------------------------------------------------------------------------
 

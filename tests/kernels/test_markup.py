@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kernels.text.markup import MAX_STACK, markup_cost
-from stages.extract import MAX_COPIES, MAX_STEPS, Extract
+from gristmill.kernels.text.markup import MAX_STACK, markup_cost
+from gristmill.stages.extract import MAX_COPIES, MAX_STEPS, Extract
 
 UNLIMITED = (MAX_STACK, 1 << 60, 1 << 60)
 

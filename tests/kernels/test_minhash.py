@@ -15,9 +15,9 @@ from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.minhash import band_hashes, family, signatures
-from kernels.text.shingle import BLOCK, shingle_hashes, shingling
-from kernels.text.utf8 import UNSPACED_BLOCKS
+from gristmill.kernels.text.minhash import band_hashes, family, signatures
+from gristmill.kernels.text.shingle import BLOCK, shingle_hashes, shingling
+from gristmill.kernels.text.utf8 import UNSPACED_BLOCKS
 
 DELICATE = st.sampled_from("ab. \n\t5٣éÉİß\u0301\u00ad漢字\u3000กัHh한")
 ANY_TEXT = st.text() | st.text(DELICATE) | st.text("ab ", max_size=300)

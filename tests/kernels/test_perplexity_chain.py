@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kenlm_files import normalised
 
-from kernels.text.perplexity import MAX_LINE_BYTES, models, open_model, perplexities
+from gristmill.kernels.text.perplexity import MAX_LINE_BYTES, models, open_model, perplexities
 
 DOCUMENTS = ["The miller grinds.\n\nThe grain, the flour!\n", "", "\n \n", "1234 Κόσμος", "a\x00b", "x" * 300]
 

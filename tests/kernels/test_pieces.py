@@ -14,8 +14,8 @@ import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.ccnet_normalise import normalise
-from kernels.text.pieces import _SLOTS, Encoder, encode, encoder
+from gristmill.kernels.text.ccnet_normalise import normalise
+from gristmill.kernels.text.pieces import _SLOTS, Encoder, encode, encoder
 
 TEXTS = [
     "the quick brown fox jumps over the lazy dog, and the dog sleeps on",

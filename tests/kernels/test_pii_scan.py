@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pii_definition import CHECKS, Span, emails, iban, ipv4, luhn
 
-from kernels.text.pii import replaced, scan
-from kernels.text.pii_checksums import CHECK_NUMBERS, valid
-from kernels.text.pii_patterns import KINDS, SCHEMES, scope_bits
-from kernels.text.utf8 import buffers
+from gristmill.kernels.text.pii import replaced, scan
+from gristmill.kernels.text.pii_checksums import CHECK_NUMBERS, valid
+from gristmill.kernels.text.pii_patterns import KINDS, SCHEMES, scope_bits
+from gristmill.kernels.text.utf8 import buffers
 
 
 def spans(text: str, *kinds: str, language: str = "en", code: bool = False) -> list[tuple[str, Span]]:

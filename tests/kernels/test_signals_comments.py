@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text import comments, utf8
+from gristmill.kernels.text import comments, utf8
 
 
 def counted(texts: list[str], languages: list[str | None]) -> list[int]:

@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text import phrases, signals, utf8
+from gristmill.kernels.text import phrases, signals, utf8
 
 URL = re.compile(r"https?://[!$-_a-z]+")
 STOP = {"the", "be", "to", "of", "and", "that", "have", "with"}

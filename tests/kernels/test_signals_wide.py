@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text import repetition, wide
+from gristmill.kernels.text import repetition, wide
 
 
 @numba.njit

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.url_lists import list_items
-from kernels.text.url_words import automaton, inside, word_table, words
-from kernels.text.urls import Places, find, places, table
+from gristmill.kernels.text.url_lists import list_items
+from gristmill.kernels.text.url_words import automaton, inside, word_table, words
+from gristmill.kernels.text.urls import Places, find, places, table
 
 
 def placed(*urls: str) -> Places:

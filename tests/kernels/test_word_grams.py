@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kernels.text.decontaminate import Index, bit_filter, cut, directory, find
-from kernels.text.utf8 import EAST_ASIAN_BLOCKS, UNSPACED_BLOCKS, buffers, table
-from kernels.text.word_grams import BLOCK, grams_of, letters
+from gristmill.kernels.text.decontaminate import Index, bit_filter, cut, directory, find
+from gristmill.kernels.text.utf8 import EAST_ASIAN_BLOCKS, UNSPACED_BLOCKS, buffers, table
+from gristmill.kernels.text.word_grams import BLOCK, grams_of, letters
 
 DELICATE = st.sampled_from("ab B,.' \n5٣éÉßİıςσ\u0301\u00ad漢字กัहिं’-_1")
 ANY_TEXT = st.text(DELICATE, max_size=60) | st.text(max_size=30)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.text.wordlist import compiled, count
+from gristmill.kernels.text.wordlist import compiled, count
 
 
 def folded(text: str) -> str:

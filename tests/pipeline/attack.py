@@ -201,8 +201,8 @@ class Reporter:
 
 def count_operations(at: int | None) -> itertools.count[int]:
     """Counts operations on names and writes to task files from here on; the `at`-th is not done, or half."""
-    from pipeline import store
-    from pipeline.store import HashingFile
+    from gristmill.pipeline import store
+    from gristmill.pipeline.store import HashingFile
 
     counter = itertools.count(1)
 
@@ -237,8 +237,8 @@ def count_operations(at: int | None) -> itertools.count[int]:
 
 
 def child(config: str, request: dict[str, Any], pipe: int) -> int:
-    from pipeline.config import load
-    from pipeline.run import run
+    from gristmill.pipeline.config import load
+    from gristmill.pipeline.run import run
 
     kill = Kill(**request["kill"]) if request["kill"] else Kill("", 0)
     reporter = Reporter(pipe, kill.at if kill.kind == COMMIT else None)
@@ -285,8 +285,8 @@ def nursery(config: str, undisturbed: str) -> None:
     """One request a line on standard input, one answer a line on standard output."""
     import warnings
 
-    from pipeline.config import load
-    from pipeline.run import run
+    from gristmill.pipeline.config import load
+    from gristmill.pipeline.run import run
 
     warnings.simplefilter("ignore")
     answers = os.fdopen(own_output(), "w")
@@ -303,8 +303,8 @@ def nursery(config: str, undisturbed: str) -> None:
 
 def drive(config: str, output: str, workers: str, *gates: str) -> None:
     """A run with Ray that says on standard output what happens; it waits at the start of the steps in `gates`."""
-    from pipeline.config import load
-    from pipeline.run import run
+    from gristmill.pipeline.config import load
+    from gristmill.pipeline.run import run
 
     reporter = Reporter(own_output(), gates=gates)
     run(load(config, [f"output={output}"]), workers=int(workers), progress=reporter)
@@ -313,10 +313,10 @@ def drive(config: str, output: str, workers: str, *gates: str) -> None:
 
 def lose(output: str) -> None:
     """Steps with Ray whose tasks cannot succeed; says on standard output how they failed."""
-    from pipeline.engine import Engine
-    from pipeline.ray_executor import RayExecutor
-    from pipeline.store import Store
-    from pipeline.task import Task
+    from gristmill.pipeline.engine import Engine
+    from gristmill.pipeline.ray_executor import RayExecutor
+    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.task import Task
 
     def killed(task: Task) -> None:
         with open(task.store.path("tries"), "a") as tries:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from object_store import ObjectStore
 
-import pipeline.storage
-import pipeline.web
+import gristmill.pipeline.storage
+import gristmill.pipeline.web
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def s3(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectS
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two attempts instead of ten, for faults that last."""
-    for module in (pipeline.storage, pipeline.web):
+    for module in (gristmill.pipeline.storage, gristmill.pipeline.web):
         monkeypatch.setattr(module, "ATTEMPTS", 2)
-    pipeline.storage._remote.cache_clear()
+    gristmill.pipeline.storage._remote.cache_clear()
     yield
-    pipeline.storage._remote.cache_clear()
+    gristmill.pipeline.storage._remote.cache_clear()

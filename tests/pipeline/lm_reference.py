@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels.text import kneser_ney, ngram_trie
-from kernels.text.ngram_counts import Counts, count
+from gristmill.kernels.text import kneser_ney, ngram_trie
+from gristmill.kernels.text.ngram_counts import Counts, count
 
 SPECIALS = ["<unk>", "<s>", "</s>"]
 Model = list[dict[str, tuple[float, float]]]

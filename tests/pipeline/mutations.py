@@ -26,20 +26,20 @@ import pyarrow.parquet as pq
 import zstandard
 from corpus import records
 
-from pipeline.accounting import check, check_chain
-from pipeline.commit import Output
-from pipeline.first_pass import Pass, inputs, read_partition
-from pipeline.inventory import FileEntry, inventory
-from pipeline.partition import Partition, partitions
-from pipeline.readers import read
-from pipeline.readers.rows import READ
-from pipeline.readers.source import SourceSpec
-from pipeline.resources import stage_resources
-from pipeline.store import Store
-from pipeline.task import Task
-from stages.extract import Extract
-from stages.language import Language
-from stages.signals import Signals
+from gristmill.pipeline.accounting import check, check_chain
+from gristmill.pipeline.commit import Output
+from gristmill.pipeline.first_pass import Pass, inputs, read_partition
+from gristmill.pipeline.inventory import FileEntry, inventory
+from gristmill.pipeline.partition import Partition, partitions
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.resources import stage_resources
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.stages.extract import Extract
+from gristmill.stages.language import Language
+from gristmill.stages.signals import Signals
 
 MAX_DOCUMENT = 1_000_000  # so that hostile sizes are met with small files
 LOOKAHEAD = 64  # bytes behind a WARC record that say whether its length is right

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.inventory import inventory
-from pipeline.partition import partitions
-from pipeline.readers import read
-from pipeline.readers.rows import READ
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.source import SourceSpec
 
 WHOLE = 1 << 40
 

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.accounting import Counts, check
-from pipeline.commit import File, Output
-from pipeline.engine import Engine
-from pipeline.ledger import Ledger
-from pipeline.outputs import parquet_bytes
-from pipeline.publish import publish
-from pipeline.store import Store
-from stages.rules import Rules, describe
+from gristmill.pipeline.accounting import Counts, check
+from gristmill.pipeline.commit import File, Output
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.ledger import Ledger
+from gristmill.pipeline.outputs import parquet_bytes
+from gristmill.pipeline.publish import publish
+from gristmill.pipeline.store import Store
+from gristmill.stages.rules import Rules, describe
 
 PLANTED = [
     '<script>alert(1)</script> "quoted" & more',

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import load
-from pipeline.run import run
+from gristmill.pipeline.config import load
+from gristmill.pipeline.run import run
 
 ROOT = Path(__file__).parents[2]
 LICENCES = ("Apache-2.0", "CC-BY-4.0", None, ["MIT", "BSD"], '<script>alert("licence")</script> | two', 7)
@@ -46,6 +46,11 @@ def code() -> list[dict[str, Any]]:
 
 def small_run(folder: Path, model: Path) -> dict[str, Any]:
     """Runs it into `folder/out` and returns its record. `model`: fastText's lid.176.ftz."""
+    return run(load(str(small_configuration(folder, model))), inline=True).record
+
+
+def small_configuration(folder: Path, model: Path) -> Path:
+    """Writes the documents and a configuration that reads them."""
     for name, rows in (("prose", prose()), ("code", code())):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     config = {
@@ -70,4 +75,4 @@ def small_run(folder: Path, model: Path) -> dict[str, Any]:
     }
     path = folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return run(load(str(path)), inline=True).record
+    return path

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.blending import build, resolve
-from pipeline.commit import Sealed
-from pipeline.engine import Engine
-from pipeline.store import Store
-from pipeline.task import Task
-from pipeline.tokens import TOKENIZED, batches
-from pipeline.units import UNIT, count_units, token_files
-from tokenizer.shards import ShardReader
+from gristmill.pipeline.blending import build, resolve
+from gristmill.pipeline.commit import Sealed
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
+from gristmill.pipeline.tokens import TOKENIZED, batches
+from gristmill.pipeline.units import UNIT, count_units, token_files
+from gristmill.tokenizer.shards import ShardReader
 
 DOMAINS = {"english": ["en"], "multilingual": ["de", "fr", "sw"], "code": ["Python", "C"]}
 EOS = 3

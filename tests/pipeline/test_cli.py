@@ -14,9 +14,9 @@ import pytest
 from corpus import records
 from typer.main import get_command
 
-from pipeline.cli import app, main
-from stages.measured import MEASURED
-from stages.presets import LINE_PRESETS, PRESETS
+from gristmill.pipeline.cli import app, main
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets import LINE_PRESETS, PRESETS
 
 HEAVY = (
     "ray",
@@ -53,7 +53,7 @@ def python(code: str, *paths: Path, cwd: Path | None = None) -> subprocess.Compl
 def test_help_imports_nothing_heavy(command: tuple[str, ...], tmp_path: Path) -> None:
     code = f"""
 import sys
-from pipeline.cli import app, main
+from gristmill.pipeline.cli import app, main
 try:
     main({[*command, "--help"]!r})
 except SystemExit as ended:
@@ -178,22 +178,13 @@ def test_command_whose_package_is_missing_leaves_the_others_alone(tmp_path: Path
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[gristmill.commands]\nbroken = not_there.cli:app\n")
-    helped = python("from pipeline.cli import main; main(['--help'])", tmp_path, cwd=tmp_path)
+    helped = python("from gristmill.pipeline.cli import main; main(['--help'])", tmp_path, cwd=tmp_path)
     assert helped.returncode == 0
     assert "Not available: No module named 'not_there'" in helped.stdout
     assert "tokenizer" in helped.stdout
-    called = python("from pipeline.cli import main; main(['broken'])", tmp_path, cwd=tmp_path)
+    called = python("from gristmill.pipeline.cli import main; main(['broken'])", tmp_path, cwd=tmp_path)
     assert called.returncode == 1
     assert called.stderr.startswith("gristmill: broken: cannot be loaded")
-
-
-def test_foreign_package_named_kernels_is_told_in_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "kernels").mkdir()
-    (tmp_path / "kernels" / "__init__.py").touch()
-    result = python("from pipeline.cli import main; main(['rules'])", tmp_path, cwd=tmp_path)
-    assert result.returncode == 1
-    assert len(result.stderr.splitlines()) == 1
-    assert "pip uninstall kernels" in result.stderr
 
 
 def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
@@ -218,7 +209,9 @@ def small_run(
         "blends": {"english": {"domains": {"english": 1}}},
     }
     (folder / "pipeline.yaml").write_text(json.dumps(config), "utf-8")
-    return folder, python("from pipeline.cli import main; main(['run', '--inline', '-o', 'here'])", cwd=folder)
+    return folder, python(
+        "from gristmill.pipeline.cli import main; main(['run', '--inline', '-o', 'here'])", cwd=folder
+    )
 
 
 def test_run_says_what_came_out_and_where_the_report_is(

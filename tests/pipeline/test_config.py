@@ -14,13 +14,21 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Config, ConfigError, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig, load
-from pipeline.config_yaml import override, read
-from pipeline.readers.source import SourceSpec
-from stages.blend import Blend
-from stages.languages import DEFAULT_LANGUAGES
-from stages.registry import STAGES
-from stages.registry import load as load_stage
+from gristmill.pipeline.config import (
+    Config,
+    ConfigError,
+    PlanConfig,
+    RuntimeConfig,
+    ShardsConfig,
+    TokenizerConfig,
+    load,
+)
+from gristmill.pipeline.config_yaml import override, read
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.stages.blend import Blend
+from gristmill.stages.languages import DEFAULT_LANGUAGES
+from gristmill.stages.registry import STAGES
+from gristmill.stages.registry import load as load_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token")
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.accounting import AccountingError, Counts, check_chain
-from pipeline.commit import Manifest, StepFolder
-from pipeline.engine import Engine, StepFailed
-from pipeline.lease import PATH, Lease, LeaseHeld
-from pipeline.publish import problems, publish
-from pipeline.store import Store
-from pipeline.task import Task, Work, execute
+from gristmill.pipeline.accounting import AccountingError, Counts, check_chain
+from gristmill.pipeline.commit import Manifest, StepFolder
+from gristmill.pipeline.engine import Engine, StepFailed
+from gristmill.pipeline.lease import PATH, Lease, LeaseHeld
+from gristmill.pipeline.publish import problems, publish
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task, Work, execute
 
 
 def write(task: Task) -> dict[str, Any]:

@@ -15,15 +15,15 @@ import typer
 import yaml
 from corpus import lay_out, records
 
-from pipeline.commands.explain import explain as command
-from pipeline.config import load
-from pipeline.explain.diff import Line
-from pipeline.explain.explanation import Explanation, explain
-from pipeline.explain.find import PREFIX_DIGITS, find, parse
-from pipeline.explain.show import page, safe
-from pipeline.run import run
-from pipeline.store import Store
-from tokenizer.encode import Encoder
+from gristmill.pipeline.commands.explain import explain as command
+from gristmill.pipeline.config import load
+from gristmill.pipeline.explain.diff import Line
+from gristmill.pipeline.explain.explanation import Explanation, explain
+from gristmill.pipeline.explain.find import PREFIX_DIGITS, find, parse
+from gristmill.pipeline.explain.show import page, safe
+from gristmill.pipeline.run import run
+from gristmill.pipeline.store import Store
+from gristmill.tokenizer.encode import Encoder
 
 URL = "https://example.org/planted/{}"
 

@@ -22,8 +22,8 @@ import pytest
 from reading import read_rows, read_skipped
 from test_readers_warc import HTML, PAGE, record, response
 
-from pipeline.first_pass import group_name
-from stages.extract import Extract, decode, is_html
+from gristmill.pipeline.first_pass import group_name
+from gristmill.stages.extract import Extract, decode, is_html
 
 ROOT = Path(__file__).parents[2]
 CASES = 220
@@ -39,13 +39,13 @@ def damaged(
 
 def test_a_folder_of_broken_files_is_a_first_pass_like_any_other(damaged: tuple, tmp_path: Path) -> None:
     """Everything in one source, names that are no UTF-8 and a pipe among it: committed, sealed, added up."""
-    from pipeline.accounting import check
-    from pipeline.engine import Engine
-    from pipeline.first_pass import first_pass
-    from pipeline.inventory import inventory
-    from pipeline.partition import partitions
-    from pipeline.readers.source import SourceSpec
-    from pipeline.store import Store
+    from gristmill.pipeline.accounting import check
+    from gristmill.pipeline.engine import Engine
+    from gristmill.pipeline.first_pass import first_pass
+    from gristmill.pipeline.inventory import inventory
+    from gristmill.pipeline.partition import partitions
+    from gristmill.pipeline.readers.source import SourceSpec
+    from gristmill.pipeline.store import Store
 
     bases, _, stages = damaged
     folder = tmp_path / "input"
@@ -207,7 +207,7 @@ def test_a_warc_of_nothing_but_broken_records_ends_soon(tmp_path: Path) -> None:
     ],
 )
 def test_lies_about_encodings(headers: str, body: bytes, payload: bytes | None) -> None:
-    from pipeline.readers.http import UndecodableError, parse_response
+    from gristmill.pipeline.readers.http import UndecodableError, parse_response
 
     if payload is None:
         with pytest.raises(UndecodableError):
@@ -315,10 +315,10 @@ MEASURE = """
 import resource, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from reading import read_table
-from pipeline.readers.source import SourceSpec
-from pipeline.inventory import inventory
-from pipeline.partition import partitions
-from pipeline.readers import read
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers import read
 spec = SourceSpec("s", {uri!r})
 plan = partitions(inventory([spec]), 1 << 40)
 for _ in range(2):
@@ -385,13 +385,13 @@ def test_every_real_archive_is_read_to_its_end_and_all_of_it_is_counted(shared_d
 
 
 def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path, shared_data: Path) -> None:
-    from pipeline.commit import Output
-    from pipeline.first_pass import Pass, inputs, read_partition
-    from pipeline.inventory import inventory
-    from pipeline.partition import partitions
-    from pipeline.readers.source import SourceSpec
-    from pipeline.store import Store
-    from pipeline.task import Task
+    from gristmill.pipeline.commit import Output
+    from gristmill.pipeline.first_pass import Pass, inputs, read_partition
+    from gristmill.pipeline.inventory import inventory
+    from gristmill.pipeline.partition import partitions
+    from gristmill.pipeline.readers.source import SourceSpec
+    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.task import Task
 
     spec = SourceSpec("s", str(shared_data / "web" / "warc" / "pywb__example.warc.gz"))
     entries = inventory([spec])

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows
 
-from pipeline.inventory import FileEntry, inventory
-from pipeline.partition import MAX_SEGMENTS, Partition, partitions
-from pipeline.readers.source import SourceSpec
-from pipeline.storage import filesystem_of, find
+from gristmill.pipeline.inventory import FileEntry, inventory
+from gristmill.pipeline.partition import MAX_SEGMENTS, Partition, partitions
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.storage import filesystem_of, find
 
 
 @pytest.fixture

@@ -17,18 +17,18 @@ import pytest
 import sentencepiece
 from lm_reference import ours
 
-from kernels.text.ccnet_normalise import normalise
-from kernels.text.perplexity import _lines
-from kernels.text.utf8 import buffers
-from pipeline.cli import main
-from pipeline.commit import Manifest
-from pipeline.config import PlanConfig, RuntimeConfig
-from pipeline.engine import Silent
-from pipeline.lm import ngrams
-from pipeline.lm.lines import Source, normalised_lines
-from pipeline.lm.options import Options
-from pipeline.lm.train import Trained, train
-from stages.document import CURATED
+from gristmill.kernels.text.ccnet_normalise import normalise
+from gristmill.kernels.text.perplexity import _lines
+from gristmill.kernels.text.utf8 import buffers
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.commit import Manifest
+from gristmill.pipeline.config import PlanConfig, RuntimeConfig
+from gristmill.pipeline.engine import Silent
+from gristmill.pipeline.lm import ngrams
+from gristmill.pipeline.lm.lines import Source, normalised_lines
+from gristmill.pipeline.lm.options import Options
+from gristmill.pipeline.lm.train import Trained, train
+from gristmill.stages.document import CURATED
 
 RHYMES = Path(__file__).parents[1] / "kernels" / "lmplz_recorded.json"
 SENTENCES = [line.replace("<", "(") for line in json.loads(RHYMES.read_text("utf-8"))["lines"]]

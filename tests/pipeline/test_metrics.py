@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import metrics
-from pipeline.accounting import Counts
-from pipeline.commit import File, Manifest, Sealed
-from pipeline.engine import Engine, Silent
-from pipeline.metrics import PATH, Metrics
-from pipeline.store import Store
-from pipeline.task import Task
+from gristmill.pipeline import metrics
+from gristmill.pipeline.accounting import Counts
+from gristmill.pipeline.commit import File, Manifest, Sealed
+from gristmill.pipeline.engine import Engine, Silent
+from gristmill.pipeline.metrics import PATH, Metrics
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.task import Task
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

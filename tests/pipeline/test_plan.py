@@ -16,19 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.commands.plan import plan as plan_command
-from pipeline.config import load
-from pipeline.engine import Engine
-from pipeline.exchange import merged, partition_of, read_index, send, sent
-from pipeline.inventory import inventory
-from pipeline.plan.cluster import Estimate, estimate
-from pipeline.plan.command import planned
-from pipeline.plan.described import parse
-from pipeline.plan.exchange import shuffle
-from pipeline.plan.prediction import Plan, compare, predicted
-from pipeline.plan.rates import Rates, calibrated, canonical, of_run, shipped
-from pipeline.run import run
-from pipeline.store import Store
+from gristmill.pipeline.commands.plan import plan as plan_command
+from gristmill.pipeline.config import load
+from gristmill.pipeline.engine import Engine
+from gristmill.pipeline.exchange import merged, partition_of, read_index, send, sent
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.plan.cluster import Estimate, estimate
+from gristmill.pipeline.plan.command import planned
+from gristmill.pipeline.plan.described import parse
+from gristmill.pipeline.plan.exchange import shuffle
+from gristmill.pipeline.plan.prediction import Plan, compare, predicted
+from gristmill.pipeline.plan.rates import Rates, calibrated, canonical, of_run, shipped
+from gristmill.pipeline.run import run
+from gristmill.pipeline.store import Store
 
 CLUSTER = "200 nodes of 64 cores, s3, 256 GB, 25 Gbit/s"
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from corpus import records
 
-from pipeline.cli import main
-from pipeline.quality.evaluation import area, figures
-from pipeline.quality.sample import sample
-from pipeline.quality.training import Options, train
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.quality.evaluation import area, figures
+from gristmill.pipeline.quality.sample import sample
+from gristmill.pipeline.quality.training import Options, train
 
 SMALL = ["--dimensions", "16", "--buckets", "20000", "--rate", "0.5", "--documents", "400"]
 

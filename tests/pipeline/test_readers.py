@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import read_rows, read_table
 
-from pipeline.readers.rows import READ
-from pipeline.readers.source import FORMATS, SourceSpec, format_by_name
-from pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.source import FORMATS, SourceSpec, format_by_name
+from gristmill.pipeline.readers.timestamps import parse_timestamp
 
 
 def parquet(path: Path, rows: int = 100, row_group_size: int = 10) -> Path:
@@ -141,8 +141,8 @@ def test_a_compressed_text_is_a_document_and_a_cut_one_a_row(tmp_path: Path) -> 
 
 
 def test_a_missing_file_is_an_error_of_the_storage_and_no_row(tmp_path: Path) -> None:
-    from pipeline.partition import Partition, Segment
-    from pipeline.readers import read
+    from gristmill.pipeline.partition import Partition, Segment
+    from gristmill.pipeline.readers import read
 
     segment = Segment(str(tmp_path / "gone.jsonl"), "gone.jsonl", 10, 0, 10)
     with pytest.raises(FileNotFoundError):
@@ -150,7 +150,7 @@ def test_a_missing_file_is_an_error_of_the_storage_and_no_row(tmp_path: Path) ->
 
 
 def test_every_format_has_a_reader() -> None:
-    from pipeline.readers import READERS, reader_for
+    from gristmill.pipeline.readers import READERS, reader_for
 
     assert set(READERS) == set(FORMATS)
     assert all(callable(reader_for(name)) for name in READERS)

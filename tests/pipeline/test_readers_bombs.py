@@ -16,10 +16,10 @@ import pytest
 import zstandard
 from reading import read_rows, read_skipped
 
-from pipeline.readers import stream
-from pipeline.readers.catalogue import MalformedCatalogueError, catalogue_text
-from pipeline.readers.http import ExpandingError, UndecodableError, parse_response
-from pipeline.readers.roff import ExpandedError, render
+from gristmill.pipeline.readers import stream
+from gristmill.pipeline.readers.catalogue import MalformedCatalogueError, catalogue_text
+from gristmill.pipeline.readers.http import ExpandingError, UndecodableError, parse_response
+from gristmill.pipeline.readers.roff import ExpandedError, render
 
 MB = 1_000_000
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.partition import Segment
-from pipeline.readers.json_columns import read_columns
-from pipeline.readers.json_pieces import pieces
-from pipeline.readers.jsonl import Line, read_jsonl
-from pipeline.readers.rows import READ, batches
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.json_columns import read_columns
+from gristmill.pipeline.readers.json_pieces import pieces
+from gristmill.pipeline.readers.jsonl import Line, read_jsonl
+from gristmill.pipeline.readers.rows import READ, batches
+from gristmill.pipeline.readers.source import SourceSpec
 
 LIMIT = 5_000
 
@@ -91,7 +91,7 @@ def test_real_files_give_what_the_complete_parser_gives(name: str, shared_data: 
 def test_where_pieces_end_does_not_depend_on_how_the_bytes_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.readers import json_pieces
+    from gristmill.pipeline.readers import json_pieces
 
     long = b'{"text":"' + b"x" * 9_000 + b'"}\n'
     content = b"".join(b'{"text":"%s"}\n' % (b"y" * (37 * i % 500)) for i in range(200)) + long + b'{"text":"z"}\n' * 50

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import WHOLE, read_rows, read_table
 
-from pipeline.readers.jsonl import split_lines
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.jsonl import split_lines
+from gristmill.pipeline.readers.source import SourceSpec
 
 EN = {"id": "id", "timestamp": "date", "language": "lang"}
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from reading import read_rows, read_table
 
-from pipeline.inventory import inventory
-from pipeline.partition import partitions
-from pipeline.readers import read
-from pipeline.readers.machine import catalogue_text, missing, shares
-from pipeline.readers.roff import render
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.machine import catalogue_text, missing, shares
+from gristmill.pipeline.readers.roff import render
+from gristmill.pipeline.readers.source import SourceSpec
 
 PAGE = r"""'\" t
 .\" a comment

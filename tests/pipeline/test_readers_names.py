@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import read_rows
 
-from pipeline.inventory import inventory
-from pipeline.partition import partitions
-from pipeline.readers import read
-from pipeline.readers.folder import ChangedError
-from pipeline.readers.names import stored_name, text_name
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.folder import ChangedError
+from gristmill.pipeline.readers.names import stored_name, text_name
+from gristmill.pipeline.readers.source import SourceSpec
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from reading import read_rows
 
-from pipeline.partition import Partition, Segment
-from pipeline.readers import read
-from pipeline.readers.parquet import Watched, _page_bytes, read_parquet
-from pipeline.readers.rows import READ
-from pipeline.readers.source import SourceSpec
+from gristmill.pipeline.partition import Partition, Segment
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.parquet import Watched, _page_bytes, read_parquet
+from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.source import SourceSpec
 
 
 def write(path: Path, table: pa.Table, **options: object) -> Path:

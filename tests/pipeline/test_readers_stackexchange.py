@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows, read_skipped
 
-from pipeline.readers.spill import Spill
+from gristmill.pipeline.readers.spill import Spill
 
 HEAD = '\ufeff<?xml version="1.0" encoding="utf-8"?>\r\n<posts>\r\n'
 

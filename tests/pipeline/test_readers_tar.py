@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows, read_skipped
 
-from pipeline.readers.forward import Forward
-from pipeline.readers.tar import BLOCK, BrokenArchiveError, members
+from gristmill.pipeline.readers.forward import Forward
+from gristmill.pipeline.readers.tar import BLOCK, BrokenArchiveError, members
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 

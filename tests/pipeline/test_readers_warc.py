@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from reading import read_rows, read_skipped
 
-from pipeline.readers.http import parse_response
+from gristmill.pipeline.readers.http import parse_response
 
 
 def record(kind: str, block: bytes, **headers: str) -> bytes:

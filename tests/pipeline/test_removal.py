@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from corpus import differences, lay_out_small, tree
 
-from kernels.text.hashing import document_ids
-from pipeline.config import load
-from pipeline.exchange import Incoming, receive
-from pipeline.removal import PATH
-from pipeline.removing import remove
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.verify import verify
+from gristmill.kernels.text.hashing import document_ids
+from gristmill.pipeline.config import load
+from gristmill.pipeline.exchange import Incoming, receive
+from gristmill.pipeline.removal import PATH
+from gristmill.pipeline.removing import remove
+from gristmill.pipeline.run import run
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.verify import verify
 
 SOURCES = {"english": (3, 40, 41), "code": (10,)}
 """Documents to remove: their places among the source's lines."""

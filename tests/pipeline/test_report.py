@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_output import PLANTED, Document, make, metrics, shown_as
 
-from pipeline.report import write
-from pipeline.report.charts import Sieve, ticks
-from pipeline.report.charts import funnel as funnel_chart
-from pipeline.report.data import failing, gather
-from pipeline.report.figures import esc
-from pipeline.report.training import MAX_POINTS, read
-from pipeline.store import Store
-from stages.rules import Rules, describe
+from gristmill.pipeline.report import write
+from gristmill.pipeline.report.charts import Sieve, ticks
+from gristmill.pipeline.report.charts import funnel as funnel_chart
+from gristmill.pipeline.report.data import failing, gather
+from gristmill.pipeline.report.figures import esc
+from gristmill.pipeline.report.training import MAX_POINTS, read
+from gristmill.pipeline.store import Store
+from gristmill.stages.rules import Rules, describe
 
 
 @pytest.fixture(scope="module")

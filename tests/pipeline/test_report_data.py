@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import small_run
 
-from pipeline.report import clusters as clusters_module
-from pipeline.report import distributions as distributions_module
-from pipeline.report import sums, write
-from pipeline.report.axes import MAX_BINS, axis_of
-from pipeline.report.clusters import CLUSTERS, MEMBERS, largest, largest_clusters
-from pipeline.report.data import Run, rule_rows
-from pipeline.report.distributions import Distributions, Tally, distributions
-from pipeline.report.plan import plan_section, ratio
-from pipeline.report.signals import apart, axis_ticks, brief, groups_of, signals_section
-from pipeline.store import Store
+from gristmill.pipeline.report import clusters as clusters_module
+from gristmill.pipeline.report import distributions as distributions_module
+from gristmill.pipeline.report import sums, write
+from gristmill.pipeline.report.axes import MAX_BINS, axis_of
+from gristmill.pipeline.report.clusters import CLUSTERS, MEMBERS, largest, largest_clusters
+from gristmill.pipeline.report.data import Run, rule_rows
+from gristmill.pipeline.report.distributions import Distributions, Tally, distributions
+from gristmill.pipeline.report.plan import plan_section, ratio
+from gristmill.pipeline.report.signals import apart, axis_ticks, brief, groups_of, signals_section
+from gristmill.pipeline.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_page_does_not_depend_on_how_the_files_are_read(output: Path, monkey
     page = Path(write(str(output)))
     before = page.read_bytes()
     monkeypatch.setattr(sums, "BATCH_ROWS", 7)
-    monkeypatch.setattr("pipeline.report.data.BATCH_ROWS", 5)
+    monkeypatch.setattr("gristmill.pipeline.report.data.BATCH_ROWS", 5)
     write(str(output))
     assert page.read_bytes() == before
 

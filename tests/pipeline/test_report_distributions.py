@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.report.distributions import distributions
-from pipeline.report.signals import signals_section
-from pipeline.store import Store
-from stages.lines import LINE_SIGNALS, Lines
-from stages.rules import Rules, describe
+from gristmill.pipeline.report.distributions import distributions
+from gristmill.pipeline.report.signals import signals_section
+from gristmill.pipeline.store import Store
+from gristmill.stages.lines import LINE_SIGNALS, Lines
+from gristmill.stages.rules import Rules, describe
 
 TEXTS = ["Home\n\nThe bread of Egypt was baked in clay pots.\n", "Menu\nBread and butter, as you like it.", "Home"]
 

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from corpus import differences, lay_out, tree
 
-from pipeline.accounting import AccountingError
-from pipeline.commit import Manifest, Sealed
-from pipeline.config import Config, load
-from pipeline.engine import Engine, Inline, StepFailed
-from pipeline.inventory import inventory
-from pipeline.lease import Lease
-from pipeline.run import Driver, Result, run
-from pipeline.store import Store
-from pipeline.verify import verify
+from gristmill.pipeline.accounting import AccountingError
+from gristmill.pipeline.commit import Manifest, Sealed
+from gristmill.pipeline.config import Config, load
+from gristmill.pipeline.engine import Engine, Inline, StepFailed
+from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.run import Driver, Result, run
+from gristmill.pipeline.store import Store
+from gristmill.pipeline.verify import verify
 
 
 @dataclass
@@ -104,10 +104,10 @@ def test_ray_workers_write_the_same_bytes(
 def test_a_shuffled_listing_writes_the_same_bytes(
     undisturbed: Any, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.inventory
+    import gristmill.pipeline.inventory
 
-    find = pipeline.inventory.find
-    monkeypatch.setattr(pipeline.inventory, "find", lambda uri: list(reversed(find(uri))))
+    find = gristmill.pipeline.inventory.find
+    monkeypatch.setattr(gristmill.pipeline.inventory, "find", lambda uri: list(reversed(find(uri))))
     result = run(configured(config_path, tmp_path / "out"), inline=True)
     assert differences(tree(Path(result.output)), tree(undisturbed[0])) == []
 
@@ -171,7 +171,7 @@ def test_a_changed_limit_reruns_nothing_before_the_rules(undisturbed: Any, confi
 def test_a_raised_version_reruns_the_stage_and_what_follows(
     undisturbed: Any, config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.exact_dedup import ExactDedup
+    from gristmill.stages.exact_dedup import ExactDedup
 
     output, *_ = undisturbed
     monkeypatch.setattr(ExactDedup, "version", ExactDedup.version + 1)
@@ -184,16 +184,16 @@ def test_a_raised_version_reruns_the_stage_and_what_follows(
 def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
     config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.selection
+    import gristmill.pipeline.selection
 
-    select = pipeline.selection.select_partition
+    select = gristmill.pipeline.selection.select_partition
 
     def failing(task: Any) -> Any:
         if task.index == 2:
             raise OSError("the disk of this worker is gone")
         return select(task)
 
-    monkeypatch.setattr(pipeline.selection, "select_partition", failing)
+    monkeypatch.setattr(gristmill.pipeline.selection, "select_partition", failing)
     config = configured(config_path, tmp_path / "out")
     with pytest.raises(
         StepFailed, match=r"rules: 1 of \d+ tasks failed after 3 attempts, first task 2: OSError: the disk"
@@ -201,7 +201,7 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
         run(config, inline=True)
     partial = run(config, inline=True, allow_missing=True)
     assert [step["missing"] for step in partial.record["steps"] if step["name"] == "rules"] == [[2]]
-    monkeypatch.setattr(pipeline.selection, "select_partition", select)
+    monkeypatch.setattr(gristmill.pipeline.selection, "select_partition", select)
     recorder = Recorder()
     whole = run(config, inline=True, progress=recorder)
     assert recorder.run["rules"] == 1
@@ -212,9 +212,9 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
 def test_a_planted_loss_of_one_document_stops_the_run(
     config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.selection
+    import gristmill.pipeline.selection
 
-    kept = pipeline.selection.take_out
+    kept = gristmill.pipeline.selection.take_out
 
     def careless(*arguments: Any) -> Any:
         table = kept(*arguments)
@@ -222,7 +222,7 @@ def test_a_planted_loss_of_one_document_stops_the_run(
             arguments[3].kept -= 1
         return table
 
-    monkeypatch.setattr(pipeline.selection, "take_out", careless)
+    monkeypatch.setattr(gristmill.pipeline.selection, "take_out", careless)
     config = configured(config_path, tmp_path / "out")
     store = Store(config.output)
     with Lease(store), pytest.raises(AccountingError, match="rules, partition"):

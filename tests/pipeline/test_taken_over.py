@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from corpus import differences, lay_out_small, tree
 
-from pipeline.config import load
-from pipeline.run import run
+from gristmill.pipeline.config import load
+from gristmill.pipeline.run import run
 
 FIXED = "blends.pretrain={domains: {english: 1}, tokens: 90000, max_epochs: 20}"
 """One unit, so that its target is the same whatever the corpus holds."""

@@ -24,15 +24,15 @@ from corpus import records
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from pipeline.commands.try_ import try_
-from pipeline.partition import Partition, Segment
-from pipeline.readers import read
-from pipeline.readers.source import SourceSpec
-from pipeline.trial.trial import Line, edited, recipe, repeated, trial
-from stages.extract import Extract
-from stages.language import Language
-from stages.rules import Rules
-from stages.signals import Signals, with_columns
+from gristmill.pipeline.commands.try_ import try_
+from gristmill.pipeline.partition import Partition, Segment
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.trial.trial import Line, edited, recipe, repeated, trial
+from gristmill.stages.extract import Extract
+from gristmill.stages.language import Language
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import Signals, with_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token is not applied")
 
@@ -157,7 +157,7 @@ def test_a_page_from_a_pipe_is_read_as_one_from_a_file(shared_data: Path, config
     for name in ("text", "signals", "rules", "stages"):
         assert file[name] == pipe[name] == packed[name]
     shown = subprocess.run(
-        [sys.executable, "-c", "import typer; from pipeline.commands.try_ import try_; typer.run(try_)", "-"],
+        [sys.executable, "-c", "import typer; from gristmill.pipeline.commands.try_ import try_; typer.run(try_)", "-"],
         input=page,
         capture_output=True,
         cwd=tmp_path,
@@ -197,7 +197,7 @@ def test_broken_input_is_a_sentence_and_no_error(name: str, config: Path, tmp_pa
 def test_every_reason_that_a_reader_or_a_stage_gives_has_its_sentence() -> None:
     import re
 
-    from pipeline.trial.text import REASONS
+    from gristmill.pipeline.trial.text import REASONS
 
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "pipeline" / "readers").glob("*.py"))
     given = set(re.findall(r'"((?:read|warc)\.[a-z_0-9]+)"', text))

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.commands.whatif import whatif as command
-from pipeline.config import load
-from pipeline.run import run
-from pipeline.whatif.answer import token_rates, whatif
-from pipeline.whatif.expression import Bound, change, parse
-from pipeline.whatif.scan import Tally
-from stages.presets.rule import Rule
-from stages.rules import Rules
+from gristmill.pipeline.commands.whatif import whatif as command
+from gristmill.pipeline.config import load
+from gristmill.pipeline.run import run
+from gristmill.pipeline.whatif.answer import token_rates, whatif
+from gristmill.pipeline.whatif.expression import Bound, change, parse
+from gristmill.pipeline.whatif.scan import Tally
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.rules import Rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token is not applied")
 

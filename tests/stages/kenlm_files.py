@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kernels.text.ccnet_normalise import PUNCTUATION
+from gristmill.kernels.text.ccnet_normalise import PUNCTUATION
 
 Model = list[dict[tuple[str, ...], tuple[float, float]]]
 

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from kernels.text import pii_patterns as tables
+from gristmill.kernels.text import pii_patterns as tables
 
 LUHN = {c: sum(divmod(2 * int(c), 10)) for c in "0123456789"}
 Span = tuple[int, int]

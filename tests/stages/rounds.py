@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.document import DOCUMENT
-from stages.interface import DECISION, CorpusStage, Round
+from gristmill.stages.document import DOCUMENT
+from gristmill.stages.interface import DECISION, CorpusStage, Round
 
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
 DEFAULTS: Mapping[str, Any] = {"source": "web", "path": "a.jsonl", "record": 0, "priority": 0}

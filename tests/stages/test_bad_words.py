@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from kernels.text.draw import draw, uniform
-from stages.bad_words import BadWords
-from stages.interface import DocumentStage
-from stages.rules import Rules
+from gristmill.kernels.text.draw import draw, uniform
+from gristmill.stages.bad_words import BadWords
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.rules import Rules
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.blend import Blend, Unit, plan, plans
-from stages.weights import alpha, fill, normalize, unimax
+from gristmill.stages.blend import Blend, Unit, plan, plans
+from gristmill.stages.weights import alpha, fill, normalize, unimax
 
 # Parmar et al. 2024 ("Data, Data Everywhere", arXiv 2407.06380), tables of sources: billions of tokens
 MULTILINGUAL = {

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages.code_content import SIGNS, alone, stated
-from stages.code_language import CodeLanguage, detect
-from stages.code_names import (
+from gristmill.stages.code_content import SIGNS, alone, stated
+from gristmill.stages.code_language import CodeLanguage, detect
+from gristmill.stages.code_names import (
     AMBIGUOUS,
     EXTENSIONS,
     NAMES,
@@ -22,8 +22,8 @@ from stages.code_names import (
     language_of_path,
     programming_language,
 )
-from stages.code_signs import RARE
-from stages.document import DOCUMENT
+from gristmill.stages.code_signs import RARE
+from gristmill.stages.document import DOCUMENT
 
 CONTENT = {
     "a.h": {

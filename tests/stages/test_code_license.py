@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stages.code_license import CodeLicense
-from stages.document import DOCUMENT
+from gristmill.stages.code_license import CodeLicense
+from gristmill.stages.document import DOCUMENT
 
 
 def batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages import code_signals
-from stages.code_signals import CODE_SIGNALS, CodeSignals, measure
-from stages.document import DOCUMENT
-from stages.presets import code_files, starcoder
-from stages.signals import SIGNALS, with_columns
+from gristmill.stages import code_signals
+from gristmill.stages.code_signals import CODE_SIGNALS, CodeSignals, measure
+from gristmill.stages.document import DOCUMENT
+from gristmill.stages.presets import code_files, starcoder
+from gristmill.stages.signals import SIGNALS, with_columns
 
 
 def batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -174,7 +174,7 @@ def test_presets_name_signals_that_are_measured_and_their_sources(preset: Any) -
 
 
 def test_rules_drop_by_the_columns_of_the_stage() -> None:
-    from stages.rules import Rules
+    from gristmill.stages.rules import Rules
 
     rules = Rules(presets=("code_files",))
     rows = [{"text": "x", "path": "vendor/a.go", "language": "go"}, {"text": "x", "path": "a.go", "language": "go"}]

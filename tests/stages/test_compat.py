@@ -5,11 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from stages.compat import DATATROVE_SIGNALS
-from stages.interface import DocumentStage
-from stages.presets import PRESETS
-from stages.rules import Rules
-from stages.signals import SIGNALS, Signals
+from gristmill.stages.compat import DATATROVE_SIGNALS
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.presets import PRESETS
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import SIGNALS, Signals
 
 DATATROVE = tuple(name for name in PRESETS if name.startswith("datatrove_"))
 

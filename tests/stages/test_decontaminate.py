@@ -19,10 +19,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import decontaminate, decontamination_index
-from stages.benchmark_files import benchmark_texts
-from stages.decontaminate import Decontaminate, contamination_report, shares_of
-from stages.interface import DocumentStage
+from gristmill.stages import decontaminate, decontamination_index
+from gristmill.stages.benchmark_files import benchmark_texts
+from gristmill.stages.decontaminate import Decontaminate, contamination_report, shares_of
+from gristmill.stages.interface import DocumentStage
 
 QUESTION = "Which of the seven lighthouse keepers on that island first counted the migrating geese in autumn?"
 SHORT = "Why do the older lamps burn so blue?"  # 8 words

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds import STORED, decide, documents, verdicts
 
-from stages.exact_dedup import KEY, ExactDedup
-from stages.interface import DECISION, CorpusStage
+from gristmill.stages.exact_dedup import KEY, ExactDedup
+from gristmill.stages.interface import DECISION, CorpusStage
 
 DATES = st.none() | st.integers(1, 3).map(lambda year: datetime(2000 + year, 1, 1, tzinfo=UTC))
 TEXTS = st.sampled_from(["", "a", " a\r\n", "a\nb", "a\r\nb", "caf\u00e9", "cafe\u0301", "A", "longer text"])

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.expression import MAX_CHARACTERS, parse
-from stages.measured import MEASURED
-from stages.rules import Rules, describe
+from gristmill.stages.expression import MAX_CHARACTERS, parse
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.rules import Rules, describe
 
 NAMES = ("words", "lines", "sentences")
 

@@ -12,9 +12,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.document import RAW
-from stages.extract import Extract, decode, is_html
-from stages.interface import DocumentStage
+from gristmill.stages.document import RAW
+from gristmill.stages.extract import Extract, decode, is_html
+from gristmill.stages.interface import DocumentStage
 
 BODY = "Die Größe der Stadt ändert sich über die Jahre nicht. " * 3
 PAGE = (

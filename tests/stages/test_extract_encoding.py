@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from stages.page_encoding import decode
+from gristmill.stages.page_encoding import decode
 
 LABELS = {
     "cp1250": "windows-1250", "cp1251": "windows-1251", "cp1252": "iso-8859-1", "cp1253": "windows-1253",

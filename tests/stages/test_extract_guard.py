@@ -11,10 +11,10 @@ import time
 import pyarrow as pa
 import pytest
 
-from stages.document import RAW
-from stages.extract import TRAFILATURA_DEPTH, Extract
-from stages.page_engine import Extracted, extract_page
-from stages.page_guard import Guard
+from gristmill.stages.document import RAW
+from gristmill.stages.extract import TRAFILATURA_DEPTH, Extract
+from gristmill.stages.page_engine import Extracted, extract_page
+from gristmill.stages.page_guard import Guard
 
 PAGE = "<html><head><title>T</title></head><body><article><p>" + "Wörter über Wörter, und noch mehr. " * 20
 SLOW = "<p>" + "".join(f"<font size={i}>" for i in range(2000)) + "<p>x" * 2000
@@ -94,7 +94,7 @@ def test_a_crash_is_about_the_page_and_a_kill_is_not(guard) -> None:
 
 
 def test_a_child_that_neither_answers_nor_works_stops_the_task(guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.page_guard.STALLED", 1)
+    monkeypatch.setattr("gristmill.stages.page_guard.STALLED", 1)
     guarded = guard(page_seconds=0.5)
     assert isinstance(guarded.extract(PAGE.encode(), None), Extracted)
     os.kill(guarded._child.pid, signal.SIGSTOP)
@@ -105,7 +105,7 @@ def test_a_child_that_neither_answers_nor_works_stops_the_task(guard, monkeypatc
 
 def test_the_child_ends_with_its_worker_however_that_ends() -> None:
     program = (
-        "import os; from stages.page_guard import Guard; guard = Guard('resiliparse', 60); "
+        "import os; from gristmill.stages.page_guard import Guard; guard = Guard('resiliparse', 60); "
         "guard.extract(b'<p>x', None); print(guard._child.pid, flush=True); os._exit(9)"
     )
     pid = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from stages.document import DOCUMENT, RAW
-from stages.extract import Extract
-from stages.page_dates import date_in_url, parse_date
-from stages.page_metadata import Metadata, metadata
+from gristmill.stages.document import DOCUMENT, RAW
+from gristmill.stages.extract import Extract
+from gristmill.stages.page_dates import date_in_url, parse_date
+from gristmill.stages.page_metadata import Metadata, metadata
 
 LD = '<script type="application/ld+json">{}</script>'
 URL = "https://www.example.com/2019/a.html"

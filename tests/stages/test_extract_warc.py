@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.partition import Partition, Segment
-from pipeline.readers import read
-from pipeline.readers.rows import READ
-from pipeline.readers.source import SourceSpec
-from stages.extract import Extract
+from gristmill.pipeline.partition import Partition, Segment
+from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.stages.extract import Extract
 
 BROKEN = {"chatnoir-resiliparse__clipped.warc.gz", "warcio__example-wrong-chunks.warc.gz"}
 

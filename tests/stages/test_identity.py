@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds import decide, documents
 
-from stages.identity import KEY, Identity
-from stages.interface import DECISION, CorpusStage
+from gristmill.stages.identity import KEY, Identity
+from gristmill.stages.interface import DECISION, CorpusStage
 
 
 @settings(deadline=None)

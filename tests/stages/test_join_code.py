@@ -12,8 +12,8 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.document import CURATED
-from stages.join_code import MERGED, JoinCode
+from gristmill.stages.document import CURATED
+from gristmill.stages.join_code import MERGED, JoinCode
 
 FILES = st.lists(
     st.fixed_dictionaries(

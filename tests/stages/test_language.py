@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages.interface import DocumentStage
-from stages.language import Language, identify
-from stages.languages import (
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.language import Language, identify
+from gristmill.stages.languages import (
     DEFAULT_LANGUAGES,
     PROGRAMMING_LANGUAGES,
     iso_code,

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from stages.presets import PRESETS
-from stages.presets.rule import Rule
-from stages.rules import Rules
-from stages.signals import Signals
+from gristmill.stages.presets import PRESETS
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import Signals
 
 MARKUP = re.compile(r"</?[a-z][^>]*>|\{#[^}]*\}")
 """Tags and anchors, which some translations of a text have and others have not."""

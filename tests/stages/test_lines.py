@@ -13,12 +13,12 @@ import pytest
 import yaml
 import zstandard
 
-from stages.interface import DocumentStage
-from stages.lines import LINE_SIGNALS, MEANINGS, Lines
-from stages.measured import MEASURED
-from stages.presets import LINE_PRESETS
-from stages.rules import Rules
-from stages.signals import Signals
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.lines import LINE_SIGNALS, MEANINGS, Lines
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets import LINE_PRESETS
+from gristmill.stages.rules import Rules
+from gristmill.stages.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token")
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds import STORED, decide, documents, verdicts
 
-from stages.interface import DECISION, CorpusStage
-from stages.near_dedup import BAND, MEMBER, PRESETS, ROOT, NearDedup
+from gristmill.stages.interface import DECISION, CorpusStage
+from gristmill.stages.near_dedup import BAND, MEMBER, PRESETS, ROOT, NearDedup
 
 
 @cache

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds import cut, deliver, over_documents
 
-from kernels.text.perplexity import open_model, perplexities
-from stages.interface import CorpusStage, DocumentStage
-from stages.perplexity import (
+from gristmill.kernels.text.perplexity import open_model, perplexities
+from gristmill.stages.interface import CorpusStage, DocumentStage
+from gristmill.stages.perplexity import (
     BINS_PER_OCTAVE,
     CUTOFFS,
     HISTOGRAM,
@@ -26,7 +26,7 @@ from stages.perplexity import (
     percentiles,
     upper_edge,
 )
-from stages.registry import load
+from gristmill.stages.registry import load
 
 ENGLISH, GERMAN = "The miller grinds the grain.", "Der Müller mahlt das Korn."
 SCHEMA = pa.schema(

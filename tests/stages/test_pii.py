@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from pii_definition import emails, ipv4
 
-from kernels.text.pii_patterns import KINDS
-from stages.interface import DocumentStage
-from stages.pii import COLUMNS, STYLES, Pii
+from gristmill.kernels.text.pii_patterns import KINDS
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.pii import COLUMNS, STYLES, Pii
 
 LETTER = (
     "Write to jo@web.de or +49 30 901820, pay with 4012 8888 8888 1881 or to DE89 3704 0044 0532 0130 00; "

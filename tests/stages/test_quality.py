@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from pipeline.quality.training import Options, fit, line_of, train
-from stages.interface import DocumentStage
-from stages.quality import Quality
+from gristmill.pipeline.quality.training import Options, fit, line_of, train
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.quality import Quality
 
 
 def texts(path: Path, number: int) -> list[str]:
@@ -101,6 +101,6 @@ def test_words_that_look_like_labels_are_not_trained_on(tmp_path: Path) -> None:
     lines = tmp_path / "train.txt"
     lines.write_text("".join(f"__label__{'ab'[i % 2]} {line_of('__label__c')} word{i % 7}\n" for i in range(60)))
     fit(lines, tmp_path / "model.bin", Options(dimensions=4, buckets=100, min_count=1))
-    from kernels.text.fasttext_model import load
+    from gristmill.kernels.text.fasttext_model import load
 
     assert sorted(load(str(tmp_path / "model.bin")).labels) == ["__label__a", "__label__b"]

@@ -15,13 +15,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.document import VERDICT
-from stages.interface import DocumentStage
-from stages.measured import MEASURED
-from stages.presets import PRESETS
-from stages.presets.rule import Rule
-from stages.rules import DESCRIPTION, Rules, describe
-from stages.signals import Signals
+from gristmill.stages.document import VERDICT
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.measured import MEASURED
+from gristmill.stages.presets import PRESETS
+from gristmill.stages.presets.rule import Rule
+from gristmill.stages.rules import DESCRIPTION, Rules, describe
+from gristmill.stages.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token")
 

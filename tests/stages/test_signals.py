@@ -7,9 +7,9 @@ from fractions import Fraction
 import pyarrow as pa
 import pytest
 
-from kernels.text.signals import COUNTS
-from stages.interface import DocumentStage
-from stages.signals import PREVIEW_CHARACTERS, SIGNALS, Signals
+from gristmill.kernels.text.signals import COUNTS
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.signals import PREVIEW_CHARACTERS, SIGNALS, Signals
 
 
 def batch(texts, domains=None, languages=None, urls=None) -> pa.RecordBatch:

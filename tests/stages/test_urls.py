@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.interface import DocumentStage
-from stages.urls import Urls
+from gristmill.stages.interface import DocumentStage
+from gristmill.stages.urls import Urls
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 def test_pages_that_are_dropped_by_their_url_are_counted_and_never_extracted(shared_data: Path, tmp_path: Path) -> None:
     """Through the engine's own chain over a real WARC: documents and bytes add up, extract never sees the host."""
-    from pipeline.accounting import Counts, check
-    from pipeline.chain import run_stage
-    from pipeline.partition import Partition, Segment
-    from pipeline.readers import read
-    from pipeline.readers.source import SourceSpec
+    from gristmill.pipeline.accounting import Counts, check
+    from gristmill.pipeline.chain import run_stage
+    from gristmill.pipeline.partition import Partition, Segment
+    from gristmill.pipeline.readers import read
+    from gristmill.pipeline.readers.source import SourceSpec
 
     class Kept:
         def __init__(self) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from articles import ARTICLE_ONE
 
-from tokenizer.encode import Encoder
-from tokenizer.train import train
+from gristmill.tokenizer.encode import Encoder
+from gristmill.tokenizer.train import train
 
 
 @pytest.fixture(scope="session")

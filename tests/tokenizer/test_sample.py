@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.sample import choose, choose_batch, count_bytes, plan_sample
+from gristmill.tokenizer.sample import choose, choose_batch, count_bytes, plan_sample
 
 CORPUS = {
     ("english", "en"): 10**9,

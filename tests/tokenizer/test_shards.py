@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.manifest import manifest, read_manifest, verify_shards, write_manifest
-from tokenizer.shards import DOCUMENT_COLUMNS, ShardReader, ShardWriter, open_to_write
+from gristmill.tokenizer.manifest import manifest, read_manifest, verify_shards, write_manifest
+from gristmill.tokenizer.shards import DOCUMENT_COLUMNS, ShardReader, ShardWriter, open_to_write
 
 documents_of_tokens = st.lists(st.lists(st.integers(0, 255_999), max_size=20), max_size=12)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.encode import SEGMENT_BYTES, SPACE_MARK, Encoder
-from tokenizer.export import export, tokenizer_json
+from gristmill.tokenizer.encode import SEGMENT_BYTES, SPACE_MARK, Encoder
+from gristmill.tokenizer.export import export, tokenizer_json
 
 # all of Unicode but surrogates, which no UTF-8 text holds; short alphabets make runs
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]))

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tokenizer.build import Recipe, build, count, curated_batches
-from tokenizer.cli import app
-from tokenizer.report import figures, measure, measure_all, report
+from gristmill.tokenizer.build import Recipe, build, count, curated_batches
+from gristmill.tokenizer.cli import app
+from gristmill.tokenizer.report import figures, measure, measure_all, report
 
 LANGUAGES = ["en", "de", "fr", "es", "ru", "uk", "el", "zh", "ja", "ko", "ar", "he", "hi", "th", "vi", "tr", "ka", "hy"]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.encode import Encoder
-from tokenizer.train import DIGITS, MAX_SENTENCE_BYTES, cost, cut, pieces_with_digits, train
+from gristmill.tokenizer.encode import Encoder
+from gristmill.tokenizer.train import DIGITS, MAX_SENTENCE_BYTES, cost, cut, pieces_with_digits, train
 
 
 def test_same_text_gives_the_same_bytes_in_any_order_and_place(texts, model_path, tmp_path):
@@ -21,7 +21,7 @@ def test_same_text_gives_the_same_bytes_in_any_order_and_place(texts, model_path
 
 def test_another_process_gives_the_same_bytes(tmp_path):
     script = (
-        "import sys, sysconfig, pathlib; from tokenizer.train import train; "
+        "import sys, sysconfig, pathlib; from gristmill.tokenizer.train import train; "
         "train([(pathlib.Path(sysconfig.get_path('stdlib')) / 'ast.py').read_text('utf-8')], sys.argv[1], 2000)"
     )
     models = []

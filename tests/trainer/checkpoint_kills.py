@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint
-from trainer.checkpoint_format import KINDS
-from trainer.model import Nemotron
-from trainer.parallel.groups import Groups, make_groups
-from trainer.shape import Shape
-from trainer.state import FlatState
+from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoint_format import KINDS
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.parallel.groups import Groups, make_groups
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState
 
 SMALL = Shape(1, 16, 4, 2, 4, 32, 64, context=16)
 LARGE = Shape(1, 256, 4, 2, 64, 1024, 2048, context=16)

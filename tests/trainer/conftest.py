@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tokenizer.manifest import manifest, write_manifest
-from tokenizer.shards import ShardWriter
+from gristmill.tokenizer.manifest import manifest, write_manifest
+from gristmill.tokenizer.shards import ShardWriter
 
 EOS, VOCABULARY = 3, 260
 """A byte b is token b + 4."""
@@ -114,8 +114,8 @@ evaluation: {{max_tokens: 2000}}
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory) -> Path:
     """A folder with a tokenizer of 1,600 pieces in both formats, of the standard library's text."""
-    from tokenizer.export import export
-    from tokenizer.train import train
+    from gristmill.tokenizer.export import export
+    from gristmill.tokenizer.train import train
 
     folder = tmp_path_factory.mktemp("tokenizer")
     library = Path(sysconfig.get_path("stdlib"))
@@ -129,10 +129,10 @@ def exported(tmp_path_factory, tokenizer) -> Path:
     """A Hugging Face directory: a small model of random weights in fp32, and its tokenizer."""
     import torch
 
-    from trainer.export import write_hf
-    from trainer.model import Nemotron, init_std
-    from trainer.names import logical_weights
-    from trainer.shape import Shape
+    from gristmill.trainer.export import write_hf
+    from gristmill.trainer.model import Nemotron, init_std
+    from gristmill.trainer.names import logical_weights
+    from gristmill.trainer.shape import Shape
 
     shape = Shape(3, 64, 4, 2, 16, 128, 1664, context=128, init_std=0.15)
     torch.manual_seed(1)

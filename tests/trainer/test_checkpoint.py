@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from gristmill.trainer import checkpoint, checkpoint_save
+from gristmill.trainer.checkpoint_format import KINDS, weight_sizes
+from gristmill.trainer.errors import TrainerError
 from tests.trainer.checkpoint_states import ALONE, SHAPE, build, damaged, same, save, values
-from trainer import checkpoint, checkpoint_save
-from trainer.checkpoint_format import KINDS, weight_sizes
-from trainer.errors import TrainerError
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoint_format import INDEX, PROGRESS, commit, read_commit, read_index, weight_sizes
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState
 from tests.trainer.checkpoint_states import ALONE, SHAPE, build, damaged, same, save, values
-from trainer import checkpoint
-from trainer.checkpoint_format import INDEX, PROGRESS, commit, read_commit, read_index, weight_sizes
-from trainer.errors import TrainerError
-from trainer.model import Nemotron
-from trainer.shape import Shape
-from trainer.state import FlatState
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from trainer.cli import app
+from gristmill.trainer.cli import app
 
 
 def run(*arguments):
@@ -28,7 +28,7 @@ def test_help_and_plan_need_no_torch():
     code = """
 import sys
 from typer.testing import CliRunner
-from trainer.cli import app
+from gristmill.trainer.cli import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 assert CliRunner().invoke(app, ["plan", "nemotron4_15b"]).exit_code == 0
 print(sorted({"torch", "triton", "transformers", "pyarrow", "numba", "sentencepiece"} & set(sys.modules)))
@@ -46,7 +46,7 @@ def test_python_m_trainer_is_the_same_command():
 
 def test_generate_continues_a_text(config_file, tmp_path):
     """With a real tokenizer whose vocabulary the model has: greedy text is the same twice."""
-    from tokenizer.train import train
+    from gristmill.tokenizer.train import train
 
     train(["to be or not to be, that is the question. " * 50, "abc def ghi " * 50], tmp_path / "tok", 960)
     model = tmp_path / "tok" / "tokenizer.model"

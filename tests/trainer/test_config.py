@@ -6,10 +6,10 @@ from dataclasses import fields
 
 import pytest
 
-from trainer.config import Config, ShapeOverrides, read_config
-from trainer.config_file import parse_config
-from trainer.errors import ConfigError
-from trainer.shape import PRESETS, Shape
+from gristmill.trainer.config import Config, ShapeOverrides, read_config
+from gristmill.trainer.config_file import parse_config
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.shape import PRESETS, Shape
 
 GOOD = """model: debug
 phases:

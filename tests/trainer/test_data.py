@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.shards import ShardReader
-from trainer.config import Batch, LearningRate, Phase, Source
-from trainer.data.blend import UNIT, Blend
-from trainer.data.feed import Feed, shares
-from trainer.data.loader import Loader
-from trainer.data.permutation import key64, permute
-from trainer.data.shard_set import ShardSet
-from trainer.data.unigram import unigram_entropy
-from trainer.errors import ConfigError
-from trainer.parallel.groups import Group
-from trainer.schedule import Schedule, Step
+from gristmill.tokenizer.shards import ShardReader
+from gristmill.trainer.config import Batch, LearningRate, Phase, Source
+from gristmill.trainer.data.blend import UNIT, Blend
+from gristmill.trainer.data.feed import Feed, shares
+from gristmill.trainer.data.loader import Loader
+from gristmill.trainer.data.permutation import key64, permute
+from gristmill.trainer.data.shard_set import ShardSet
+from gristmill.trainer.data.unigram import unigram_entropy
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.parallel.groups import Group
+from gristmill.trainer.schedule import Schedule, Step
 
 LENGTH = 64
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tokenizer.encode import Encoder
-from tokenizer.manifest import manifest, write_manifest
-from tokenizer.shards import ShardReader, ShardWriter
-from trainer.cli import app
-from trainer.errors import ConfigError
-from trainer.evaluate import evaluate, rows
-from trainer.generate import load_model
-from trainer.parallel.groups import make_groups
+from gristmill.tokenizer.encode import Encoder
+from gristmill.tokenizer.manifest import manifest, write_manifest
+from gristmill.tokenizer.shards import ShardReader, ShardWriter
+from gristmill.trainer.cli import app
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.evaluate import evaluate, rows
+from gristmill.trainer.generate import load_model
+from gristmill.trainer.parallel.groups import make_groups
 
 sys.path.insert(0, str(Path(__file__).parent / "parallel"))
 

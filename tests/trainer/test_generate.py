@@ -9,10 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tokenizer.encode import Encoder
-from trainer.cli import app
-from trainer.errors import ConfigError
-from trainer.generate import Cache, generate, load_model
+from gristmill.tokenizer.encode import Encoder
+from gristmill.trainer.cli import app
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.generate import Cache, generate, load_model
 
 PROMPTS = (
     "import os",

@@ -12,12 +12,12 @@ import torch
 import zstandard
 from typer.testing import CliRunner
 
-from tokenizer.encode import Encoder
-from trainer import tasks
-from trainer.cli import app
-from trainer.errors import ConfigError
-from trainer.generate import generate, load_model
-from trainer.harness import Scorer
+from gristmill.tokenizer.encode import Encoder
+from gristmill.trainer import tasks
+from gristmill.trainer.cli import app
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.generate import generate, load_model
+from gristmill.trainer.harness import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ class Spy:
         return self.given
 
     def continuations(self, pairs):
-        from trainer.harness import Score
+        from gristmill.trainer.harness import Score
 
         self.asked += [context for context, _ in pairs]
         return [Score(-float(i), True) for i in range(len(pairs))]
@@ -289,8 +289,6 @@ def test_lm_eval_scores_as_we_do(exported, questions, scorer):
     pytest.importorskip("lm_eval")
     from lm_eval.api.instance import Instance
     from lm_eval.api.registry import get_model
-
-    import trainer.lm_eval_model  # noqa: F401
 
     model = get_model("gristmill").create_from_arg_obj(
         {"source": str(exported), "batch_tokens": 500}, {"batch_size": 4}

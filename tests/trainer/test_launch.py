@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from raylets import ROOT, Raylets, environment
 
-from trainer.config import read_config
-from trainer.errors import ConfigError
-from trainer.launch import check_paths
-from trainer.metrics import read_metrics
+from gristmill.trainer.config import read_config
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.launch import check_paths
+from gristmill.trainer.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 

@@ -16,17 +16,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from trainer import checkpoint
-from trainer.cli import app
-from trainer.config import read_config
-from trainer.data.feed import Feed
-from trainer.errors import TrainerError
-from trainer.generate import load_model
-from trainer.loop import train
-from trainer.metrics import read_metrics
-from trainer.setup import build, plan_run
-from trainer.state import initialise
-from trainer.step import run_step
+from gristmill.trainer import checkpoint
+from gristmill.trainer.cli import app
+from gristmill.trainer.config import read_config
+from gristmill.trainer.data.feed import Feed
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.generate import load_model
+from gristmill.trainer.loop import train
+from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.setup import build, plan_run
+from gristmill.trainer.state import initialise
+from gristmill.trainer.step import run_step
 
 
 def run(*arguments):
@@ -160,7 +160,7 @@ def test_metrics_begin_with_what_the_losses_compare_with(whole, config_file):
 
 def test_evaluation_equals_a_plain_sum_over_the_holdout(whole, shards):
     """Loss and bits per byte against torch's cross entropy over the same windows."""
-    from tokenizer.shards import ShardReader
+    from gristmill.tokenizer.shards import ShardReader
 
     event = read_metrics(whole)[-1]
     model = load_model(whole / "checkpoints")
@@ -180,8 +180,8 @@ def test_evaluation_equals_a_plain_sum_over_the_holdout(whole, shards):
 
 
 def test_evaluation_within_documents_scores_each_as_if_alone(whole, shards):
-    from tokenizer.shards import ShardReader
-    from trainer.evaluate import evaluate
+    from gristmill.tokenizer.shards import ShardReader
+    from gristmill.trainer.evaluate import evaluate
 
     model = load_model(whole / "checkpoints")
     figures = evaluate(model, shards / "holdout", 64, 4, 1000, "cpu", "separate")

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import memory_tracker
 
-from trainer import estimate
-from trainer.estimate import Layout, activation_bytes
-from trainer.shape import PRESETS
+from gristmill.trainer import estimate
+from gristmill.trainer.estimate import Layout, activation_bytes
+from gristmill.trainer.shape import PRESETS
 
 FULL_SIZE = replace(PRESETS["nemotron4_15b"], layers=4)
 CLAIM = 0.03
@@ -66,9 +66,9 @@ def test_autograd_saves_what_the_formula_says(policy):
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from trainer.model import Nemotron
-    from trainer.parallel.groups import Groups
-    from trainer.state import FlatState
+    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.parallel.groups import Groups
+    from gristmill.trainer.state import FlatState
 
     def saved(layers):
         with torch.device("meta"):
@@ -96,7 +96,7 @@ def test_autograd_saves_what_the_formula_says(policy):
 def test_rows_of_logits_are_those_of_the_kernel():
     import torch
 
-    from kernels.gpu.cross_entropy import logits_rows
+    from gristmill.kernels.gpu.cross_entropy import logits_rows
 
     for tensor in (1, 2, 8):
         columns = FULL_SIZE.vocab_size // tensor
@@ -106,6 +106,6 @@ def test_rows_of_logits_are_those_of_the_kernel():
 def test_chunk_of_logits_is_the_one_that_the_model_asks_for():
     import inspect
 
-    from trainer.model import Nemotron
+    from gristmill.trainer.model import Nemotron
 
     assert inspect.signature(Nemotron.loss).parameters["chunk_bytes"].default == estimate.CHUNK_BYTES

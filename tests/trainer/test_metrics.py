@@ -9,10 +9,10 @@ import struct
 
 import pytest
 
-from trainer.config import read_config
-from trainer.loop import train
-from trainer.metrics import Display, Metrics, read_metrics, step_line
-from trainer.tensorboard import EventFile, crc32c
+from gristmill.trainer.config import read_config
+from gristmill.trainer.loop import train
+from gristmill.trainer.metrics import Display, Metrics, read_metrics, step_line
+from gristmill.trainer.tensorboard import EventFile, crc32c
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_domain_losses_average_to_the_loss(run_folder):
     """With the tokens of each domain, counted apart from the loop."""
     import numpy as np
 
-    from trainer.setup import plan_run
+    from gristmill.trainer.setup import plan_run
 
     run = plan_run(read_config(run_folder.with_suffix(".yaml")))
     for line in [event for event in read_metrics(run_folder) if event["event"] == "step"]:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kernels.gpu import registry
-from trainer.model import Nemotron
-from trainer.names import logical_weights
-from trainer.parallel.groups import Groups
-from trainer.shape import PRESETS, Shape, flops_per_token, parameters
-from trainer.state import FlatState, initialise
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.names import logical_weights
+from gristmill.trainer.parallel.groups import Groups
+from gristmill.trainer.shape import PRESETS, Shape, flops_per_token, parameters
+from gristmill.trainer.state import FlatState, initialise
 
 TINY = Shape(2, 64, 8, 2, 8, 256, 512, context=32)
 WIDE_HEADS = Shape(3, 48, 4, 2, 16, 96, 300, context=32)  # heads * head_dim above hidden, as in Minitron 8B

@@ -7,13 +7,13 @@ import math
 
 import pytest
 
-from trainer import checkpoint, loop
-from trainer.config import Instability, read_config
-from trainer.errors import TrainerError
-from trainer.loop import train
-from trainer.metrics import read_metrics
-from trainer.policy import FEWEST, WINDOW, Judge
-from trainer.step import run_step
+from gristmill.trainer import checkpoint, loop
+from gristmill.trainer.config import Instability, read_config
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.loop import train
+from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.policy import FEWEST, WINDOW, Judge
+from gristmill.trainer.step import run_step
 
 SKIP = Instability(nan="skip", spike="skip", spike_factor=1.5, max_skips=3)
 

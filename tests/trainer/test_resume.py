@@ -10,14 +10,14 @@ import itertools
 import numpy as np
 import pytest
 
-from trainer import checkpoint
-from trainer.config import read_config
-from trainer.data.feed import Feed, shares
-from trainer.errors import ConfigError, TrainerError
-from trainer.loop import train
-from trainer.metrics import read_metrics
-from trainer.parallel.groups import Group, Groups
-from trainer.setup import Run, check_batches, plan_run
+from gristmill.trainer import checkpoint
+from gristmill.trainer.config import read_config
+from gristmill.trainer.data.feed import Feed, shares
+from gristmill.trainer.errors import ConfigError, TrainerError
+from gristmill.trainer.loop import train
+from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.parallel.groups import Group, Groups
+from gristmill.trainer.setup import Run, check_batches, plan_run
 
 RAMP = "phases.0.batch_ramp=[{sequences: 4, tokens: 1000}, {sequences: 6, tokens: 500}, {sequences: 12}]"
 

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kernels.gpu import registry
-from trainer.model import Nemotron
-from trainer.names import logical
-from trainer.optimizer import optimizer_step
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import buckets as cutting
-from trainer.parallel.groups import Group, Groups
-from trainer.parallel.placement import logical_part
-from trainer.shape import Shape
-from trainer.state import FlatState, initialise
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.names import logical
+from gristmill.trainer.optimizer import optimizer_step
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import buckets as cutting
+from gristmill.trainer.parallel.groups import Group, Groups
+from gristmill.trainer.parallel.placement import logical_part
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState, initialise
 
 SHAPE = Shape(3, 48, 4, 2, 16, 96, 300, context=32)
 SMALL = 12_000

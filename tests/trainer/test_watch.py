@@ -7,9 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from trainer.parallel import collectives
-from trainer.parallel.groups import Group, make_groups
-from trainer.watch import FOLDER, Watch, summary
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Group, make_groups
+from gristmill.trainer.watch import FOLDER, Watch, summary
 
 sys.path.insert(0, str(Path(__file__).parent / "parallel"))
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tokenizer.manifest import read_manifest
-from tokenizer.shards import ShardReader
-from trainer.errors import ConfigError
+from gristmill.tokenizer.manifest import read_manifest
+from gristmill.tokenizer.shards import ShardReader
+from gristmill.trainer.errors import ConfigError
 
 OPEN_SHARDS = 256
 """Shards of a set held open at a time."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.shard_set import ShardSet
+from gristmill.trainer.data.shard_set import ShardSet
 
 MAX_TOKENS = 50_000_000
 """Tokens counted per source."""

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.model import Part
-    from trainer.state import FlatGroup
+    from gristmill.trainer.model import Part
+    from gristmill.trainer.state import FlatGroup
 
 ALIGN = 128
 """Elements each parameter and each piece starts at a multiple of: 256 bytes in bf16, what vectorised kernels and NCCL

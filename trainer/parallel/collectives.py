@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.parallel.groups import Group
+from gristmill.trainer.parallel.groups import Group
 
 KEPT = 64
 """Records that are kept: a layer issues ten a micro-batch."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer.parallel import collectives
-from trainer.parallel.buckets import by_part
-from trainer.parallel.groups import Group
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.buckets import by_part
+from gristmill.trainer.parallel.groups import Group
 
 if TYPE_CHECKING:
-    from trainer.model import Part
-    from trainer.state import FlatGroup, Kind
+    from gristmill.trainer.model import Part
+    from gristmill.trainer.state import FlatGroup, Kind
 
 
 class Gatherer:

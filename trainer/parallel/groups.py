@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.errors import ConfigError
+from gristmill.trainer.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.gpu.linear import accumulate
-from trainer.parallel import collectives
-from trainer.parallel.groups import Group
+from gristmill.kernels.gpu.linear import accumulate
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Group
 
 
 class Again(NamedTuple):

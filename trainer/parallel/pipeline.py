@@ -31,18 +31,18 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from kernels.gpu.registry import Ops
-from trainer.errors import ConfigError
-from trainer.layers import Policy
-from trainer.model import Nemotron, window_positions
-from trainer.parallel import collectives
-from trainer.parallel.collectives import Pending
-from trainer.parallel.groups import Group, Groups
-from trainer.parallel.pipeline_schedule import Action, problem, programs, source
-from trainer.shape import Shape, flops_per_token
+from gristmill.kernels.gpu.registry import Ops
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.layers import Policy
+from gristmill.trainer.model import Nemotron, window_positions
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.collectives import Pending
+from gristmill.trainer.parallel.groups import Group, Groups
+from gristmill.trainer.parallel.pipeline_schedule import Action, problem, programs, source
+from gristmill.trainer.shape import Shape, flops_per_token
 
 if TYPE_CHECKING:
-    from trainer.parallel.reducer import Reducer
+    from gristmill.trainer.parallel.reducer import Reducer
 
 SENDS = 4
 """Transfers under way before the oldest is waited for: each keeps its tensor alive."""

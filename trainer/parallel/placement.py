@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import torch
 
-from trainer.parallel.groups import Group
-from trainer.shape import Shape
+from gristmill.trainer.parallel.groups import Group
+from gristmill.trainer.shape import Shape
 
 SPLIT: dict[str, int | None] = {
     "embedding": 0,

@@ -27,13 +27,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.parallel import collectives
-from trainer.parallel.buckets import by_part
-from trainer.parallel.groups import Group, Groups
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.buckets import by_part
+from gristmill.trainer.parallel.groups import Group, Groups
 
 if TYPE_CHECKING:
-    from trainer.model import Part
-    from trainer.state import FlatGroup
+    from gristmill.trainer.model import Part
+    from gristmill.trainer.state import FlatGroup
 
 Key = tuple[int, int]
 """(index of the group, index of the bucket)."""

@@ -29,7 +29,7 @@ test` installs the other one."""
 @dataclass(frozen=True)
 class Case:
     kernel: str
-    """"kernels.gpu.layernorm:_forward"."""
+    """"gristmill.kernels.gpu.layernorm:_forward"."""
     types: Mapping[str, str]
     """Name of each run-time argument: its type."""
     constants: Mapping[str, Any]

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.gpu.adamw import BLOCK, adamw, adamw_triton
+from gristmill.kernels.gpu.adamw import BLOCK, adamw, adamw_triton
 from tests.kernels.gpu.ahead_of_time import TRITONS, Build, Case, compiled
 
 GUARD = 16
@@ -173,9 +173,9 @@ def test_meta_and_fake_tensors_see_through(device):
 TYPES = dict.fromkeys(["main", "grad", "exp_avg", "exp_avg_sq", "grad_scale"], "*fp32")
 TYPES |= dict.fromkeys(["gain1", "gain2", "rate", "decay", "root", "eps"], "fp32")
 CASES = [
-    Case("kernels.gpu.adamw:_step", TYPES | {"param": "*bf16", "n": "i32"}, {"CAST": True, "BLOCK": BLOCK}),
-    Case("kernels.gpu.adamw:_step", TYPES | {"param": "*bf16", "n": "i64"}, {"CAST": True, "BLOCK": BLOCK}),
-    Case("kernels.gpu.adamw:_step", TYPES | {"param": "*fp32", "n": "i64"}, {"CAST": False, "BLOCK": BLOCK}),
+    Case("gristmill.kernels.gpu.adamw:_step", TYPES | {"param": "*bf16", "n": "i32"}, {"CAST": True, "BLOCK": BLOCK}),
+    Case("gristmill.kernels.gpu.adamw:_step", TYPES | {"param": "*bf16", "n": "i64"}, {"CAST": True, "BLOCK": BLOCK}),
+    Case("gristmill.kernels.gpu.adamw:_step", TYPES | {"param": "*fp32", "n": "i64"}, {"CAST": False, "BLOCK": BLOCK}),
 ]
 
 
@@ -215,7 +215,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from kernels.gpu.adamw import _step
+from gristmill.kernels.gpu.adamw import _step
 from tests.kernels.gpu.ahead_of_time import TRITONS, Build, Case, compiled
 
 bind = create_function_from_signature(_step.signature, _step.params, make_backend(GPUTarget("cuda", 90, 32)))

@@ -17,15 +17,15 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent))
 from ahead_of_time import TRITONS, Case, compiled
 
-from kernels.gpu.attention import allowed_pairs, attention, attention_triton
-from kernels.gpu.attention_choice import packed
+from gristmill.kernels.gpu.attention import allowed_pairs, attention, attention_triton
+from gristmill.kernels.gpu.attention_choice import packed
 
 ON_GPU = torch.cuda.is_available()
 LONGEST = 400 if ON_GPU else 45
 
 
 def launch():
-    from kernels.gpu import attention_launch  # after conftest has chosen the interpreter
+    from gristmill.kernels.gpu import attention_launch  # after conftest has chosen the interpreter
 
     return attention_launch
 
@@ -268,7 +268,7 @@ def test_every_tile_that_may_be_chosen_is_built_as_well(version, d):
 def test_preprocess_is_read_16_bytes_at_once(version):
     types = {"out": "*bf16", "dout": "*bf16", "delta": "*fp32", "length": "i32", "heads": "i32"}
     constants = {"D": 128, "ROWS": launch().DELTA_ROWS}
-    build = compiled([Case("kernels.gpu.attention_kernels:_delta", types, constants)], version)[0]
+    build = compiled([Case("gristmill.kernels.gpu.attention_kernels:_delta", types, constants)], version)[0]
     assert build.widest_load() == 16
     assert build.spilled_bytes == 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels.gpu import attention_choice as choice
-from kernels.gpu.attention import attention_sdpa
+from gristmill.kernels.gpu import attention_choice as choice
+from gristmill.kernels.gpu.attention import attention_sdpa
 
 
 def shape(documents=False, device="cpu"):

@@ -17,10 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from kernels.gpu import cross_entropy, cross_entropy_kernels
-from kernels.gpu.cross_entropy import linear_cross_entropy, linear_cross_entropy_triton, logits_rows
-from kernels.gpu.jit import INTERPRET
-from kernels.gpu.linear import linear
+from gristmill.kernels.gpu import cross_entropy, cross_entropy_kernels
+from gristmill.kernels.gpu.cross_entropy import linear_cross_entropy, linear_cross_entropy_triton, logits_rows
+from gristmill.kernels.gpu.jit import INTERPRET
+from gristmill.kernels.gpu.linear import linear
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from kernels.gpu.cross_entropy import linear_cross_entropy_triton
+from gristmill.kernels.gpu.cross_entropy import linear_cross_entropy_triton
 from tests.kernels.gpu.test_cross_entropy import Calls, chunks_of, exactly, problem
 
 T, H, V, SCALE = 7, 8, 24, 0.125

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels.gpu import embedding as module
-from kernels.gpu.embedding import embedding, embedding_backward, embedding_triton
+from gristmill.kernels.gpu import embedding as module
+from gristmill.kernels.gpu.embedding import embedding, embedding_backward, embedding_triton
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
 
@@ -228,8 +228,10 @@ def test_compiles_for_hopper_with_wide_loads_and_no_spills(version):
         constants = {"WIDTH": width, "PIECE": module.PIECE}
         runs = {"BLOCK": module.RUN_BLOCK, "ROWS": module.RUN_ROWS}
         joints = {"BLOCK": module.JOINT_BLOCK, "ROWS": module.JOINT_ROWS}
-        cases.append(Case("kernels.gpu.embedding:_runs", types, constants | runs, warps=module.RUN_WARPS))
-        cases.append(Case("kernels.gpu.embedding:_joints", types, constants | joints, warps=module.JOINT_WARPS))
+        cases.append(Case("gristmill.kernels.gpu.embedding:_runs", types, constants | runs, warps=module.RUN_WARPS))
+        cases.append(
+            Case("gristmill.kernels.gpu.embedding:_joints", types, constants | joints, warps=module.JOINT_WARPS)
+        )
     for build in compiled(cases, version):
         assert build.spilled_bytes == 0
         assert build.widest_load() == 16

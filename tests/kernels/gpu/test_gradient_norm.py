@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.gpu.gradient_norm import BLOCK, PIECE, gradient_norm, gradient_norm_triton
+from gristmill.kernels.gpu.gradient_norm import BLOCK, PIECE, gradient_norm, gradient_norm_triton
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
 LENGTHS = st.one_of(
@@ -109,9 +109,11 @@ def test_meta_and_fake_tensors_see_through(device):
 def test_hopper_reads_sixteen_bytes_a_thread_without_spills_at_64_bit_offsets(version):
     sizes = {"PIECE": PIECE, "BLOCK": BLOCK}
     cases = [
-        Case("kernels.gpu.gradient_norm:_partial_sums", {"x": "*fp32", "partials": "*fp64", "n": "i64"}, sizes),
         Case(
-            "kernels.gpu.gradient_norm:_total",
+            "gristmill.kernels.gpu.gradient_norm:_partial_sums", {"x": "*fp32", "partials": "*fp64", "n": "i64"}, sizes
+        ),
+        Case(
+            "gristmill.kernels.gpu.gradient_norm:_total",
             {"partials": "*fp64", "norm": "*fp32", "squares": "*fp64", "n": "i32"},
             {"BLOCK": 2 * BLOCK},
             warps=16,

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels.gpu import layernorm_kernels
-from kernels.gpu.layernorm import layernorm, layernorm_backward, layernorm_forward, layernorm_triton
+from gristmill.kernels.gpu import layernorm_kernels
+from gristmill.kernels.gpu.layernorm import layernorm, layernorm_backward, layernorm_forward, layernorm_triton
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
 EPS = 1e-5
@@ -274,7 +274,7 @@ import json, torch
 from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
 from triton.runtime.jit import create_function_from_signature
-from kernels.gpu import layernorm_kernels
+from gristmill.kernels.gpu import layernorm_kernels
 
 def keys(kernel, **constants):
     bind = create_function_from_signature(kernel.signature, kernel.params, make_backend(GPUTarget("cuda", 90, 32)))

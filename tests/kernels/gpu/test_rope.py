@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels.gpu import registry
-from kernels.gpu import rope as module
-from kernels.gpu.rope import rope, rope_backward, rope_forward, rope_triton, tables
+from gristmill.kernels.gpu import registry
+from gristmill.kernels.gpu import rope as module
+from gristmill.kernels.gpu.rope import rope, rope_backward, rope_forward, rope_triton, tables
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
 TOLERANCE = {torch.float64: 1e-14, torch.float32: 2e-6, torch.float16: 1e-3}
@@ -215,8 +215,8 @@ def test_offsets_pass_two_to_the_31(device):
 
 
 def test_a_small_model_learns_the_same_with_it(device):
-    from trainer.model import Nemotron
-    from trainer.shape import Shape
+    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.shape import Shape
 
     shape = Shape(layers=2, hidden=16, heads=4, kv_heads=2, head_dim=8, ffn=16, vocab_size=40, context=8)
     reference = registry.load("reference")
@@ -279,9 +279,11 @@ def test_compiles_for_hopper_with_wide_loads_and_no_spills(version):
         }
         constants["ROWS"] = module.TILE // constants["BLOCK_HALF"]
         types = {"cos": "*fp32", "sin": "*fp32", "positions": "*i64", "rows": "i32", "length": "i32"}
-        cases.append(Case("kernels.gpu.rope:_forward", {"z": "*bf16"} | types, constants))
+        cases.append(Case("gristmill.kernels.gpu.rope:_forward", {"z": "*bf16"} | types, constants))
         rest = {"BLOCK_REST": 1 << (d - 2 * half - 1).bit_length()}
-        cases.append(Case("kernels.gpu.rope:_backward", {"dy": "*bf16", "dz": "*bf16"} | types, constants | rest))
+        cases.append(
+            Case("gristmill.kernels.gpu.rope:_backward", {"dy": "*bf16", "dz": "*bf16"} | types, constants | rest)
+        )
     for build in compiled(cases, version):
         assert build.spilled_bytes == 0
         assert build.widest_load() == 16

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kernels.gpu.squared_relu import (
+from gristmill.kernels.gpu.squared_relu import (
     BLOCK,
     _backward,
     _forward,

@@ -58,8 +58,6 @@ def _serve(folder: str) -> int:
     sys.path[:] = path
     import torch
 
-    import trainer.model  # noqa: F401  imported once, before the fork
-
     torch.set_num_threads(1)
     function = pickle.loads(pickled)
     context = multiprocessing.get_context("fork")

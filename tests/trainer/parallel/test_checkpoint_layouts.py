@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoint_format import KINDS, weight_sizes
+from gristmill.trainer.data.permutation import key64
+from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.names import logical_weights
+from gristmill.trainer.parallel.groups import Groups, make_groups
+from gristmill.trainer.parallel.placement import logical_part
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState
 from tests.trainer.parallel.processes import run
-from trainer import checkpoint
-from trainer.checkpoint_format import KINDS, weight_sizes
-from trainer.data.permutation import key64
-from trainer.errors import TrainerError
-from trainer.model import Nemotron
-from trainer.names import logical_weights
-from trainer.parallel.groups import Groups, make_groups
-from trainer.parallel.placement import logical_part
-from trainer.shape import Shape
-from trainer.state import FlatState
 
 SHAPE = Shape(2, 32, 8, 4, 8, 72, 264, context=64)
 PROGRESS = {"step": 7, "samples": 21, "optimizer_step": 7, "tokens": 1344}

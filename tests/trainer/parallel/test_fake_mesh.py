@@ -17,17 +17,17 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from kernels.gpu import registry
-from trainer.errors import ConfigError
-from trainer.model import Nemotron
-from trainer.names import logical_weights
-from trainer.optimizer import optimizer_step
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import buckets, collectives
-from trainer.parallel.groups import Group, Groups, make_groups
-from trainer.parallel.placement import logical_part
-from trainer.shape import PRESETS, flops_per_token, parameters
-from trainer.state import FlatState
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.model import Nemotron
+from gristmill.trainer.names import logical_weights
+from gristmill.trainer.optimizer import optimizer_step
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import buckets, collectives
+from gristmill.trainer.parallel.groups import Group, Groups, make_groups
+from gristmill.trainer.parallel.placement import logical_part
+from gristmill.trainer.shape import PRESETS, flops_per_token, parameters
+from gristmill.trainer.state import FlatState
 
 SHAPE = PRESETS["nemotron4_15b"]
 TENSOR, DATA = 8, 288

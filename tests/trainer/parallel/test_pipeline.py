@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.gpu import registry
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.optimizer import optimizer_step
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.groups import Group, Groups, make_groups
+from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, cut, head_work, run_micro_batches
+from gristmill.trainer.parallel.pipeline_schedule import in_flight
+from gristmill.trainer.parallel.placement import logical_part, split_dimension
+from gristmill.trainer.shape import PRESETS, Shape, parameters
+from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
-from trainer.errors import ConfigError
-from trainer.optimizer import optimizer_step
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import collectives
-from trainer.parallel.groups import Group, Groups, make_groups
-from trainer.parallel.pipeline import MicroBatch, build_chunks, cut, head_work, run_micro_batches
-from trainer.parallel.pipeline_schedule import in_flight
-from trainer.parallel.placement import logical_part, split_dimension
-from trainer.shape import PRESETS, Shape, parameters
-from trainer.state import FlatState, initialise
 
 SHAPE = Shape(7, 32, 4, 2, 8, 64, 640, context=16, init_std=0.2)
 STEPS = 20
@@ -190,7 +190,7 @@ def several() -> dict[tuple, list[Result]]:
 
 def test_one_process_is_the_plain_loop(one):
     """The reference itself: the whole model, micro-batch by micro-batch, without a pipeline."""
-    from trainer.model import Nemotron
+    from gristmill.trainer.model import Nemotron
 
     state = FlatState(Nemotron(SHAPE, registry.load("reference")), torch.float32, "cpu", Groups())
     initialise(state, 7)

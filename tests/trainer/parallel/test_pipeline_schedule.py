@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.parallel.pipeline_schedule import (
+from gristmill.trainer.parallel.pipeline_schedule import (
     BACKWARD_TIME,
     FORWARD_TIME,
     bubble,

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from processes import run
 
-from trainer import checkpoint, loop
-from trainer.config import read_config
-from trainer.generate import load_model
-from trainer.loop import train
-from trainer.metrics import read_metrics
-from trainer.step import run_step
+from gristmill.trainer import checkpoint, loop
+from gristmill.trainer.config import read_config
+from gristmill.trainer.generate import load_model
+from gristmill.trainer.loop import train
+from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.step import run_step
 
 RAMP = "phases.0.batch_ramp=[{sequences: 4, tokens: 1000}, {sequences: 6, tokens: 500}, {sequences: 8}]"
 SHAPE = "model.overrides.kv_heads=4"

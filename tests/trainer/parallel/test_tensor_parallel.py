@@ -9,19 +9,19 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from kernels.gpu import registry
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.model import IGNORE, Nemotron
+from gristmill.trainer.names import logical_weights
+from gristmill.trainer.optimizer import optimizer_step
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.buckets import part_of
+from gristmill.trainer.parallel.groups import Group, Groups, make_groups
+from gristmill.trainer.parallel.placement import logical_part
+from gristmill.trainer.shape import Shape
+from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
-from trainer.errors import ConfigError
-from trainer.model import IGNORE, Nemotron
-from trainer.names import logical_weights
-from trainer.optimizer import optimizer_step
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import collectives
-from trainer.parallel.buckets import part_of
-from trainer.parallel.groups import Group, Groups, make_groups
-from trainer.parallel.placement import logical_part
-from trainer.shape import Shape
-from trainer.state import FlatState, initialise
 
 SHAPE = Shape(3, 64, 8, 4, 16, 96, 240, context=32, init_std=0.15)  # heads * head_dim above hidden
 BATCH, LENGTH, STEPS = 2, 32, 20

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.gpu import registry
+from gristmill.kernels.gpu import registry
+from gristmill.trainer.model import Part
+from gristmill.trainer.optimizer import gradient_norm, optimizer_step
+from gristmill.trainer.optimizer_settings import AdamW
+from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.buckets import by_part
+from gristmill.trainer.parallel.groups import Group, Groups, make_groups
+from gristmill.trainer.parallel.placement import logical_part
+from gristmill.trainer.state import FlatState, Kind
 from tests.trainer.parallel.processes import run
 from tests.trainer.test_state import SHAPE, SMALL, build, locals_of
-from trainer.model import Part
-from trainer.optimizer import gradient_norm, optimizer_step
-from trainer.optimizer_settings import AdamW
-from trainer.parallel import collectives
-from trainer.parallel.buckets import by_part
-from trainer.parallel.groups import Group, Groups, make_groups
-from trainer.parallel.placement import logical_part
-from trainer.state import FlatState, Kind
 
 SEQUENCES, LENGTH, STEPS, RATE = 8, 32, 20, 1e-3
 SETTINGS = AdamW(eps=1e-5)
