@@ -47,7 +47,7 @@ env: $(ENV)
 model: $(MODEL)
 
 $(MODEL): | $(ENV)
-	$(BIN)/python -m pipeline.fetch_model $@
+	$(BIN)/python -m pipeline.models.fetch $@
 
 .venv/triton-3.6/triton: | $(STAMP_DEV)
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton-3.6 triton==3.6.0

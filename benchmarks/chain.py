@@ -28,11 +28,11 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from machine import described  # noqa: E402
 
-from gristmill.pipeline.chain import as_batch  # noqa: E402
-from gristmill.pipeline.ledger import split_verdicts, without_verdicts  # noqa: E402
-from gristmill.pipeline.partition import Partition, Segment  # noqa: E402
-from gristmill.pipeline.readers import read  # noqa: E402
+from gristmill.pipeline.readers.formats import read  # noqa: E402
+from gristmill.pipeline.readers.segments import Partition, Segment  # noqa: E402
 from gristmill.pipeline.readers.source import SourceSpec  # noqa: E402
+from gristmill.pipeline.steps.chain import as_batch  # noqa: E402
+from gristmill.pipeline.steps.ledger import split_verdicts, without_verdicts  # noqa: E402
 
 ENGLISH = ("academic-plos", "books-standard-ebooks", "news-digitalgov", "us-speeches", "encyclopedia-wikipedia-en")
 PRESETS = ("gopher_quality", "gopher_repetition", "c4", "fineweb", "nemotron", "refinedweb")

@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT)]
 from gristmill.kernels.text.decontaminate import find  # noqa: E402
 from gristmill.kernels.text.utf8 import buffers  # noqa: E402
 from gristmill.kernels.text.word_grams import WORD, letters, next_unit  # noqa: E402
-from gristmill.pipeline.chain import library_versions  # noqa: E402
+from gristmill.pipeline.steps.chain import library_versions  # noqa: E402
 from gristmill.stages.benchmark_files import benchmark_texts  # noqa: E402
 from gristmill.stages.decontaminate import SHORTEST_WORDS, Decontaminate, shares_of  # noqa: E402
 from gristmill.stages.decontamination_index import cache_folder, open_index, owners  # noqa: E402

@@ -4,8 +4,8 @@
 
 Four sequences of 4,096 tokens, one micro-batch, bf16 parameters; a step is gradients to zero, forward, backward, norm
 of the gradients, clip and AdamW on fp32 main copies (6.3 billion parameters, 113 GB of state). FLOPs are the model's,
-attention non-causal (`trainer.shape.flops_per_token`), 30.6 GFLOP a token; the rate over the 15B's FLOPs a token is
-what it would be in tokens of the whole model. "its GEMMs alone" is the time of the linears' GEMMs in cuBLAS, on the
+attention non-causal (`trainer.model.shape.flops_per_token`), 30.6 GFLOP a token; the rate over the 15B's FLOPs a token
+is what it would be in tokens of the whole model. "its GEMMs alone" is the time of the linears' GEMMs in cuBLAS, on the
 same shapes. Beside it: the same model with every op of ours in plain torch; Hugging Face's Nemotron, with SDPA, and
 with Liger's kernels for it, and compiled, in micro-batches of two sequences (its logits in fp32 take the memory), with
 torch's fused AdamW on bf16 parameters and moments: less state than ours, and less exact. The check: loss and every
@@ -34,7 +34,7 @@ from gpu_frame import OURS, Bench, Case, Entry, Runs, Sample, Target, Work, load
 from gpu_machine import clock_steps, options  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from gristmill.trainer.shape import PRESETS, Shape, flops_per_token  # noqa: E402
+from gristmill.trainer.model.shape import PRESETS, Shape, flops_per_token  # noqa: E402
 
 WHOLE = PRESETS["nemotron4_15b"]
 EIGHT = replace(WHOLE, layers=8)
@@ -65,7 +65,7 @@ class Setting:
 
     def weights(self, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
         """The same at every call: drawn, rounded to the setting's dtype, then in `dtype`."""
-        from gristmill.trainer.model import Nemotron, init_std
+        from gristmill.trainer.model.nemotron import Nemotron, init_std
 
         generator = torch.Generator(self.tokens.device).manual_seed(1)
         with torch.device("meta"):
@@ -150,7 +150,7 @@ def _bare(setting: Setting, ops: Any) -> Any:
     """A model with weights alone, no gradients and no state."""
     from torch import nn
 
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
 
     with torch.device("meta"):
         model = Nemotron(setting.shape, ops)
@@ -162,7 +162,7 @@ def _bare(setting: Setting, ops: Any) -> Any:
 
 def _state(setting: Setting, ops: Any, dtype: torch.dtype) -> Any:
     """A model in flat buffers; fp64 for the check has its gradients in fp64 too."""
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
     from gristmill.trainer.parallel.groups import Groups
     from gristmill.trainer.state import FlatState
 
@@ -180,7 +180,7 @@ def _state(setting: Setting, ops: Any, dtype: torch.dtype) -> Any:
 
 
 def _loss_and_gradients(setting: Setting, state: Any) -> dict[str, Tensor]:
-    from gristmill.trainer.names import logical_weights
+    from gristmill.trainer.model.names import logical_weights
 
     state.zero_grad()
     loss, _ = state.model.loss(setting.tokens, setting.labels, setting.scale)
@@ -194,8 +194,8 @@ def _loss_and_gradients(setting: Setting, state: Any) -> dict[str, Tensor]:
 
 
 def _own(i: Inputs, ops: Any) -> Runs:
+    from gristmill.trainer.config.optimizer_settings import AdamW
     from gristmill.trainer.optimizer import optimizer_step
-    from gristmill.trainer.optimizer_settings import AdamW
 
     state, settings, number = _state(i.full, ops, i.full.dtype), AdamW(), itertools.count(1)
 
@@ -264,8 +264,8 @@ def _hugging_face(setting: Setting) -> Any:
     """transformers' model with the setting's weights."""
     from transformers import NemotronConfig, NemotronForCausalLM
 
-    from gristmill.trainer.export import hf_config
-    from gristmill.trainer.names import logical
+    from gristmill.trainer.checkpoints.export import hf_config
+    from gristmill.trainer.model.names import logical
 
     config = NemotronConfig(**hf_config(setting.shape, setting.dtype))
     config._attn_implementation = "sdpa"

@@ -90,9 +90,9 @@ def prepare(folder: Path, data: Path, language: str) -> None:
 def write_lines(folder: Path, language: str) -> None:
     from sentencepiece import SentencePieceProcessor
 
-    from gristmill.pipeline.commit import read_seal
-    from gristmill.pipeline.lm.columns import batches
-    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.engine.commit import read_seal
+    from gristmill.pipeline.models.lm.columns import batches
+    from gristmill.storage.store import Store
 
     encoder = SentencePieceProcessor(model_file=str(folder / "lm" / language / "sentencepiece.model"))
     pieces = [encoder.id_to_piece(i) for i in range(len(encoder))]
@@ -146,9 +146,9 @@ def run_ours(folder: Path, language: str, prune: str) -> dict[str, Any]:
 
 
 def ours(folder: str, language: str, prune: str) -> dict[str, Any]:
-    from gristmill.pipeline.engine import Silent
-    from gristmill.pipeline.lm.options import Options
-    from gristmill.pipeline.lm.train import train
+    from gristmill.pipeline.engine.engine import Silent
+    from gristmill.pipeline.models.lm.options import Options
+    from gristmill.pipeline.models.lm.train import train
 
     class Watch(Silent):
         seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The memory that `trainer.estimate` predicts beside what torch's memory tracker counts, layout by layout.
+"""The memory that `trainer.planning.estimate` predicts beside what torch's memory tracker counts, layout by layout.
 
     python benchmarks/memory_tracker.py [--layers N] [--output FILE]     results/memory_tracker.json, some minutes
 
@@ -34,8 +34,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.distributed._tools.mem_tracker import MemTracker  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
-from gristmill.trainer.estimate import Layout, memory  # noqa: E402
-from gristmill.trainer.shape import PRESETS, Shape  # noqa: E402
+from gristmill.trainer.model.shape import PRESETS, Shape  # noqa: E402
+from gristmill.trainer.planning.estimate import Layout, memory  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "memory_tracker.json"
 CLAIM = 0.03
@@ -96,8 +96,8 @@ def fake_processes(rank: int, size: int) -> Iterator[None]:
 
 def counted(shape: Shape, layout: Layout, stage: int = 0) -> Counted:
     """One step of tensor rank 0 of pipeline rank `stage`; with a pipeline, of 2 micro-batches for each of its ranks."""
+    from gristmill.trainer.config.optimizer_settings import AdamW
     from gristmill.trainer.optimizer import optimizer_step
-    from gristmill.trainer.optimizer_settings import AdamW
     from gristmill.trainer.parallel.groups import make_groups
     from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, run_micro_batches
     from gristmill.trainer.state import FlatState

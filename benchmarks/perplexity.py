@@ -111,8 +111,8 @@ def identify(texts: list[str]) -> list[str | None]:
 
 def train(models: Path, language: str, texts: list[str]) -> None:
     """models/lm/<language>, by `gristmill lm train` with its defaults, unless it is there."""
-    from gristmill.pipeline.lm.options import Options
-    from gristmill.pipeline.lm.train import train as by_trainer
+    from gristmill.pipeline.models.lm.options import Options
+    from gristmill.pipeline.models.lm.train import train as by_trainer
 
     if (models / "lm" / language / "lm.binary").is_file():
         return

@@ -104,7 +104,7 @@ def read(data: Path, source: str) -> Iterator[dict[str, Any]]:
 
 def catalogues(language: str) -> Iterator[tuple[str, str]]:
     """(name, text) of the message catalogues of this computer's programs, as the source `machine:` reads them."""
-    from gristmill.pipeline.readers.catalogue import catalogue_text
+    from gristmill.pipeline.readers.markup.catalogue import catalogue_text
 
     for path in sorted((_LOCALES / language / "LC_MESSAGES").glob("*.mo")):
         text = catalogue_text(path.read_bytes())

@@ -40,7 +40,7 @@ from pii_items import ITEMS  # noqa: E402
 from gristmill.kernels.text.pii import scan  # noqa: E402
 from gristmill.kernels.text.pii_patterns import KINDS, scope_bits  # noqa: E402
 from gristmill.kernels.text.utf8 import buffers  # noqa: E402
-from gristmill.pipeline.chain import library_versions  # noqa: E402
+from gristmill.pipeline.steps.chain import library_versions  # noqa: E402
 
 DATA = Path(os.environ.get("GRISTMILL_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESULT = Path(__file__).parent / "results" / "pii.json"

@@ -89,7 +89,7 @@ def main() -> None:
 
 def demo(folder: Path, rates: Rates) -> dict[str, Any]:
     """Plans the shipped configuration, then runs it."""
-    from gristmill.pipeline.inventory import inventory
+    from gristmill.pipeline.readers.inventory import inventory
 
     config = configured(folder / "demo", {})
     begun = time.perf_counter()
@@ -182,14 +182,14 @@ RUNS = {"small": SMALL, "large": LARGE}
 
 
 def configured(output: Path, keys: dict[str, int]) -> Any:
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
 
     return load("pipeline.yaml", [f'output="{output}"', *(f"{key}={value}" for key, value in keys.items())])
 
 
 def first_pass(name: str, folder: Path) -> Any:
     """The kind of input `name`, from a first pass over test data of that format; None where there is none."""
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
 
     data = Path(os.environ.get("GRISTMILL_TEST_DATA", ROOT.parent / "shared" / "data"))
     patterns = [str(data / pattern) for pattern in KINDS[name] if list(data.glob(pattern))]

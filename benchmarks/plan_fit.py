@@ -14,10 +14,10 @@ import numpy as np
 from plan_rows import Row, rows
 from plan_watch import Watched
 
-from gristmill.pipeline.blending import PART_TOKENS
-from gristmill.pipeline.curate import ROW_GROUP_BYTES
-from gristmill.pipeline.exchange import RUN_BYTES
+from gristmill.pipeline.engine.sending import RUN_BYTES
 from gristmill.pipeline.plan.rates import Kind, StepRate
+from gristmill.pipeline.steps.blending import PART_TOKENS
+from gristmill.pipeline.steps.curate import ROW_GROUP_BYTES
 
 UNITS = {
     "tokenize": "bytes",

@@ -21,10 +21,11 @@ def exchange_speed(folder: Path) -> tuple[float, float]:
     import numpy as np
     import pyarrow as pa
 
-    from gristmill.pipeline.commit import Output
-    from gristmill.pipeline.exchange import Incoming, read_index, receive, send
-    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.engine.commit import Output
+    from gristmill.pipeline.engine.exchange import Incoming, read_index, receive
+    from gristmill.pipeline.engine.sending import send
     from gristmill.stages.near_dedup import BAND
+    from gristmill.storage.store import Store
 
     store, count = Store(str(folder / "exchange")), 20_000
     numbers = np.arange(8 * count, dtype=np.uint64)

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from plan_watch import Watched
 
-from gristmill.pipeline.exchange import FOOTER_BYTES, read_index
+from gristmill.pipeline.engine.exchange import FOOTER_BYTES, read_index
 from gristmill.pipeline.plan.exchange import ENTRY_BYTES
 from gristmill.pipeline.plan.rates import canonical
-from gristmill.pipeline.store import Store
+from gristmill.storage.store import Store
 
 
 @dataclass

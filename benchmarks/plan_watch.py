@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.store import Store
+from gristmill.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ def watched(config: Any, log: Path, first_pass_only: bool = False) -> Watched:
     """Runs the pipeline on Ray with every task timed and its peak memory noted."""
     import ray
 
-    from gristmill.pipeline.engine import Engine
-    from gristmill.pipeline.inventory import inventory
-    from gristmill.pipeline.lease import Lease
-    from gristmill.pipeline.order import order
-    from gristmill.pipeline.progress import Terminal
-    from gristmill.pipeline.ray_executor import RayExecutor
+    from gristmill.pipeline.config.order import order
+    from gristmill.pipeline.engine.engine import Engine
+    from gristmill.pipeline.engine.progress import Terminal
+    from gristmill.pipeline.engine.ray_executor import RayExecutor
+    from gristmill.pipeline.readers.inventory import inventory
     from gristmill.pipeline.run import Driver
-    from gristmill.pipeline.store import Store
+    from gristmill.storage.lease import Lease
+    from gristmill.storage.store import Store
 
     log.mkdir()
     workers = os.cpu_count() or 1
@@ -84,7 +84,7 @@ def timed(log: str) -> Callable[..., Any]:
         import os
         import time
 
-        from gristmill.pipeline.task import execute
+        from gristmill.pipeline.engine.task import execute
 
         def memory(name: str) -> int:
             with open("/proc/self/status") as file:

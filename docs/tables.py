@@ -24,14 +24,14 @@ REGION = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.S)
 
 
 def rules() -> str:
-    from gristmill.stages.presets import PRESETS
+    from gristmill.stages.presets.table import PRESETS
 
     return "\n".join(_preset(name, rows) for name, rows in PRESETS.items())
 
 
 def line_rules() -> str:
     from gristmill.stages.lines import MEANINGS
-    from gristmill.stages.presets import LINE_PRESETS
+    from gristmill.stages.presets.table import LINE_PRESETS
 
     meanings = _table(("of a line", "what"), ((f"`{name}`", text) for name, text in MEANINGS.items()))
     return "\n".join([*(_preset(name, rows) for name, rows in LINE_PRESETS.items()), meanings])

@@ -160,7 +160,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(sentence: str, code: int) -> int:
-    from gristmill.pipeline.storage import redacted
+    from gristmill.storage.uris import redacted
 
     typer.echo("\n".join(f"gristmill: {redacted(line)}" for line in sentence.splitlines()), err=True)
     return code

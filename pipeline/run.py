@@ -14,34 +14,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
-from gristmill.pipeline.accounting import Counts, check_chain
-from gristmill.pipeline.blending import build, resolve
-from gristmill.pipeline.chain import library_versions
-from gristmill.pipeline.commit import Sealed
-from gristmill.pipeline.config import Config
-from gristmill.pipeline.curate import curate
-from gristmill.pipeline.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
-from gristmill.pipeline.first_pass import first_pass
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.lease import Lease
-from gristmill.pipeline.metrics import Metrics
-from gristmill.pipeline.order import order
-from gristmill.pipeline.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
-from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.config.keys import Config
+from gristmill.pipeline.config.order import order
+from gristmill.pipeline.engine.accounting import Counts, check_chain
+from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
+from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.metrics import Metrics
+from gristmill.pipeline.engine.process import prepare, release_memory
 from gristmill.pipeline.plan.command import rates_for
 from gristmill.pipeline.plan.prediction import predicted
-from gristmill.pipeline.process import prepare, release_memory
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.machine import missing
-from gristmill.pipeline.removal import describe
-from gristmill.pipeline.removal import load as load_removed
-from gristmill.pipeline.retrying import is_storage_failure
-from gristmill.pipeline.rounds import run_rounds
-from gristmill.pipeline.selection import Corpus, select
-from gristmill.pipeline.storage import redacted_values
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.tokens import TokenizerFiles, tokenize, tokenizer
-from gristmill.pipeline.units import count_units
+from gristmill.pipeline.readers.segments import partitions
+from gristmill.pipeline.steps.blending import build, resolve
+from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.steps.curate import curate
+from gristmill.pipeline.steps.first_pass import first_pass
+from gristmill.pipeline.steps.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
+from gristmill.pipeline.steps.removal import describe
+from gristmill.pipeline.steps.removal import load as load_removed
+from gristmill.pipeline.steps.rounds import run_rounds
+from gristmill.pipeline.steps.selection import Corpus, select
+from gristmill.pipeline.steps.tokens import TokenizerFiles, tokenize, tokenizer
+from gristmill.pipeline.steps.units import count_units
 from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
+from gristmill.storage.lease import Lease
+from gristmill.storage.retrying import is_storage_failure
+from gristmill.storage.store import Store
+from gristmill.storage.uris import redacted_values
 
 
 @dataclass
@@ -89,8 +89,8 @@ def run(
 
 def described(store: Store, record: dict[str, Any]) -> str | None:
     """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
-    from gristmill.pipeline import datasheet
-    from gristmill.pipeline.report import write
+    from gristmill.pipeline.views import datasheet
+    from gristmill.pipeline.views.report.write import write
 
     release_memory()
     for attempt in range(ATTEMPTS):
@@ -107,7 +107,7 @@ def described(store: Store, record: dict[str, Any]) -> str | None:
 
 def on_ray(config: Config, store: Store, workers: int | None) -> Executor:
     """Ray as it is given or started here. ValueError where the output would be lost or is not seen by every node."""
-    from gristmill.pipeline.ray_executor import RayExecutor, lost_with_the_job
+    from gristmill.pipeline.engine.ray_executor import RayExecutor, lost_with_the_job
 
     if lost_with_the_job(store):
         raise ValueError(
@@ -307,7 +307,7 @@ class Driver:
 def summary(
     funnel: Sequence[tuple[str, Counts]], groups: Mapping[str, Any], blends: Mapping[str, Any], notes: Sequence[str]
 ) -> list[str]:
-    from gristmill.pipeline.progress import size_text
+    from gristmill.pipeline.engine.progress import size_text
 
     first = funnel[0][1]
     kept = sum(group["documents"] for group in groups.values())

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text.line_rules import COUNTED, EDITED_WORDS, EDITS, MEASURES, NOTES, POLICIES
 from gristmill.kernels.text.lines import BLANK_REMOVED, COUNTS, EDITED, LONG_LINE, Rules, edit, fates
-from gristmill.stages.presets import LINE_PRESETS
 from gristmill.stages.presets.resolve import Scope, distinct, listed, resolved
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.table import LINE_PRESETS
 from gristmill.stages.signal_table import Signal
 from gristmill.stages.signals import with_columns
 

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 from gristmill.stages.document import DOMAINS, VERDICT
 from gristmill.stages.expression import parse
 from gristmill.stages.measured import MEASURED
-from gristmill.stages.presets import PRESETS
 from gristmill.stages.presets.resolve import Scope, checked, distinct, known, listed, number, resolved
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.signals import own_column, with_columns
 
 DESCRIPTION = pa.schema(

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from gristmill.pipeline.config import load
-from gristmill.stages.presets import PRESETS
+from gristmill.pipeline.config.keys import load
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.table import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -193,7 +193,7 @@ def write_inputs(folder: Path, config: dict[str, Any]) -> None:
 def test_configuration_of_a_page_loads(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(block.text)
     if block.page in ("training.md", "parallel.md"):
-        from gristmill.trainer.config import read_config
+        from gristmill.trainer.config.keys import read_config
 
         base = yaml.safe_load((ROOT / "trainer" / "configs" / "debug.yaml").read_text())
         (tmp_path / "example.yaml").write_text(yaml.safe_dump({**base, **data}))
@@ -338,8 +338,8 @@ def test_the_recipe_has_the_probabilities_of_the_formula() -> None:
 
 
 def test_the_recipe_has_the_counts_of_the_model() -> None:
-    from gristmill.trainer.shape import PRESETS as SHAPES
-    from gristmill.trainer.shape import flops_per_token, parameters
+    from gristmill.trainer.model.shape import PRESETS as SHAPES
+    from gristmill.trainer.model.shape import flops_per_token, parameters
 
     text = (ROOT / "docs" / "recipe.md").read_text("utf-8")
     shape = SHAPES["nemotron4_15b"]

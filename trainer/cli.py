@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
-from gristmill.trainer import cli_launch, cli_models, cli_plan
-from gristmill.trainer.cli_shared import Debug, Json, Set, print_json, sentences
+from gristmill.trainer.commands import launch as cli_launch
+from gristmill.trainer.commands import models as cli_models
+from gristmill.trainer.commands import plan as cli_plan
+from gristmill.trainer.commands.options import Debug, Json, Set, print_json, sentences
 from gristmill.trainer.errors import TrainerError
 
 app = typer.Typer(
@@ -43,7 +45,7 @@ def run(
     torchrun --nproc-per-node 8 -m trainer run nemotron4_15b
     """
     with sentences(debug):
-        from gristmill.trainer.config import read_config
+        from gristmill.trainer.config.keys import read_config
 
         settings = read_config(config, set_ or ())
         if replay is not None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.trainer.errors import ConfigError, TrainerError
 
 if TYPE_CHECKING:
-    from gristmill.trainer.config import Config
+    from gristmill.trainer.config.keys import Config
 
 WORKING_COPIES = "/runtime_resources/working_dir_files/"
 """In the path of the copy of its working directory that Ray gives a job, one on each node, and deletes."""

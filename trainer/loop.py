@@ -1,8 +1,9 @@
 """The training loop: steps, their record, checkpoints, evaluation; on one process or on many.
 
-Its state is `trainer.resume.Cursor`; everything else is a function of it. The step itself is `trainer.step`. All ranks
-run the same loop and decide alike; rank 0 alone prints and writes metrics. SIGTERM and SIGINT, to whichever rank, end
-the run on all after the step at hand, with a checkpoint; so does the death of the torchrun that started it.
+Its state is `trainer.checkpoints.resume.Cursor`; everything else is a function of it. The step itself is
+`trainer.step`. All ranks run the same loop and decide alike; rank 0 alone prints and writes metrics. SIGTERM and
+SIGINT, to whichever rank, end the run on all after the step at hand, with a checkpoint; so does the death of the
+torchrun that started it.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from typing import Any
 
 import torch
 
-from gristmill.trainer import checkpoint
-from gristmill.trainer.config import Config
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.resume import Cursor, progress, start
+from gristmill.trainer.config.keys import Config
+from gristmill.trainer.config.schedule import Step
 from gristmill.trainer.data.feed import Feed
 from gristmill.trainer.data.unigram import unigram_entropy
-from gristmill.trainer.evaluate import evaluate
 from gristmill.trainer.metrics import Display, Metrics, step_line
-from gristmill.trainer.plot import schedule_svg
+from gristmill.trainer.model.shape import flops_per_token, parameters
+from gristmill.trainer.planning.plot import schedule_svg
+from gristmill.trainer.planning.rates import CONVENTION, mfu, peak_flops
+from gristmill.trainer.planning.schedule_table import table_text
 from gristmill.trainer.policy import Judge
-from gristmill.trainer.rates import CONVENTION, mfu, peak_flops
-from gristmill.trainer.resume import Cursor, progress, start
-from gristmill.trainer.schedule import Step
-from gristmill.trainer.schedule_table import table_text
+from gristmill.trainer.scoring.evaluate import evaluate
 from gristmill.trainer.setup import Built, Run, build, check_batches, plan_run
-from gristmill.trainer.shape import flops_per_token, parameters
 from gristmill.trainer.step import Figures, run_step
 from gristmill.trainer.watch import Watch
 

@@ -17,7 +17,7 @@ import statistics
 from collections import deque
 from typing import Any
 
-from gristmill.trainer.config import Instability
+from gristmill.trainer.config.keys import Instability
 from gristmill.trainer.errors import TrainerError
 
 WINDOW, FEWEST = 64, 16

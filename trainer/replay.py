@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gristmill.trainer.config import Config
+from gristmill.trainer.config.keys import Config
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.parallel.groups import Groups
 from gristmill.trainer.setup import plan_run

@@ -10,18 +10,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gristmill.trainer.config import Config, Parallel
+from gristmill.trainer.config.keys import Config, Parallel
+from gristmill.trainer.config.schedule import Schedule
 from gristmill.trainer.data.loader import Loader
 from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups, make_groups
-from gristmill.trainer.schedule import Schedule
-from gristmill.trainer.shape import Shape
 
 if TYPE_CHECKING:
     import torch
 
     from gristmill.kernels.gpu.registry import Ops
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
     from gristmill.trainer.state import FlatState
 
 

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from gristmill.trainer.data.permutation import key64
-from gristmill.trainer.model import Nemotron, init_std
-from gristmill.trainer.names import logical
+from gristmill.trainer.model.names import logical
+from gristmill.trainer.model.nemotron import Nemotron, init_std
 from gristmill.trainer.parallel import buckets as cutting
 from gristmill.trainer.parallel.gatherer import Gatherer
 from gristmill.trainer.parallel.groups import Groups
@@ -75,7 +75,7 @@ class FlatGroup:
 
 
 class Piece(NamedTuple):
-    """Some elements of one logical weight (`trainer.names`) that this rank owns, or of its moments.
+    """Some elements of one logical weight (`trainer.model.names`) that this rank owns, or of its moments.
 
     full: global size. local: size of this tensor-parallel rank's part (`placement.logical_part`). data: 1-D view of
     the state, elements start..stop of the flattened local part.

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gristmill.trainer.config.schedule import Step
 from gristmill.trainer.data.feed import Feed, shares
 from gristmill.trainer.data.loader import Samples
 from gristmill.trainer.optimizer import gradient_norm, optimizer_step
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.pipeline import MicroBatch, run_micro_batches
-from gristmill.trainer.schedule import Step
 from gristmill.trainer.setup import Built, Run
 
 

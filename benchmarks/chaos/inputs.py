@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "pipeline")]
 
 import mutations  # noqa: E402
 
-from gristmill.pipeline.chain import library_versions  # noqa: E402
+from gristmill.pipeline.steps.chain import library_versions  # noqa: E402
 
 LIMIT_S = 60
 LIMIT_BYTES = 4 << 30

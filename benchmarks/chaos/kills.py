@@ -30,8 +30,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "pipeline")]
 from attack import COMMIT, OPERATION, TIME, Attempt, Chain, Kill, Nursery, lay_out_small  # noqa: E402
 from corpus import differences, tree  # noqa: E402
 
-from gristmill.pipeline.chain import library_versions  # noqa: E402
-from gristmill.pipeline.verify import verify  # noqa: E402
+from gristmill.pipeline.steps.chain import library_versions  # noqa: E402
+from gristmill.pipeline.upkeep.verify import verify  # noqa: E402
 
 SHARES = {COMMIT: 0.4, OPERATION: 0.5, TIME: 0.1}
 CHAINS = 25

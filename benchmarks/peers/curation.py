@@ -32,16 +32,16 @@ import environments  # noqa: E402
 from machine import described  # noqa: E402
 
 from gristmill.kernels.text import signals, utf8  # noqa: E402
-from gristmill.pipeline.engine import Engine, Inline, Silent  # noqa: E402
-from gristmill.pipeline.first_pass import first_pass  # noqa: E402
-from gristmill.pipeline.inventory import inventory  # noqa: E402
-from gristmill.pipeline.partition import partitions  # noqa: E402
+from gristmill.pipeline.engine.engine import Engine, Inline, Silent  # noqa: E402
+from gristmill.pipeline.readers.inventory import inventory  # noqa: E402
+from gristmill.pipeline.readers.segments import partitions  # noqa: E402
 from gristmill.pipeline.readers.source import SourceSpec  # noqa: E402
-from gristmill.pipeline.selection import Corpus, select  # noqa: E402
-from gristmill.pipeline.store import Store  # noqa: E402
+from gristmill.pipeline.steps.first_pass import first_pass  # noqa: E402
+from gristmill.pipeline.steps.selection import Corpus, select  # noqa: E402
 from gristmill.stages.lines import Lines  # noqa: E402
 from gristmill.stages.rules import Rules  # noqa: E402
 from gristmill.stages.signals import Signals, with_columns  # noqa: E402
+from gristmill.storage.store import Store  # noqa: E402
 
 ENGLISH = ("academic-plos", "books-standard-ebooks", "news-digitalgov", "us-speeches")
 OTHERS = {

@@ -35,7 +35,7 @@ from environments import FOLDER, python, versions  # noqa: E402
 from machine import described  # noqa: E402
 
 from gristmill.stages.lines import Lines  # noqa: E402
-from gristmill.stages.presets import PRESETS  # noqa: E402
+from gristmill.stages.presets.table import PRESETS  # noqa: E402
 from gristmill.stages.rules import Rules  # noqa: E402
 from gristmill.stages.signals import Signals  # noqa: E402
 

@@ -18,8 +18,8 @@ def clean(
     """
     import json
 
-    from gristmill.pipeline.clean import clean as remove
-    from gristmill.pipeline.progress import size_text
+    from gristmill.pipeline.engine.progress import size_text
+    from gristmill.pipeline.upkeep.clean import clean as remove
 
     files, freed = remove(output)
     if as_json:

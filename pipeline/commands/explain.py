@@ -24,8 +24,8 @@ def explain(
     gristmill explain 3f2a9c417b60 out
     gristmill explain https://example.org/page out --json
     """
-    from gristmill.pipeline.explain.explanation import explain as explain_document
-    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.views.explain.explanation import explain as explain_document
+    from gristmill.storage.store import Store
 
     explanation = explain_document(Store(output), document)
     if as_json:
@@ -33,6 +33,6 @@ def explain(
 
         typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False))
         return
-    from gristmill.pipeline.explain.show import show
+    from gristmill.pipeline.views.explain.show import show
 
     show(explanation)

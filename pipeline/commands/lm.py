@@ -59,8 +59,8 @@ def train(
     """
     import json
 
-    from gristmill.pipeline.lm.command import trained
-    from gristmill.pipeline.progress import Terminal
+    from gristmill.pipeline.engine.progress import Terminal
+    from gristmill.pipeline.models.lm.command import trained
 
     progress = Terminal()
     try:
@@ -88,7 +88,7 @@ def train(
     if as_json:
         typer.echo(json.dumps({"output": result.output, "models": result.models, "notes": result.notes}))
         return
-    from gristmill.pipeline.lm.train import lines_of
+    from gristmill.pipeline.models.lm.train import lines_of
 
     for line in lines_of(result):
         typer.echo(line)

@@ -47,8 +47,8 @@ def train(
     """
     import json
 
-    from gristmill.pipeline.quality.evaluation import lines_of
-    from gristmill.pipeline.quality.training import Options, train
+    from gristmill.pipeline.models.quality.evaluation import lines_of
+    from gristmill.pipeline.models.quality.training import Options, train
 
     options = Options(documents, held_out, epochs, rate, dimensions, word_ngrams, buckets, min_count, seed, text)
     result = train(good, bad, output, options)

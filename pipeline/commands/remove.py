@@ -29,9 +29,9 @@ def remove(
     import json
     from pathlib import Path
 
-    from gristmill.pipeline.config import load
-    from gristmill.pipeline.progress import Terminal, size_text
-    from gristmill.pipeline.removing import remove as remove_documents
+    from gristmill.pipeline.config.keys import load
+    from gristmill.pipeline.engine.progress import Terminal, size_text
+    from gristmill.pipeline.upkeep.remove import remove as remove_documents
 
     given = [*(assignments or []), *([f"output={json.dumps(output)}"] if output is not None else [])]
     loaded = load(config, given)

@@ -18,8 +18,8 @@ def report(
     """
     import json
 
-    from gristmill.pipeline.report import write
-    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.views.report.write import write
+    from gristmill.storage.store import Store
 
     path = write(output)
     summary = json.loads(Store(output).read("run.json")).get("summary", [])

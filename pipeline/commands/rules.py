@@ -44,7 +44,7 @@ def rules(
 def _rules() -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from gristmill.stages.presets import LINE_PRESETS, PRESETS
+    from gristmill.stages.presets.table import LINE_PRESETS, PRESETS
 
     def row(of: str, preset: str, rule: Rule) -> dict[str, Any]:
         return {"preset": preset, "of": of} | {name: x for name, x in asdict(rule).items() if name != "expression"}

@@ -27,10 +27,10 @@ def run(
     """
     import json
 
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
 
     loaded = load(config, [*(assignments or []), *([f"output={json.dumps(output)}"] if output is not None else [])])
-    from gristmill.pipeline.progress import Terminal
+    from gristmill.pipeline.engine.progress import Terminal
     from gristmill.pipeline.run import run as run_pipeline
 
     progress = Terminal()

@@ -42,10 +42,10 @@ def try_(
 
     from rich.console import Console
 
-    from gristmill.pipeline.trial.source import documents as documents_of
-    from gristmill.pipeline.trial.source import opened
-    from gristmill.pipeline.trial.text import as_dict, no_document, show
-    from gristmill.pipeline.trial.trial import recipe, source_spec, trial
+    from gristmill.pipeline.views.trial.source import documents as documents_of
+    from gristmill.pipeline.views.trial.source import opened
+    from gristmill.pipeline.views.trial.text import as_dict, no_document, show
+    from gristmill.pipeline.views.trial.trial import recipe, source_spec, trial
 
     taken = recipe(config, assignments or [])
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80)

@@ -18,7 +18,7 @@ def verify(
     """
     import json
 
-    from gristmill.pipeline.verify import verify as problems_of
+    from gristmill.pipeline.upkeep.verify import verify as problems_of
 
     problems = problems_of(output)
     if as_json:

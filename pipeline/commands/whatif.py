@@ -27,8 +27,8 @@ def whatif(
     gristmill whatif "gopher_quality.mean_word_length <= 8"
     gristmill whatif "words >= 40" "duplicate_lines off" -o out
     """
-    from gristmill.pipeline.whatif.answer import whatif as answer_of
-    from gristmill.pipeline.whatif.text import as_dict, show
+    from gristmill.pipeline.views.whatif.answer import whatif as answer_of
+    from gristmill.pipeline.views.whatif.text import as_dict, show
 
     answer = answer_of(output, expressions)
     if as_json:

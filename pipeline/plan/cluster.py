@@ -15,20 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gristmill.pipeline.engine import COMMITTERS
+from gristmill.pipeline.engine.engine import COMMITTERS
 from gristmill.pipeline.plan.described import Described
 from gristmill.pipeline.plan.prediction import Plan, plan_of
 from gristmill.pipeline.plan.rates import Rates
 from gristmill.pipeline.plan.volumes import Part
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.config.keys import Config
 
 TASK_MEMORY = 0.7
 """Of a node's memory: Ray keeps 30 % for its object store by default, tasks share the rest."""
 
 COMMIT_REQUESTS = 2
-"""Of the driver for a task: whether the manifest is there, and writing it (`pipeline.store.Store.create`)."""
+"""Of the driver for a task: whether the manifest is there, and writing it (`gristmill.storage.store.Store.create`)."""
 
 EDGE_BYTES = 16
 """Two handles: near_dedup.components holds them all in one task."""
@@ -42,7 +42,7 @@ SCALE = {
     "tokenizer.sample_bytes": 500_000_000,
 }
 """What a described corpus is planned with where the configuration has less, as one for a sample has, and no --set
-says so. The defaults of `pipeline.config`."""
+says so. The defaults of `pipeline.config.keys`."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gristmill.pipeline.plan.rates import Rates, of_run, shipped
+from gristmill.pipeline.plan.calibration import of_run
+from gristmill.pipeline.plan.rates import Rates, shipped
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.config.keys import Config
 
 
 def planned(
     path: str, assignments: Sequence[str], *, corpus: str | None, measured: str | None, workers: int | None
 ) -> tuple[list[str], dict[str, Any]]:
     """ValueError in one sentence for a wrong configuration, description or `measured`."""
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
+    from gristmill.pipeline.engine.progress import size_text
     from gristmill.pipeline.plan.text import estimate_lines, plan_lines
-    from gristmill.pipeline.progress import size_text
 
     if corpus is not None:
         from gristmill.pipeline.plan.cluster import estimate
@@ -34,8 +35,8 @@ def planned(
         keys = [assignment.partition("=")[0] for assignment in assignments]
         found = estimate(described, config, rates_for(config, measured), keys)
         return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
-    from gristmill.pipeline.inventory import inventory
     from gristmill.pipeline.plan.prediction import predicted
+    from gristmill.pipeline.readers.inventory import inventory
 
     config = load(path, assignments)
     notes: list[str] = []

@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gristmill.pipeline.curate import ROW_GROUP_BYTES
 from gristmill.pipeline.plan.exchange import Shuffle, shuffle
 from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
+from gristmill.pipeline.steps.curate import ROW_GROUP_BYTES
 
 
 @dataclass(frozen=True)

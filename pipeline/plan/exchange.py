@@ -1,10 +1,10 @@
-"""What a shuffle costs before it is run: segments, merge rounds, bytes and requests, as `pipeline.exchange` makes them.
+"""What a shuffle costs before it is run: segments, merge rounds, bytes, requests, as `pipeline.engine.exchange` makes.
 
 A sender writes a segment for every partition that it has rows for: of R rows sent at random to P partitions that is
 P·(1 − e^(−R/P)) segments in expectation. A task that receives reads of every file that it is given the tail and the
 blocks of the index that are its own, then its segments, a request for those that lie together. With more senders than
-`max_segments` merge rounds come between, counted by the rule of `pipeline.exchange.merged`. Nothing is read or written
-here.
+`max_segments` merge rounds come between, counted by the rule of `pipeline.engine.exchange.merged`. Nothing is read or
+written here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from gristmill.pipeline.exchange import BLOCK_SEGMENTS, FOOTER_BYTES, RUN_BYTES, TAIL_BYTES
+from gristmill.pipeline.engine.exchange import BLOCK_SEGMENTS, FOOTER_BYTES, TAIL_BYTES
+from gristmill.pipeline.engine.sending import RUN_BYTES
 
 ENTRY_BYTES = 40
 """Of an index: five uint64 a segment."""

@@ -19,8 +19,8 @@ from gristmill.pipeline.plan.steps import Planning
 from gristmill.pipeline.plan.volumes import Part, parts, volumes
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
-    from gristmill.pipeline.inventory import FileEntry
+    from gristmill.pipeline.config.keys import Config
+    from gristmill.pipeline.readers.inventory import FileEntry
 
 
 @dataclass(frozen=True)

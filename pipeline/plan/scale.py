@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.config.keys import Config
     from gristmill.pipeline.plan.volumes import Part
 
 LEAST_S = 0.5
@@ -86,7 +86,7 @@ def config_of(record: Mapping[str, Any]) -> Config:
     """The record's configuration, without asking whether its files are still there."""
     import warnings
 
-    from gristmill.pipeline.config import Config, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig
+    from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig
     from gristmill.pipeline.readers.source import SourceSpec
     from gristmill.stages.blend import Blend
     from gristmill.stages.registry import load

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gristmill.pipeline.blending import PART_TOKENS
 from gristmill.pipeline.plan.costs import Costs, peak
 from gristmill.pipeline.plan.exchange import Shuffle
 from gristmill.pipeline.plan.volumes import Amount, BlendVolume, Volumes
+from gristmill.pipeline.steps.blending import PART_TOKENS
 from gristmill.stages.interface import CorpusStage, Stage
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
+    from gristmill.pipeline.config.keys import Config
 
 ID_BYTES = 4
 """Of a token."""
@@ -36,7 +36,7 @@ class Planning:
     costs: Costs
 
     def run(self) -> None:
-        from gristmill.pipeline.order import order
+        from gristmill.pipeline.config.order import order
 
         volumes = self.volumes
         stages = order(self.config.stages)
@@ -195,7 +195,7 @@ def work(amount: Amount) -> dict[str, float]:
 
 
 def cut(groups: Mapping[Any, float], partition_bytes: int) -> tuple[int, int]:
-    """(buckets, tasks) of `pipeline.curate`: slices of the groups in order, packed while they fit a partition."""
+    """(buckets, tasks) of `pipeline.steps.curate`: slices of the groups in order, packed while they fit a partition."""
     buckets = tasks = 0
     room = -1.0
     for key in sorted(groups):

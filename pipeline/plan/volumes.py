@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gristmill.pipeline.partition import partitions
 from gristmill.pipeline.plan.rates import Rates, Share
+from gristmill.pipeline.readers.segments import partitions
 from gristmill.stages.blend import Unit, plan
 from gristmill.stages.interface import CorpusStage, Stage
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.config import Config
-    from gristmill.pipeline.inventory import FileEntry
+    from gristmill.pipeline.config.keys import Config
+    from gristmill.pipeline.readers.inventory import FileEntry
     from gristmill.pipeline.readers.source import SourceSpec
 
 
@@ -139,7 +139,7 @@ def _read_bytes(segment: Any, entry: FileEntry, rates: Rates) -> float:
 
 def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     """Never raises for a valid configuration: what cannot be planned ahead is estimated, and a note says so."""
-    from gristmill.pipeline.order import order
+    from gristmill.pipeline.config.order import order
 
     stages = order(config.stages)
     notes: list[str] = []

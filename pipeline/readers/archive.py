@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import Skipped
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import COMPRESSIONS
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
 from gristmill.pipeline.readers.tar import BLOCK, BrokenArchiveError, members

@@ -19,14 +19,14 @@ from typing import Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.folder import open_segment
-from gristmill.pipeline.readers.fragment import FragmentError, fragment_text
+from gristmill.pipeline.readers.markup.fragment import FragmentError, fragment_text
+from gristmill.pipeline.readers.markup.xml_tree import XmlError, all_text, child, children, parse_xml
 from gristmill.pipeline.readers.parquet import Watched
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.timestamps import parse_timestamp
-from gristmill.pipeline.readers.xml_tree import XmlError, all_text, child, children, parse_xml
 from gristmill.stages.extract import decode
 from gristmill.stages.languages import iso_code
 

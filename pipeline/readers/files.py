@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
 from gristmill.pipeline.readers.tar import BrokenArchiveError, members

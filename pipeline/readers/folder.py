@@ -3,7 +3,7 @@
 Only regular files are taken. Links to files and to folders are followed, but not into a folder that one is already in,
 so a loop of links ends. Pipes, sockets, devices and links that lead nowhere are never opened: `find` gives them as
 `PassedOver`, so that they can be named. Names that are not valid UTF-8 are written as `pipeline.readers.names` says,
-in paths and in URIs; `open_file` finds the file again. Other storages are listed by `pipeline.storage`.
+in paths and in URIs; `open_file` finds the file again. Other storages are listed by `gristmill.storage.uris`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gristmill.pipeline.readers.names import is_plain, stored_name, text_name
-from gristmill.pipeline.storage import WILD, Found, is_local, open_input, pattern
-from gristmill.pipeline.storage import find as find_stored
+from gristmill.storage.uris import WILD, Found, is_local, open_input, pattern
+from gristmill.storage.uris import find as find_stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gristmill.pipeline.partition import Segment
+    from gristmill.pipeline.readers.segments import Segment
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.archive import Entry, entries
 from gristmill.pipeline.readers.files import BINARY, HTML
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.stages.extract import is_html
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.archive import Entry, entries, is_packed
-from gristmill.pipeline.readers.jats_text import article_text
+from gristmill.pipeline.readers.markup.jats_text import article_text
+from gristmill.pipeline.readers.markup.xml_tree import XmlError, all_text, child, children, parse_xml
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.timestamps import parse_timestamp
-from gristmill.pipeline.readers.xml_tree import XmlError, all_text, child, children, parse_xml
 from gristmill.stages.languages import iso_code
 
 EXTENSIONS = ("", ".xml", ".nxml", ".jats")

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text import json_lines, json_strings
 from gristmill.kernels.text.hashing import document_ids
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.json_metadata import Metadata
 from gristmill.pipeline.readers.json_pieces import Piece, pieces
 from gristmill.pipeline.readers.jsonl import Line, line_limit, line_row
 from gristmill.pipeline.readers.records import LICENSE_COLUMNS, domain_and_language, name_of
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, MAX_BATCH_ROWS, MIN_BESIDE_BYTES, READ, Skipped, row_batch
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.timestamps import parse_timestamp
 from gristmill.stages.document import ID, TIMESTAMP

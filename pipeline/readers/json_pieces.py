@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.jsonl import Line, first_whole_line
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.folder import open_segment
 from gristmill.pipeline.readers.records import record_row
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, plain_blocks
 

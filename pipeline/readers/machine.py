@@ -24,16 +24,17 @@ from dataclasses import dataclass
 
 import xxhash
 
-from gristmill.pipeline.partition import Segment
-from gristmill.pipeline.readers.catalogue import catalogue_text, text_codec
 from gristmill.pipeline.readers.files import BINARY, HTML
+from gristmill.pipeline.readers.markup.catalogue import catalogue_text, text_codec
+from gristmill.pipeline.readers.markup.roff import render
+from gristmill.pipeline.readers.markup.roff_requests import ExpandedError
 from gristmill.pipeline.readers.names import text_name
-from gristmill.pipeline.readers.roff import ExpandedError, render
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, read_all
-from gristmill.pipeline.storage import Found
 from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code, language_of_path
+from gristmill.storage.uris import Found
 
 ROOTS = {
     "man": "/usr/share/man",

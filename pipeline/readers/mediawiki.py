@@ -1,8 +1,8 @@
 """MediaWiki XML exports (pages-articles, Special:Export; schema 0.3 to 0.11): a page is a document.
 
-A page of namespace 0 that is no redirect gives a row, with `pipeline.readers.wikitext` making its text; of a page with
-several revisions the last one counts. Redirects, other namespaces, pages of another content model (Lua, JSON) and
-pages whose text was deleted are counted. A page is parsed for itself (`xml_records`), so a broken one is one
+A page of namespace 0 that is no redirect gives a row, with `pipeline.readers.markup.wikitext` making its text; of a
+page with several revisions the last one counts. Redirects, other namespaces, pages of another content model (Lua, JSON)
+and pages whose text was deleted are counted. A page is parsed for itself (`xml_records`), so a broken one is one
 quarantined row, and no entity of the file is ever expanded. `record` is the offset of `<page>` in the uncompressed
 file; `own_id` is `dbname:page id`, so that several wikis can be one source. Files of .bz2, .gz, .zst and .xz are read
 as they are, .7z is not.
@@ -17,14 +17,14 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 from xml.etree.ElementTree import Element
 
-from gristmill.pipeline.partition import Segment
+from gristmill.pipeline.readers.markup.wikitext import Names, is_redirect, plain_text
+from gristmill.pipeline.readers.markup.xml_tree import XmlError, children, parse_xml
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import blocks
 from gristmill.pipeline.readers.timestamps import parse_timestamp
-from gristmill.pipeline.readers.wikitext import Names, is_redirect, plain_text
 from gristmill.pipeline.readers.xml_records import Shape, encoding_of, pieces
-from gristmill.pipeline.readers.xml_tree import XmlError, children, parse_xml
 from gristmill.stages.languages import iso_code
 
 PAGES = Shape(

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.folder import open_segment
 from gristmill.pipeline.readers.records import record_row
 from gristmill.pipeline.readers.rows import Row, Skipped, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 
 DECODED_BYTES = 16_000_000  # aimed at per decoded batch

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.pipeline.readers.folder import open_file, open_segment
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.partition import Segment
+    from gristmill.pipeline.readers.segments import Segment
 
 SKIPPABLE, ZSTANDARD = b"\x5d\x2a\x4d\x18", b"\x28\xb5\x2f\xfd"
 MAGIC = {b"\x1f\x8b": "gz", ZSTANDARD: "zst", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}

@@ -20,10 +20,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.forward import WHITESPACE, Forward
 from gristmill.pipeline.readers.http import ExpandingError, UndecodableError, parse_response
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import blocks
 from gristmill.pipeline.readers.timestamps import parse_timestamp

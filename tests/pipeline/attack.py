@@ -201,8 +201,8 @@ class Reporter:
 
 def count_operations(at: int | None) -> itertools.count[int]:
     """Counts operations on names and writes to task files from here on; the `at`-th is not done, or half."""
-    from gristmill.pipeline import store
-    from gristmill.pipeline.store import HashingFile
+    from gristmill.storage import store
+    from gristmill.storage.hashing import HashingFile
 
     counter = itertools.count(1)
 
@@ -237,7 +237,7 @@ def count_operations(at: int | None) -> itertools.count[int]:
 
 
 def child(config: str, request: dict[str, Any], pipe: int) -> int:
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
     from gristmill.pipeline.run import run
 
     kill = Kill(**request["kill"]) if request["kill"] else Kill("", 0)
@@ -285,7 +285,7 @@ def nursery(config: str, undisturbed: str) -> None:
     """One request a line on standard input, one answer a line on standard output."""
     import warnings
 
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
     from gristmill.pipeline.run import run
 
     warnings.simplefilter("ignore")
@@ -303,7 +303,7 @@ def nursery(config: str, undisturbed: str) -> None:
 
 def drive(config: str, output: str, workers: str, *gates: str) -> None:
     """A run with Ray that says on standard output what happens; it waits at the start of the steps in `gates`."""
-    from gristmill.pipeline.config import load
+    from gristmill.pipeline.config.keys import load
     from gristmill.pipeline.run import run
 
     reporter = Reporter(own_output(), gates=gates)
@@ -313,10 +313,10 @@ def drive(config: str, output: str, workers: str, *gates: str) -> None:
 
 def lose(output: str) -> None:
     """Steps with Ray whose tasks cannot succeed; says on standard output how they failed."""
-    from gristmill.pipeline.engine import Engine
-    from gristmill.pipeline.ray_executor import RayExecutor
-    from gristmill.pipeline.store import Store
-    from gristmill.pipeline.task import Task
+    from gristmill.pipeline.engine.engine import Engine
+    from gristmill.pipeline.engine.ray_executor import RayExecutor
+    from gristmill.pipeline.engine.task import Task
+    from gristmill.storage.store import Store
 
     def killed(task: Task) -> None:
         with open(task.store.path("tries"), "a") as tries:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from object_store import ObjectStore
 
-import gristmill.pipeline.storage
-import gristmill.pipeline.web
+import gristmill.storage.uris
+import gristmill.storage.web
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def s3(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectS
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two attempts instead of ten, for faults that last."""
-    for module in (gristmill.pipeline.storage, gristmill.pipeline.web):
+    for module in (gristmill.storage.uris, gristmill.storage.web):
         monkeypatch.setattr(module, "ATTEMPTS", 2)
-    gristmill.pipeline.storage._remote.cache_clear()
+    gristmill.storage.uris._remote.cache_clear()
     yield
-    gristmill.pipeline.storage._remote.cache_clear()
+    gristmill.storage.uris._remote.cache_clear()

@@ -26,20 +26,20 @@ import pyarrow.parquet as pq
 import zstandard
 from corpus import records
 
-from gristmill.pipeline.accounting import check, check_chain
-from gristmill.pipeline.commit import Output
-from gristmill.pipeline.first_pass import Pass, inputs, read_partition
-from gristmill.pipeline.inventory import FileEntry, inventory
-from gristmill.pipeline.partition import Partition, partitions
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.engine.accounting import check, check_chain
+from gristmill.pipeline.engine.commit import Output
+from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.readers.formats import read
+from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.segments import Partition, partitions
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.resources import stage_resources
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task
+from gristmill.pipeline.steps.first_pass import Pass, inputs, read_partition
+from gristmill.pipeline.steps.resources import stage_resources
 from gristmill.stages.extract import Extract
 from gristmill.stages.language import Language
 from gristmill.stages.signals import Signals
+from gristmill.storage.store import Store
 
 MAX_DOCUMENT = 1_000_000  # so that hostile sizes are met with small files
 LOOKAHEAD = 64  # bytes behind a WARC record that say whether its length is right

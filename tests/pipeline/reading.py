@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.partition import partitions
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.readers.source import SourceSpec
 
 WHOLE = 1 << 40

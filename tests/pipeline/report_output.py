@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from gristmill.pipeline.accounting import Counts, check
-from gristmill.pipeline.commit import File, Output
-from gristmill.pipeline.engine import Engine
-from gristmill.pipeline.ledger import Ledger
-from gristmill.pipeline.outputs import parquet_bytes
-from gristmill.pipeline.publish import publish
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.engine.accounting import Counts, check
+from gristmill.pipeline.engine.commit import Output
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.manifest import File
+from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.steps.ledger import Ledger
+from gristmill.pipeline.steps.outputs import parquet_bytes
 from gristmill.stages.rules import Rules, describe
+from gristmill.storage.store import Store
 
 PLANTED = [
     '<script>alert(1)</script> "quoted" & more',

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gristmill.pipeline.config import load
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
 
 ROOT = Path(__file__).parents[2]

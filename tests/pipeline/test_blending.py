@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.pipeline.blending import build, resolve
-from gristmill.pipeline.commit import Sealed
-from gristmill.pipeline.engine import Engine
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task
-from gristmill.pipeline.tokens import TOKENIZED, batches
-from gristmill.pipeline.units import UNIT, count_units, token_files
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.steps.blending import build, resolve
+from gristmill.pipeline.steps.tokens import TOKENIZED, batches
+from gristmill.pipeline.steps.units import UNIT, count_units, token_files
+from gristmill.storage.store import Store
 from gristmill.tokenizer.shards import ShardReader
 
 DOMAINS = {"english": ["en"], "multilingual": ["de", "fr", "sw"], "code": ["Python", "C"]}

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from gristmill.pipeline.cli import app, main
 from gristmill.stages.measured import MEASURED
-from gristmill.stages.presets import LINE_PRESETS, PRESETS
+from gristmill.stages.presets.table import LINE_PRESETS, PRESETS
 
 HEAVY = (
     "ray",

@@ -20,9 +20,9 @@ import pytest
 from corpus import differences, tree
 from raylets import ROOT, Drive, Raylets, alive, catch, descendants, end, environment, raylet_of
 
-from gristmill.pipeline.config import load
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.upkeep.verify import verify
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipeline.config import (
+from gristmill.pipeline.config.keys import (
     Config,
     ConfigError,
     PlanConfig,
@@ -23,8 +23,8 @@ from gristmill.pipeline.config import (
     TokenizerConfig,
     load,
 )
-from gristmill.pipeline.config_yaml import override, read
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.settings.located import override, read
 from gristmill.stages.blend import Blend
 from gristmill.stages.languages import DEFAULT_LANGUAGES
 from gristmill.stages.registry import STAGES

@@ -15,12 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import small_run
 
-from gristmill.pipeline.config import load
-from gristmill.pipeline.datasheet import datasheet, write
-from gristmill.pipeline.report.limitations import limitations
-from gristmill.pipeline.report.markdown import WIDTH, cell, table
-from gristmill.pipeline.report.sums import MAX_LICENCE, NOT_STATED, SourceSums, licences, shard_tokens, source_sums
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.views.datasheet import datasheet, write
+from gristmill.pipeline.views.report.limitations import limitations
+from gristmill.pipeline.views.report.markdown import WIDTH, cell, table
+from gristmill.pipeline.views.report.sums import (
+    MAX_LICENCE,
+    NOT_STATED,
+    SourceSums,
+    licences,
+    shard_tokens,
+    source_sums,
+)
+from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +232,7 @@ def test_odd_metadata_is_no_error(row: str) -> None:
 def test_many_licences_of_one_source_are_counted_together_beyond_a_limit(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.pipeline.report.sums.MAX_LICENCES", 2)
+    monkeypatch.setattr("gristmill.pipeline.views.report.sums.MAX_LICENCES", 2)
     found = source_sums(Store(str(output)))["prose"]
     assert len(found.licences) == 3
     assert sum(found.licences.values()) == found.curated

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from gristmill.pipeline.accounting import AccountingError, Counts, check_chain
-from gristmill.pipeline.commit import Manifest, StepFolder
-from gristmill.pipeline.engine import Engine, StepFailed
-from gristmill.pipeline.lease import PATH, Lease, LeaseHeld
-from gristmill.pipeline.publish import problems, publish
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task, Work, execute
+from gristmill.pipeline.engine.accounting import AccountingError, Counts, check_chain
+from gristmill.pipeline.engine.commit import StepFolder
+from gristmill.pipeline.engine.engine import Engine, StepFailed
+from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.engine.publish import problems, publish
+from gristmill.pipeline.engine.task import Task, Work, execute
+from gristmill.storage.lease import PATH, Lease, LeaseHeld
+from gristmill.storage.store import Store
 
 
 def write(task: Task) -> dict[str, Any]:

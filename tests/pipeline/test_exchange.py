@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipeline.checked import Damaged
-from gristmill.pipeline.engine import Engine
-from gristmill.pipeline.exchange import Incoming, Sender, merged, partition_of, read_index, receive, receive_table, send
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task
+from gristmill.pipeline.engine.checked import Damaged
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.exchange import Incoming, read_index, receive, receive_table
+from gristmill.pipeline.engine.merging import merged
+from gristmill.pipeline.engine.sending import Sender, partition_of, send
+from gristmill.pipeline.engine.task import Task
+from gristmill.storage.store import Store
 
 ROWS = 50
 
@@ -106,7 +108,7 @@ def wide_sender(task: Task) -> None:
 
 
 def test_of_a_long_index_a_receiver_reads_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gristmill.pipeline.exchange.TAIL_BYTES", 300)
+    monkeypatch.setattr("gristmill.pipeline.engine.exchange.TAIL_BYTES", 300)
     engine = Engine(Store(str(tmp_path)))
     step = engine.step("send", wide_sender, [0, 1, 2, 3], identity=0)
     for incoming in merged(engine, step, 5000, 3)[::499]:
@@ -126,7 +128,7 @@ def long_sender(task: Task) -> None:
 def test_a_sender_that_holds_little_writes_several_runs_and_the_order_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.pipeline.exchange.RUN_BYTES", 200)
+    monkeypatch.setattr("gristmill.pipeline.engine.sending.RUN_BYTES", 200)
     engine = Engine(Store(str(tmp_path)))
     step = engine.step("send", long_sender, [0, 1, 2], identity=0)
     received = merged(engine, step, 3, 2)

@@ -16,13 +16,13 @@ import yaml
 from corpus import lay_out, records
 
 from gristmill.pipeline.commands.explain import explain as command
-from gristmill.pipeline.config import load
-from gristmill.pipeline.explain.diff import Line
-from gristmill.pipeline.explain.explanation import Explanation, explain
-from gristmill.pipeline.explain.find import PREFIX_DIGITS, find, parse
-from gristmill.pipeline.explain.show import page, safe
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.explain.diff import Line
+from gristmill.pipeline.views.explain.explanation import Explanation, explain
+from gristmill.pipeline.views.explain.find import PREFIX_DIGITS, find, parse
+from gristmill.pipeline.views.explain.show import page, safe
+from gristmill.storage.store import Store
 from gristmill.tokenizer.encode import Encoder
 
 URL = "https://example.org/planted/{}"

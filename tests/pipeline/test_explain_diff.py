@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipeline.explain.diff import WORK, Work, difference, ended, matches, units
+from gristmill.pipeline.views.explain.diff import WORK, Work, difference, ended, matches, units
 
 
 @given(st.lists(st.integers(0, 6), max_size=60), st.lists(st.integers(0, 6), max_size=60))

@@ -22,7 +22,7 @@ import pytest
 from reading import read_rows, read_skipped
 from test_readers_warc import HTML, PAGE, record, response
 
-from gristmill.pipeline.first_pass import group_name
+from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.stages.extract import Extract, decode, is_html
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +39,13 @@ def damaged(
 
 def test_a_folder_of_broken_files_is_a_first_pass_like_any_other(damaged: tuple, tmp_path: Path) -> None:
     """Everything in one source, names that are no UTF-8 and a pipe among it: committed, sealed, added up."""
-    from gristmill.pipeline.accounting import check
-    from gristmill.pipeline.engine import Engine
-    from gristmill.pipeline.first_pass import first_pass
-    from gristmill.pipeline.inventory import inventory
-    from gristmill.pipeline.partition import partitions
+    from gristmill.pipeline.engine.accounting import check
+    from gristmill.pipeline.engine.engine import Engine
+    from gristmill.pipeline.readers.inventory import inventory
+    from gristmill.pipeline.readers.segments import partitions
     from gristmill.pipeline.readers.source import SourceSpec
-    from gristmill.pipeline.store import Store
+    from gristmill.pipeline.steps.first_pass import first_pass
+    from gristmill.storage.store import Store
 
     bases, _, stages = damaged
     folder = tmp_path / "input"
@@ -316,8 +316,8 @@ import resource, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from reading import read_table
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.partition import partitions
+from gristmill.pipeline.readers.inventory import inventory
+from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.readers import read
 spec = SourceSpec("s", {uri!r})
 plan = partitions(inventory([spec]), 1 << 40)
@@ -385,13 +385,13 @@ def test_every_real_archive_is_read_to_its_end_and_all_of_it_is_counted(shared_d
 
 
 def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path, shared_data: Path) -> None:
-    from gristmill.pipeline.commit import Output
-    from gristmill.pipeline.first_pass import Pass, inputs, read_partition
-    from gristmill.pipeline.inventory import inventory
-    from gristmill.pipeline.partition import partitions
+    from gristmill.pipeline.engine.commit import Output
+    from gristmill.pipeline.engine.task import Task
+    from gristmill.pipeline.readers.inventory import inventory
+    from gristmill.pipeline.readers.segments import partitions
     from gristmill.pipeline.readers.source import SourceSpec
-    from gristmill.pipeline.store import Store
-    from gristmill.pipeline.task import Task
+    from gristmill.pipeline.steps.first_pass import Pass, inputs, read_partition
+    from gristmill.storage.store import Store
 
     spec = SourceSpec("s", str(shared_data / "web" / "warc" / "pywb__example.warc.gz"))
     entries = inventory([spec])

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows
 
-from gristmill.pipeline.inventory import FileEntry, inventory
-from gristmill.pipeline.partition import MAX_SEGMENTS, Partition, partitions
+from gristmill.pipeline.readers.inventory import FileEntry, inventory
+from gristmill.pipeline.readers.segments import MAX_SEGMENTS, Partition, partitions
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.storage import filesystem_of, find
+from gristmill.storage.uris import filesystem_of, find
 
 
 @pytest.fixture

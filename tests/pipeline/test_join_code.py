@@ -15,10 +15,10 @@ import pytest
 import yaml
 from corpus import differences, records, tree
 
-from gristmill.pipeline.config import ConfigError, load
-from gristmill.pipeline.joining import joined
+from gristmill.pipeline.config.keys import ConfigError, load
 from gristmill.pipeline.run import Result, run
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.steps.joining import joined
+from gristmill.pipeline.upkeep.verify import verify
 from gristmill.stages.join_code import JoinCode
 
 TOKENS = 4_000
@@ -151,10 +151,10 @@ def test_the_accounting_holds_and_the_ledger_names_every_merged_file(done: Resul
 def test_a_reversed_listing_writes_the_same_bytes(
     done: Result, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gristmill.pipeline.inventory
+    import gristmill.pipeline.readers.inventory
 
-    find = gristmill.pipeline.inventory.find
-    monkeypatch.setattr(gristmill.pipeline.inventory, "find", lambda uri: list(reversed(find(uri))))
+    find = gristmill.pipeline.readers.inventory.find
+    monkeypatch.setattr(gristmill.pipeline.readers.inventory, "find", lambda uri: list(reversed(find(uri))))
     result = run(load(str(config_path), [f"output={tmp_path / 'out'}"]), inline=True)
     assert differences(tree(Path(result.output)), tree(Path(done.output))) == []
 
@@ -162,12 +162,12 @@ def test_a_reversed_listing_writes_the_same_bytes(
 def test_another_size_of_partitions_gives_the_same_documents(
     done: Result, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gristmill.pipeline.curate
+    import gristmill.pipeline.steps.curate
 
     def documents(output: str | Path) -> dict[bytes, dict[str, Any]]:
         return {row["id"]: row for row in curated(Path(output))}
 
-    monkeypatch.setattr(gristmill.pipeline.curate, "JOIN_BYTES", 50_000)
+    monkeypatch.setattr(gristmill.pipeline.steps.curate, "JOIN_BYTES", 50_000)
     result = run(load(str(config_path), [f"output={tmp_path / 'out'}", "plan.partition_bytes=150000"]), inline=True)
     python = list((tmp_path / "out" / "curated" / "code" / "python").iterdir())
     assert len(python) > 2

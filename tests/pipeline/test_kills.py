@@ -11,12 +11,12 @@ import pytest
 from attack import COMMIT, OPERATION, TIME, Chain, Kill, Nursery, lay_out_small
 from corpus import differences, tree
 
-from gristmill.pipeline.commit import Output, StepFolder
-from gristmill.pipeline.engine import Engine
-from gristmill.pipeline.publish import publish
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task, Work, execute
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.engine.commit import Output, StepFolder
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.engine.task import Task, Work, execute
+from gristmill.pipeline.upkeep.verify import verify
+from gristmill.storage.store import Store
 
 SEED = 20240226  # arXiv 2402.16819 appeared that day
 

@@ -21,13 +21,13 @@ from gristmill.kernels.text.ccnet_normalise import normalise
 from gristmill.kernels.text.perplexity import _lines
 from gristmill.kernels.text.utf8 import buffers
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.commit import Manifest
-from gristmill.pipeline.config import PlanConfig, RuntimeConfig
-from gristmill.pipeline.engine import Silent
-from gristmill.pipeline.lm import ngrams
-from gristmill.pipeline.lm.lines import Source, normalised_lines
-from gristmill.pipeline.lm.options import Options
-from gristmill.pipeline.lm.train import Trained, train
+from gristmill.pipeline.config.keys import PlanConfig, RuntimeConfig
+from gristmill.pipeline.engine.engine import Silent
+from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.models.lm import ngrams
+from gristmill.pipeline.models.lm.lines import Source, normalised_lines
+from gristmill.pipeline.models.lm.options import Options
+from gristmill.pipeline.models.lm.train import Trained, train
 from gristmill.stages.document import CURATED
 
 RHYMES = Path(__file__).parents[1] / "kernels" / "lmplz_recorded.json"

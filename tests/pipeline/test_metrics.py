@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipeline import metrics
-from gristmill.pipeline.accounting import Counts
-from gristmill.pipeline.commit import File, Manifest, Sealed
-from gristmill.pipeline.engine import Engine, Silent
-from gristmill.pipeline.metrics import PATH, Metrics
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task
+from gristmill.pipeline.engine import metrics
+from gristmill.pipeline.engine.accounting import Counts
+from gristmill.pipeline.engine.engine import Engine, Silent
+from gristmill.pipeline.engine.manifest import File, Manifest, Sealed
+from gristmill.pipeline.engine.metrics import PATH, Metrics
+from gristmill.pipeline.engine.task import Task
+from gristmill.storage.store import Store
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -15,17 +15,17 @@ import yaml
 from corpus import PUBLISHED, differences, lay_out, tree
 from object_store import ACCESS_KEY, FAILING, MIXED, SECRET_KEY, Fault, ObjectStore, Proxy, Rule, Schedule
 
-import gristmill.pipeline.retrying
-import gristmill.pipeline.storage
-import gristmill.pipeline.web
-from gristmill.pipeline.config import load
-from gristmill.pipeline.engine import ATTEMPTS, Engine, Inline, StepFailed
-from gristmill.pipeline.lease import Lease, LeaseHeld
-from gristmill.pipeline.retrying import StorageError
+import gristmill.storage.retrying
+import gristmill.storage.uris
+import gristmill.storage.web
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Inline, StepFailed
+from gristmill.pipeline.engine.task import Task
 from gristmill.pipeline.run import Result, run
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import Task
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.upkeep.verify import verify
+from gristmill.storage.lease import Lease, LeaseHeld
+from gristmill.storage.retrying import StorageError
+from gristmill.storage.store import Store
 
 # -- whole runs --------------------------------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ def test_a_second_run_refuses_and_names_the_holder_without_credentials(s3: Objec
 def test_credentials_may_come_from_the_environment(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "from/the+environment")
-    gristmill.pipeline.storage._remote.cache_clear()
+    gristmill.storage.uris._remote.cache_clear()
     store = Store(s3.uri("environment", credentials=False))
     store.write("a", b"1")
     assert store.read("a") == b"1"

@@ -17,18 +17,21 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gristmill.pipeline.commands.plan import plan as plan_command
-from gristmill.pipeline.config import load
-from gristmill.pipeline.engine import Engine
-from gristmill.pipeline.exchange import merged, partition_of, read_index, send, sent
-from gristmill.pipeline.inventory import inventory
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.exchange import read_index
+from gristmill.pipeline.engine.merging import merged, sent
+from gristmill.pipeline.engine.sending import partition_of, send
+from gristmill.pipeline.plan.calibration import calibrated, of_run
 from gristmill.pipeline.plan.cluster import Estimate, estimate
 from gristmill.pipeline.plan.command import planned
 from gristmill.pipeline.plan.described import parse
 from gristmill.pipeline.plan.exchange import shuffle
 from gristmill.pipeline.plan.prediction import Plan, compare, predicted
-from gristmill.pipeline.plan.rates import Rates, calibrated, canonical, of_run, shipped
+from gristmill.pipeline.plan.rates import Rates, canonical, shipped
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.run import run
-from gristmill.pipeline.store import Store
+from gristmill.storage.store import Store
 
 CLUSTER = "200 nodes of 64 cores, s3, 256 GB, 25 Gbit/s"
 

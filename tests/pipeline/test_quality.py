@@ -12,9 +12,9 @@ import pytest
 from corpus import records
 
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.quality.evaluation import area, figures
-from gristmill.pipeline.quality.sample import sample
-from gristmill.pipeline.quality.training import Options, train
+from gristmill.pipeline.models.quality.evaluation import area, figures
+from gristmill.pipeline.models.quality.sample import sample
+from gristmill.pipeline.models.quality.training import Options, train
 
 SMALL = ["--dimensions", "16", "--buckets", "20000", "--rate", "0.5", "--documents", "400"]
 

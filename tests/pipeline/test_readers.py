@@ -141,8 +141,8 @@ def test_a_compressed_text_is_a_document_and_a_cut_one_a_row(tmp_path: Path) -> 
 
 
 def test_a_missing_file_is_an_error_of_the_storage_and_no_row(tmp_path: Path) -> None:
-    from gristmill.pipeline.partition import Partition, Segment
-    from gristmill.pipeline.readers import read
+    from gristmill.pipeline.readers.formats import read
+    from gristmill.pipeline.readers.segments import Partition, Segment
 
     segment = Segment(str(tmp_path / "gone.jsonl"), "gone.jsonl", 10, 0, 10)
     with pytest.raises(FileNotFoundError):
@@ -150,7 +150,7 @@ def test_a_missing_file_is_an_error_of_the_storage_and_no_row(tmp_path: Path) ->
 
 
 def test_every_format_has_a_reader() -> None:
-    from gristmill.pipeline.readers import READERS, reader_for
+    from gristmill.pipeline.readers.formats import READERS, reader_for
 
     assert set(READERS) == set(FORMATS)
     assert all(callable(reader_for(name)) for name in READERS)

@@ -17,9 +17,10 @@ import zstandard
 from reading import read_rows, read_skipped
 
 from gristmill.pipeline.readers import stream
-from gristmill.pipeline.readers.catalogue import MalformedCatalogueError, catalogue_text
 from gristmill.pipeline.readers.http import ExpandingError, UndecodableError, parse_response
-from gristmill.pipeline.readers.roff import ExpandedError, render
+from gristmill.pipeline.readers.markup.catalogue import MalformedCatalogueError, catalogue_text
+from gristmill.pipeline.readers.markup.roff import render
+from gristmill.pipeline.readers.markup.roff_requests import ExpandedError
 
 MB = 1_000_000
 

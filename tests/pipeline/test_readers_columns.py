@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipeline.partition import Segment
 from gristmill.pipeline.readers.json_columns import read_columns
 from gristmill.pipeline.readers.json_pieces import pieces
 from gristmill.pipeline.readers.jsonl import Line, read_jsonl
 from gristmill.pipeline.readers.rows import READ, batches
+from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 
 LIMIT = 5_000

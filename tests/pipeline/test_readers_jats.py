@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from reading import read_rows, read_skipped
 
-from gristmill.pipeline.readers import xml_tree
+from gristmill.pipeline.readers.markup import xml_tree
 
 ARTICLE = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE article PUBLIC "-//NLM//DTD Journal Archiving and Interchange DTD v1.0//EN" "JATS.dtd">

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows, read_skipped
 
-from gristmill.pipeline.readers.latex_source import LatexError, paper_of, without_comments
-from gristmill.pipeline.readers.latex_text import latex_text
+from gristmill.pipeline.readers.markup.latex_source import LatexError, paper_of, without_comments
+from gristmill.pipeline.readers.markup.latex_text import latex_text
 
 MAIN = r"""% !TeX program = pdflatex
 \documentclass[11pt]{article}

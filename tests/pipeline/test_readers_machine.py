@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from reading import read_rows, read_table
 
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.partition import partitions
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.machine import catalogue_text, missing, shares
-from gristmill.pipeline.readers.roff import render
+from gristmill.pipeline.readers.markup.roff import render
+from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.readers.source import SourceSpec
 
 PAGE = r"""'\" t

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows, read_skipped
 
-from gristmill.pipeline.readers.wikitext import Names, plain_text
+from gristmill.pipeline.readers.markup.wikitext import Names, plain_text
 
 HEAD = (
     '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="de"><siteinfo><sitename>W</sitename>'

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import read_rows
 
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.partition import partitions
-from gristmill.pipeline.readers import read
 from gristmill.pipeline.readers.folder import ChangedError
+from gristmill.pipeline.readers.formats import read
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.names import stored_name, text_name
+from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.readers.source import SourceSpec
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from reading import read_rows
 
-from gristmill.pipeline.partition import Partition, Segment
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.parquet import Watched, _page_bytes, read_parquet
 from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.segments import Partition, Segment
 from gristmill.pipeline.readers.source import SourceSpec
 
 

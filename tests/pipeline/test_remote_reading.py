@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from object_store import BUCKET, FAILING, Fault, ObjectStore, Proxy, Rule
 from reading import read_rows
 
-import gristmill.pipeline.retrying
-import gristmill.pipeline.storage
-import gristmill.pipeline.web
-from gristmill.pipeline.inventory import inventory
+import gristmill.storage.retrying
+import gristmill.storage.uris
+import gristmill.storage.web
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.retrying import BLOCK_BYTES, StorageError, is_storage_failure
-from gristmill.pipeline.storage import filesystem_of, find, open_input, redacted, redacted_values
-from gristmill.pipeline.store import Store
+from gristmill.storage.retrying import BLOCK_BYTES, StorageError, is_storage_failure
+from gristmill.storage.store import Store
+from gristmill.storage.uris import filesystem_of, find, open_input, redacted, redacted_values
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ def test_a_pattern_lists_the_folders_it_names_and_finds_what_matches(s3: ObjectS
     keys = ["a/1.gz", "a/x/1.gz", "a/x/y/2.gz", "a1/x/b.gz", "a2/x/b", "b/x/3.gz", "b/other/4.gz", "top.gz"]
     for key in keys:
         s3.put(f"globs/{key}", b"1")
-    form = gristmill.pipeline.storage.pattern(pattern)
+    form = gristmill.storage.uris.pattern(pattern)
     expected = sorted(key for key in keys if re.fullmatch(form, key))
     s3.proxy.clear()
     if expected:
@@ -209,7 +209,7 @@ def test_the_two_ends_of_a_large_file_cost_no_more_than_these(s3: ObjectStore) -
 @settings(max_examples=100, deadline=None)
 def test_a_ranged_file_reads_what_a_file_reads(reads: list[tuple[int, int]]) -> None:
     content = bytes(range(30))
-    ours = gristmill.pipeline.retrying.RangedFile(30, lambda start, end: content[start:end], lambda: None)
+    ours = gristmill.storage.retrying.RangedFile(30, lambda start, end: content[start:end], lambda: None)
     theirs = io.BytesIO(content)
     for position, size in reads:
         if position % 3:
@@ -288,7 +288,7 @@ def test_a_web_server_that_keeps_failing_is_one_sentence(
 def test_a_server_that_accepts_and_never_answers_is_given_up(
     s3: ObjectStore, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (gristmill.pipeline.storage, gristmill.pipeline.web):
+    for module in (gristmill.storage.uris, gristmill.storage.web):
         monkeypatch.setattr(module, "QUIET_S", 1.0)
     s3.proxy.rules = [Rule(Fault("delay", seconds=15))]
     with pytest.raises(StorageError, match=r"the endpoint does not answer .*; check scheme and endpoint_override"):

@@ -12,13 +12,13 @@ import pytest
 from corpus import differences, lay_out_small, tree
 
 from gristmill.kernels.text.hashing import document_ids
-from gristmill.pipeline.config import load
-from gristmill.pipeline.exchange import Incoming, receive
-from gristmill.pipeline.removal import PATH
-from gristmill.pipeline.removing import remove
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.engine.exchange import Incoming, receive
 from gristmill.pipeline.run import run
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.steps.removal import PATH
+from gristmill.pipeline.upkeep.remove import remove
+from gristmill.pipeline.upkeep.verify import verify
+from gristmill.storage.store import Store
 
 SOURCES = {"english": (3, 40, 41), "code": (10,)}
 """Documents to remove: their places among the source's lines."""

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from corpus import differences, lay_out_small, tree
 
-from gristmill.pipeline.config import load
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.upkeep.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_output import PLANTED, Document, make, metrics, shown_as
 
-from gristmill.pipeline.report import write
-from gristmill.pipeline.report.charts import Sieve, ticks
-from gristmill.pipeline.report.charts import funnel as funnel_chart
-from gristmill.pipeline.report.data import failing, gather
-from gristmill.pipeline.report.figures import esc
-from gristmill.pipeline.report.training import MAX_POINTS, read
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.report.charts import Sieve, ticks
+from gristmill.pipeline.views.report.charts import funnel as funnel_chart
+from gristmill.pipeline.views.report.data import failing, gather
+from gristmill.pipeline.views.report.figures import esc
+from gristmill.pipeline.views.report.training import MAX_POINTS, read
+from gristmill.pipeline.views.report.write import write
 from gristmill.stages.rules import Rules, describe
+from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")

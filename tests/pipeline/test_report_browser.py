@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from report_output import Document, make, metrics, shown_as
 
-from gristmill.pipeline.report import write
-from gristmill.pipeline.report.data import gather
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.report.data import gather
+from gristmill.pipeline.views.report.write import write
+from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")

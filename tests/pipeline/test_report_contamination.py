@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from gristmill.pipeline.report.contamination import contamination_section
+from gristmill.pipeline.views.report.contamination import contamination_section
 
 FOUND = pa.table(
     {

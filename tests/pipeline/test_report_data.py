@@ -16,16 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import small_run
 
-from gristmill.pipeline.report import clusters as clusters_module
-from gristmill.pipeline.report import distributions as distributions_module
-from gristmill.pipeline.report import sums, write
-from gristmill.pipeline.report.axes import MAX_BINS, axis_of
-from gristmill.pipeline.report.clusters import CLUSTERS, MEMBERS, largest, largest_clusters
-from gristmill.pipeline.report.data import Run, rule_rows
-from gristmill.pipeline.report.distributions import Distributions, Tally, distributions
-from gristmill.pipeline.report.plan import plan_section, ratio
-from gristmill.pipeline.report.signals import apart, axis_ticks, brief, groups_of, signals_section
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.report import clusters as clusters_module
+from gristmill.pipeline.views.report import distributions as distributions_module
+from gristmill.pipeline.views.report import sums
+from gristmill.pipeline.views.report.axes import MAX_BINS, axis_of
+from gristmill.pipeline.views.report.clusters import CLUSTERS, MEMBERS, largest, largest_clusters
+from gristmill.pipeline.views.report.data import Run, rule_rows
+from gristmill.pipeline.views.report.distributions import Distributions, Tally, distributions
+from gristmill.pipeline.views.report.plan import plan_section, ratio
+from gristmill.pipeline.views.report.signals import apart, axis_ticks, brief, groups_of, signals_section
+from gristmill.pipeline.views.report.write import write
+from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_the_page_does_not_depend_on_how_the_files_are_read(output: Path, monkey
     page = Path(write(str(output)))
     before = page.read_bytes()
     monkeypatch.setattr(sums, "BATCH_ROWS", 7)
-    monkeypatch.setattr("gristmill.pipeline.report.data.BATCH_ROWS", 5)
+    monkeypatch.setattr("gristmill.pipeline.views.report.data.BATCH_ROWS", 5)
     write(str(output))
     assert page.read_bytes() == before
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.pipeline.report.distributions import distributions
-from gristmill.pipeline.report.signals import signals_section
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.report.distributions import distributions
+from gristmill.pipeline.views.report.signals import signals_section
 from gristmill.stages.lines import LINE_SIGNALS, Lines
 from gristmill.stages.rules import Rules, describe
+from gristmill.storage.store import Store
 
 TEXTS = ["Home\n\nThe bread of Egypt was baked in clay pots.\n", "Menu\nBread and butter, as you like it.", "Home"]
 

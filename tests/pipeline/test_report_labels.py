@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from corpus import records
 
-from gristmill.pipeline.config import load
-from gristmill.pipeline.report import labels
-from gristmill.pipeline.report.labels import label_pairs, labels_section
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
-from gristmill.pipeline.store import Store
+from gristmill.pipeline.views.report import labels
+from gristmill.pipeline.views.report.labels import label_pairs, labels_section
 from gristmill.stages.languages import iso_code
+from gristmill.storage.store import Store
 
 
 def write_signals(folder: Path, rows: list[tuple[str | None, str, int]]) -> Store:

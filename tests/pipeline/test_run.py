@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from corpus import differences, lay_out, tree
 
-from gristmill.pipeline.accounting import AccountingError
-from gristmill.pipeline.commit import Manifest, Sealed
-from gristmill.pipeline.config import Config, load
-from gristmill.pipeline.engine import Engine, Inline, StepFailed
-from gristmill.pipeline.inventory import inventory
-from gristmill.pipeline.lease import Lease
+from gristmill.pipeline.config.keys import Config, load
+from gristmill.pipeline.engine.accounting import AccountingError
+from gristmill.pipeline.engine.engine import Engine, Inline, StepFailed
+from gristmill.pipeline.engine.manifest import Manifest, Sealed
+from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.run import Driver, Result, run
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.upkeep.verify import verify
+from gristmill.storage.lease import Lease
+from gristmill.storage.store import Store
 
 
 @dataclass
@@ -104,10 +104,10 @@ def test_ray_workers_write_the_same_bytes(
 def test_a_shuffled_listing_writes_the_same_bytes(
     undisturbed: Any, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gristmill.pipeline.inventory
+    import gristmill.pipeline.readers.inventory
 
-    find = gristmill.pipeline.inventory.find
-    monkeypatch.setattr(gristmill.pipeline.inventory, "find", lambda uri: list(reversed(find(uri))))
+    find = gristmill.pipeline.readers.inventory.find
+    monkeypatch.setattr(gristmill.pipeline.readers.inventory, "find", lambda uri: list(reversed(find(uri))))
     result = run(configured(config_path, tmp_path / "out"), inline=True)
     assert differences(tree(Path(result.output)), tree(undisturbed[0])) == []
 
@@ -184,16 +184,16 @@ def test_a_raised_version_reruns_the_stage_and_what_follows(
 def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
     config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gristmill.pipeline.selection
+    import gristmill.pipeline.steps.selection
 
-    select = gristmill.pipeline.selection.select_partition
+    select = gristmill.pipeline.steps.selection.select_partition
 
     def failing(task: Any) -> Any:
         if task.index == 2:
             raise OSError("the disk of this worker is gone")
         return select(task)
 
-    monkeypatch.setattr(gristmill.pipeline.selection, "select_partition", failing)
+    monkeypatch.setattr(gristmill.pipeline.steps.selection, "select_partition", failing)
     config = configured(config_path, tmp_path / "out")
     with pytest.raises(
         StepFailed, match=r"rules: 1 of \d+ tasks failed after 3 attempts, first task 2: OSError: the disk"
@@ -201,7 +201,7 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
         run(config, inline=True)
     partial = run(config, inline=True, allow_missing=True)
     assert [step["missing"] for step in partial.record["steps"] if step["name"] == "rules"] == [[2]]
-    monkeypatch.setattr(gristmill.pipeline.selection, "select_partition", select)
+    monkeypatch.setattr(gristmill.pipeline.steps.selection, "select_partition", select)
     recorder = Recorder()
     whole = run(config, inline=True, progress=recorder)
     assert recorder.run["rules"] == 1
@@ -212,9 +212,9 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
 def test_a_planted_loss_of_one_document_stops_the_run(
     config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gristmill.pipeline.selection
+    import gristmill.pipeline.steps.selection
 
-    kept = gristmill.pipeline.selection.take_out
+    kept = gristmill.pipeline.steps.selection.take_out
 
     def careless(*arguments: Any) -> Any:
         table = kept(*arguments)
@@ -222,7 +222,7 @@ def test_a_planted_loss_of_one_document_stops_the_run(
             arguments[3].kept -= 1
         return table
 
-    monkeypatch.setattr(gristmill.pipeline.selection, "take_out", careless)
+    monkeypatch.setattr(gristmill.pipeline.steps.selection, "take_out", careless)
     config = configured(config_path, tmp_path / "out")
     store = Store(config.output)
     with Lease(store), pytest.raises(AccountingError, match="rules, partition"):

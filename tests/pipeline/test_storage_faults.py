@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from corpus import differences, lay_out_small, tree
 
-from gristmill.pipeline.config import load
-from gristmill.pipeline.engine import Engine, Inline
-from gristmill.pipeline.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.engine.engine import Engine, Inline
+from gristmill.pipeline.engine.task import StorageFull, Task
 from gristmill.pipeline.run import run
-from gristmill.pipeline.store import Store
-from gristmill.pipeline.task import StorageFull, Task
+from gristmill.storage.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
+from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")

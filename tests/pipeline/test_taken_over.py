@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from corpus import differences, lay_out_small, tree
 
-from gristmill.pipeline.config import load
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
 
 FIXED = "blends.pretrain={domains: {english: 1}, tokens: 90000, max_epochs: 20}"

@@ -25,10 +25,10 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from gristmill.pipeline.commands.try_ import try_
-from gristmill.pipeline.partition import Partition, Segment
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
+from gristmill.pipeline.readers.segments import Partition, Segment
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.trial.trial import Line, edited, recipe, repeated, trial
+from gristmill.pipeline.views.trial.trial import Line, edited, recipe, repeated, trial
 from gristmill.stages.extract import Extract
 from gristmill.stages.language import Language
 from gristmill.stages.rules import Rules
@@ -197,7 +197,7 @@ def test_broken_input_is_a_sentence_and_no_error(name: str, config: Path, tmp_pa
 def test_every_reason_that_a_reader_or_a_stage_gives_has_its_sentence() -> None:
     import re
 
-    from gristmill.pipeline.trial.text import REASONS
+    from gristmill.pipeline.views.trial.text import REASONS
 
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "pipeline" / "readers").glob("*.py"))
     given = set(re.findall(r'"((?:read|warc)\.[a-z_0-9]+)"', text))

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gristmill.pipeline.commands.whatif import whatif as command
-from gristmill.pipeline.config import load
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
-from gristmill.pipeline.whatif.answer import token_rates, whatif
-from gristmill.pipeline.whatif.expression import Bound, change, parse
-from gristmill.pipeline.whatif.scan import Tally
+from gristmill.pipeline.views.whatif.answer import token_rates, whatif
+from gristmill.pipeline.views.whatif.expression import Bound, change, parse
+from gristmill.pipeline.views.whatif.scan import Tally
 from gristmill.stages.presets.rule import Rule
 from gristmill.stages.rules import Rules
 

@@ -7,7 +7,7 @@ import pytest
 
 from gristmill.stages.compat import DATATROVE_SIGNALS
 from gristmill.stages.interface import DocumentStage
-from gristmill.stages.presets import PRESETS
+from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import SIGNALS, Signals
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gristmill.pipeline.partition import Partition, Segment
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.rows import READ
+from gristmill.pipeline.readers.segments import Partition, Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.stages.extract import Extract
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from gristmill.stages.presets import PRESETS
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import Signals
 

@@ -16,7 +16,7 @@ import zstandard
 from gristmill.stages.interface import DocumentStage
 from gristmill.stages.lines import LINE_SIGNALS, MEANINGS, Lines
 from gristmill.stages.measured import MEASURED
-from gristmill.stages.presets import LINE_PRESETS
+from gristmill.stages.presets.table import LINE_PRESETS
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import Signals
 

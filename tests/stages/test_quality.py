@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from gristmill.pipeline.quality.training import Options, fit, line_of, train
+from gristmill.pipeline.models.quality.training import Options, fit, line_of, train
 from gristmill.stages.interface import DocumentStage
 from gristmill.stages.quality import Quality
 

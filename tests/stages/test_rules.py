@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from gristmill.stages.document import VERDICT
 from gristmill.stages.interface import DocumentStage
 from gristmill.stages.measured import MEASURED
-from gristmill.stages.presets import PRESETS
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.rules import DESCRIPTION, Rules, describe
 from gristmill.stages.signals import Signals
 

@@ -106,11 +106,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 def test_pages_that_are_dropped_by_their_url_are_counted_and_never_extracted(shared_data: Path, tmp_path: Path) -> None:
     """Through the engine's own chain over a real WARC: documents and bytes add up, extract never sees the host."""
-    from gristmill.pipeline.accounting import Counts, check
-    from gristmill.pipeline.chain import run_stage
-    from gristmill.pipeline.partition import Partition, Segment
-    from gristmill.pipeline.readers import read
+    from gristmill.pipeline.engine.accounting import Counts, check
+    from gristmill.pipeline.readers.formats import read
+    from gristmill.pipeline.readers.segments import Partition, Segment
     from gristmill.pipeline.readers.source import SourceSpec
+    from gristmill.pipeline.steps.chain import run_stage
 
     class Kept:
         def __init__(self) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from gristmill.trainer import checkpoint
-from gristmill.trainer.checkpoint_format import KINDS
-from gristmill.trainer.model import Nemotron
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.format import KINDS
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups
-from gristmill.trainer.shape import Shape
 from gristmill.trainer.state import FlatState
 
 SHAPE = Shape(2, 16, 4, 2, 4, 32, 64, context=16)

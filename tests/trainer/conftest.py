@@ -129,10 +129,10 @@ def exported(tmp_path_factory, tokenizer) -> Path:
     """A Hugging Face directory: a small model of random weights in fp32, and its tokenizer."""
     import torch
 
-    from gristmill.trainer.export import write_hf
-    from gristmill.trainer.model import Nemotron, init_std
-    from gristmill.trainer.names import logical_weights
-    from gristmill.trainer.shape import Shape
+    from gristmill.trainer.checkpoints.export import write_hf
+    from gristmill.trainer.model.names import logical_weights
+    from gristmill.trainer.model.nemotron import Nemotron, init_std
+    from gristmill.trainer.model.shape import Shape
 
     shape = Shape(3, 64, 4, 2, 16, 128, 1664, context=128, init_std=0.15)
     torch.manual_seed(1)

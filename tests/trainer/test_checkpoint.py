@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from gristmill.trainer import checkpoint, checkpoint_save
-from gristmill.trainer.checkpoint_format import KINDS, weight_sizes
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import save as checkpoint_save
+from gristmill.trainer.checkpoints.format import KINDS, weight_sizes
 from gristmill.trainer.errors import TrainerError
 from tests.trainer.checkpoint_states import ALONE, SHAPE, build, damaged, same, save, values
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gristmill.trainer import checkpoint
-from gristmill.trainer.checkpoint_format import INDEX, PROGRESS, commit, read_commit, read_index, weight_sizes
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.format import INDEX, PROGRESS, commit, read_commit, read_index, weight_sizes
 from gristmill.trainer.errors import TrainerError
-from gristmill.trainer.model import Nemotron
-from gristmill.trainer.shape import Shape
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.state import FlatState
 from tests.trainer.checkpoint_states import ALONE, SHAPE, build, damaged, same, save, values
 

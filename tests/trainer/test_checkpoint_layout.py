@@ -8,7 +8,7 @@ import random
 import numpy as np
 import torch
 
-from gristmill.trainer.checkpoint_layout import Part, copy, gap, rectangles
+from gristmill.trainer.checkpoints.layout import Part, copy, gap, rectangles
 
 
 def random_ranges(random_: random.Random, elements: int) -> list[tuple[int, int]]:

@@ -6,10 +6,10 @@ from dataclasses import fields
 
 import pytest
 
-from gristmill.trainer.config import Config, ShapeOverrides, read_config
-from gristmill.trainer.config_file import parse_config
+from gristmill.trainer.config.file import parse_config
+from gristmill.trainer.config.keys import Config, ShapeOverrides, read_config
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.shape import PRESETS, Shape
+from gristmill.trainer.model.shape import PRESETS, Shape
 
 GOOD = """model: debug
 phases:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.tokenizer.shards import ShardReader
-from gristmill.trainer.config import Batch, LearningRate, Phase, Source
+from gristmill.trainer.config.keys import Batch, LearningRate, Phase, Source
+from gristmill.trainer.config.schedule import Schedule, Step
 from gristmill.trainer.data.blend import UNIT, Blend
 from gristmill.trainer.data.feed import Feed, shares
 from gristmill.trainer.data.loader import Loader
@@ -21,7 +22,6 @@ from gristmill.trainer.data.shard_set import ShardSet
 from gristmill.trainer.data.unigram import unigram_entropy
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.parallel.groups import Group
-from gristmill.trainer.schedule import Schedule, Step
 
 LENGTH = 64
 

@@ -18,9 +18,9 @@ from gristmill.tokenizer.manifest import manifest, write_manifest
 from gristmill.tokenizer.shards import ShardReader, ShardWriter
 from gristmill.trainer.cli import app
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.evaluate import evaluate, rows
-from gristmill.trainer.generate import load_model
 from gristmill.trainer.parallel.groups import make_groups
+from gristmill.trainer.scoring.evaluate import evaluate, rows
+from gristmill.trainer.scoring.generate import load_model
 
 sys.path.insert(0, str(Path(__file__).parent / "parallel"))
 

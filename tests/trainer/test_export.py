@@ -8,14 +8,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.export import hf_shape, read_hf, write_hf
 from gristmill.trainer.cli import app
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.export import hf_shape, read_hf, write_hf
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.names import logical_weights
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.shape import PRESETS, Shape
 from gristmill.trainer.parallel.groups import Groups
-from gristmill.trainer.shape import PRESETS, Shape
+from gristmill.trainer.scoring.generate import load_model
 
 SHAPE = Shape(2, 48, 4, 2, 16, 96, 300, context=64, rotary_fraction=0.5, rope_base=20_000.0)
 
@@ -28,7 +28,7 @@ def run(*arguments):
 
 @pytest.fixture
 def weights():
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
 
     torch.manual_seed(0)
     model = Nemotron(SHAPE)
@@ -86,7 +86,7 @@ def test_training_goes_on_from_an_import_and_exports_what_it_trained(tmp_path, c
 
 def test_a_bf16_checkpoint_exports_the_trained_parameters_exactly(tmp_path, config_file):
     """The export casts the fp32 main copy as the optimizer does: the bits that the forward pass used."""
-    from gristmill.trainer.config import read_config
+    from gristmill.trainer.config.keys import read_config
     from gristmill.trainer.setup import build, plan_run
     from gristmill.trainer.state import initialise
 

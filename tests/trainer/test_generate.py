@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gristmill.tokenizer.encode import Encoder
 from gristmill.trainer.cli import app
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.generate import Cache, generate, load_model
+from gristmill.trainer.scoring.generate import Cache, generate, load_model
 
 PROMPTS = (
     "import os",

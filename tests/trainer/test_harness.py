@@ -13,11 +13,11 @@ import zstandard
 from typer.testing import CliRunner
 
 from gristmill.tokenizer.encode import Encoder
-from gristmill.trainer import tasks
 from gristmill.trainer.cli import app
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.generate import generate, load_model
-from gristmill.trainer.harness import Scorer
+from gristmill.trainer.scoring import tasks
+from gristmill.trainer.scoring.generate import generate, load_model
+from gristmill.trainer.scoring.harness import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ class Spy:
         return self.given
 
     def continuations(self, pairs):
-        from gristmill.trainer.harness import Score
+        from gristmill.trainer.scoring.harness import Score
 
         self.asked += [context for context, _ in pairs]
         return [Score(-float(i), True) for i in range(len(pairs))]

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from gristmill.kernels.gpu import registry
+from gristmill.trainer.checkpoints.export import hf_config
 from gristmill.trainer.data.loader import document_layout
-from gristmill.trainer.export import hf_config
-from gristmill.trainer.model import IGNORE, Nemotron, init_std
-from gristmill.trainer.names import logical_weights
-from gristmill.trainer.shape import PRESETS, Shape
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import IGNORE, Nemotron, init_std
+from gristmill.trainer.model.shape import PRESETS, Shape
 
 MID = Shape(8, 512, 8, 2, 64, 2048, 8192, context=512, init_std=0.0463)  # init_std * sqrt(hidden) as in the 15B
 CASES = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from raylets import ROOT, Raylets, environment
 
-from gristmill.trainer.config import read_config
+from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.launch import check_paths
 from gristmill.trainer.metrics import read_metrics

@@ -16,14 +16,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoints import checkpoint
 from gristmill.trainer.cli import app
-from gristmill.trainer.config import read_config
+from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.data.feed import Feed
 from gristmill.trainer.errors import TrainerError
-from gristmill.trainer.generate import load_model
 from gristmill.trainer.loop import train
 from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.scoring.generate import load_model
 from gristmill.trainer.setup import build, plan_run
 from gristmill.trainer.state import initialise
 from gristmill.trainer.step import run_step
@@ -181,7 +181,7 @@ def test_evaluation_equals_a_plain_sum_over_the_holdout(whole, shards):
 
 def test_evaluation_within_documents_scores_each_as_if_alone(whole, shards):
     from gristmill.tokenizer.shards import ShardReader
-    from gristmill.trainer.evaluate import evaluate
+    from gristmill.trainer.scoring.evaluate import evaluate
 
     model = load_model(whole / "checkpoints")
     figures = evaluate(model, shards / "holdout", 64, 4, 1000, "cpu", "separate")

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import memory_tracker
 
-from gristmill.trainer import estimate
-from gristmill.trainer.estimate import Layout, activation_bytes
-from gristmill.trainer.shape import PRESETS
+from gristmill.trainer.model.shape import PRESETS
+from gristmill.trainer.planning import estimate
+from gristmill.trainer.planning.estimate import Layout, activation_bytes
 
 FULL_SIZE = replace(PRESETS["nemotron4_15b"], layers=4)
 CLAIM = 0.03
@@ -66,7 +66,7 @@ def test_autograd_saves_what_the_formula_says(policy):
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
     from gristmill.trainer.parallel.groups import Groups
     from gristmill.trainer.state import FlatState
 
@@ -106,6 +106,6 @@ def test_rows_of_logits_are_those_of_the_kernel():
 def test_chunk_of_logits_is_the_one_that_the_model_asks_for():
     import inspect
 
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
 
     assert inspect.signature(Nemotron.loss).parameters["chunk_bytes"].default == estimate.CHUNK_BYTES

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from gristmill.trainer.config import read_config
+from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.loop import train
 from gristmill.trainer.metrics import Display, Metrics, read_metrics, step_line
 from gristmill.trainer.tensorboard import EventFile, crc32c

@@ -7,10 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.model import Nemotron
-from gristmill.trainer.names import logical_weights
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import PRESETS, Shape, flops_per_token, parameters
 from gristmill.trainer.parallel.groups import Groups
-from gristmill.trainer.shape import PRESETS, Shape, flops_per_token, parameters
 from gristmill.trainer.state import FlatState, initialise
 
 TINY = Shape(2, 64, 8, 2, 8, 256, 512, context=32)

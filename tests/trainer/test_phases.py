@@ -8,11 +8,11 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from gristmill.trainer import checkpoint
+from gristmill.trainer.checkpoints import checkpoint
 from gristmill.trainer.cli import app
-from gristmill.trainer.config import read_config
+from gristmill.trainer.config.keys import read_config
+from gristmill.trainer.config.schedule import Schedule
 from gristmill.trainer.metrics import read_metrics
-from gristmill.trainer.schedule import Schedule
 
 SMALL = [
     "model={preset: debug, overrides: {layers: 1, hidden: 32, heads: 2, kv_heads: 1, head_dim: 16, ffn: 32, "

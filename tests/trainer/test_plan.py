@@ -7,14 +7,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from gristmill.trainer import rates
 from gristmill.trainer.cli import app
-from gristmill.trainer.config import read_config
-from gristmill.trainer.estimate import GIB, Layout, activation_bytes, memory, parameters_per_rank, state_bytes
-from gristmill.trainer.plan import published_rows, question
-from gristmill.trainer.plan_layouts import Question, answers
-from gristmill.trainer.rates import DAY, GPUS, PAPER, PAPER_GPU, days, executed_flops, measured, mfu
-from gristmill.trainer.shape import PRESETS, flops_per_token, parameters
+from gristmill.trainer.config.keys import read_config
+from gristmill.trainer.model.shape import PRESETS, flops_per_token, parameters
+from gristmill.trainer.planning import rates
+from gristmill.trainer.planning.estimate import GIB, Layout, activation_bytes, memory, parameters_per_rank, state_bytes
+from gristmill.trainer.planning.layouts import Question, answers
+from gristmill.trainer.planning.plan import published_rows, question
+from gristmill.trainer.planning.rates import DAY, GPUS, PAPER, PAPER_GPU, days, executed_flops, measured, mfu
 
 SHAPE = PRESETS["nemotron4_15b"]
 H100 = GPUS["h100-80gb"]
@@ -124,7 +124,7 @@ def stack(tmp_path, monkeypatch):
     cases = {"8 layers, 16,384 tokens a step": {"figures": figures}}
     content = {"op": "stack", "device": "NVIDIA H200", "date": "2026-01-01", "cases": cases}
     (tmp_path / rates.STACK).write_text(json.dumps(content), "utf-8")
-    monkeypatch.setattr("gristmill.trainer.plan_layouts.measured", lambda gpu: measured(gpu, tmp_path))
+    monkeypatch.setattr("gristmill.trainer.planning.layouts.measured", lambda gpu: measured(gpu, tmp_path))
     return tmp_path
 
 

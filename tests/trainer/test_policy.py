@@ -7,8 +7,9 @@ import math
 
 import pytest
 
-from gristmill.trainer import checkpoint, loop
-from gristmill.trainer.config import Instability, read_config
+from gristmill.trainer import loop
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.config.keys import Instability, read_config
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.loop import train
 from gristmill.trainer.metrics import read_metrics

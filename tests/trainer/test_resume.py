@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gristmill.trainer import checkpoint
-from gristmill.trainer.config import read_config
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.data.feed import Feed, shares
 from gristmill.trainer.errors import ConfigError, TrainerError
 from gristmill.trainer.loop import train

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.trainer.config import Batch, LearningRate, Phase, read_config
-from gristmill.trainer.plot import schedule_svg
-from gristmill.trainer.schedule import Schedule
-from gristmill.trainer.schedule_table import HEADINGS, schedule_rows, table_text
+from gristmill.trainer.config.keys import Batch, LearningRate, Phase, read_config
+from gristmill.trainer.config.schedule import Schedule
+from gristmill.trainer.planning.plot import schedule_svg
+from gristmill.trainer.planning.schedule_table import HEADINGS, schedule_rows, table_text
 
 RATE = LearningRate(peak=1e-3, final=1e-4, warmup_tokens=500)
 

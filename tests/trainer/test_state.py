@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.model import Nemotron
-from gristmill.trainer.names import logical
+from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.model.names import logical
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.optimizer import optimizer_step
-from gristmill.trainer.optimizer_settings import AdamW
 from gristmill.trainer.parallel import buckets as cutting
 from gristmill.trainer.parallel.groups import Group, Groups
 from gristmill.trainer.parallel.placement import logical_part
-from gristmill.trainer.shape import Shape
 from gristmill.trainer.state import FlatState, initialise
 
 SHAPE = Shape(3, 48, 4, 2, 16, 96, 300, context=32)

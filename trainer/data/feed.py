@@ -16,9 +16,9 @@ from types import TracebackType
 
 import numpy as np
 
+from gristmill.trainer.config.schedule import Schedule, Step
 from gristmill.trainer.data.loader import Loader, Samples
 from gristmill.trainer.parallel.groups import Group
-from gristmill.trainer.schedule import Schedule, Step
 
 AHEAD = 2
 

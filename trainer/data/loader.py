@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gristmill.trainer.config import Phase
+from gristmill.trainer.config.keys import Phase
+from gristmill.trainer.config.schedule import Schedule
 from gristmill.trainer.data.blend import Blend
 from gristmill.trainer.data.permutation import key64, permute
 from gristmill.trainer.data.shard_set import ShardSet
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.schedule import Schedule
 
 
 @dataclass(frozen=True)

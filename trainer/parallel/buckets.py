@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gristmill.trainer.model import Part
+    from gristmill.trainer.model.nemotron import Part
     from gristmill.trainer.state import FlatGroup
 
 ALIGN = 128

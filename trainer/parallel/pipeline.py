@@ -33,13 +33,13 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from gristmill.kernels.gpu.registry import Ops
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.layers import Policy
-from gristmill.trainer.model import Nemotron, window_positions
+from gristmill.trainer.model.layers import Policy
+from gristmill.trainer.model.nemotron import Nemotron, window_positions
+from gristmill.trainer.model.shape import Shape, flops_per_token
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.collectives import Pending
 from gristmill.trainer.parallel.groups import Group, Groups
 from gristmill.trainer.parallel.pipeline_schedule import Action, problem, programs, source
-from gristmill.trainer.shape import Shape, flops_per_token
 
 if TYPE_CHECKING:
     from gristmill.trainer.parallel.reducer import Reducer

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import torch
 
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Group
-from gristmill.trainer.shape import Shape
 
 SPLIT: dict[str, int | None] = {
     "embedding": 0,
@@ -46,7 +46,7 @@ def split_dimension(name: str) -> int | None:
 
 
 def logical_split(name: str) -> int | None:
-    """The same for a logical weight (`trainer.names`): "model.layers.0.self_attn.q_proj.weight" -> 0."""
+    """The same for a logical weight (`trainer.model.names`): "model.layers.0.self_attn.q_proj.weight" -> 0."""
     return _LOGICAL.get(".".join(name.rsplit(".", 2)[-2:]))
 
 

@@ -32,7 +32,7 @@ from gristmill.trainer.parallel.buckets import by_part
 from gristmill.trainer.parallel.groups import Group, Groups
 
 if TYPE_CHECKING:
-    from gristmill.trainer.model import Part
+    from gristmill.trainer.model.nemotron import Part
     from gristmill.trainer.state import FlatGroup
 
 Key = tuple[int, int]

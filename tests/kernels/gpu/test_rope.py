@@ -215,8 +215,8 @@ def test_offsets_pass_two_to_the_31(device):
 
 
 def test_a_small_model_learns_the_same_with_it(device):
-    from gristmill.trainer.model import Nemotron
-    from gristmill.trainer.shape import Shape
+    from gristmill.trainer.model.nemotron import Nemotron
+    from gristmill.trainer.model.shape import Shape
 
     shape = Shape(layers=2, hidden=16, heads=4, kv_heads=2, head_dim=8, ffn=16, vocab_size=40, context=8)
     reference = registry.load("reference")

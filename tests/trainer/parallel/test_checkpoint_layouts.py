@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from gristmill.trainer import checkpoint
-from gristmill.trainer.checkpoint_format import KINDS, weight_sizes
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.format import KINDS, weight_sizes
 from gristmill.trainer.data.permutation import key64
 from gristmill.trainer.errors import TrainerError
-from gristmill.trainer.model import Nemotron
-from gristmill.trainer.names import logical_weights
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
-from gristmill.trainer.shape import Shape
 from gristmill.trainer.state import FlatState
 from tests.trainer.parallel.processes import run
 

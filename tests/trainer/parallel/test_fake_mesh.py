@@ -18,15 +18,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from gristmill.kernels.gpu import registry
+from gristmill.trainer.config.optimizer_settings import AdamW
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.model import Nemotron
-from gristmill.trainer.names import logical_weights
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import Nemotron
+from gristmill.trainer.model.shape import PRESETS, flops_per_token, parameters
 from gristmill.trainer.optimizer import optimizer_step
-from gristmill.trainer.optimizer_settings import AdamW
 from gristmill.trainer.parallel import buckets, collectives
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
-from gristmill.trainer.shape import PRESETS, flops_per_token, parameters
 from gristmill.trainer.state import FlatState
 
 SHAPE = PRESETS["nemotron4_15b"]

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from gristmill.kernels.gpu import registry
+from gristmill.trainer.config.optimizer_settings import AdamW
 from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.model.shape import PRESETS, Shape, parameters
 from gristmill.trainer.optimizer import optimizer_step
-from gristmill.trainer.optimizer_settings import AdamW
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, cut, head_work, run_micro_batches
 from gristmill.trainer.parallel.pipeline_schedule import in_flight
 from gristmill.trainer.parallel.placement import logical_part, split_dimension
-from gristmill.trainer.shape import PRESETS, Shape, parameters
 from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
 
@@ -190,7 +190,7 @@ def several() -> dict[tuple, list[Result]]:
 
 def test_one_process_is_the_plain_loop(one):
     """The reference itself: the whole model, micro-batch by micro-batch, without a pipeline."""
-    from gristmill.trainer.model import Nemotron
+    from gristmill.trainer.model.nemotron import Nemotron
 
     state = FlatState(Nemotron(SHAPE, registry.load("reference")), torch.float32, "cpu", Groups())
     initialise(state, 7)

@@ -19,11 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from processes import run
 
-from gristmill.trainer import checkpoint, loop
-from gristmill.trainer.config import read_config
-from gristmill.trainer.generate import load_model
+from gristmill.trainer import loop
+from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.loop import train
 from gristmill.trainer.metrics import read_metrics
+from gristmill.trainer.scoring.generate import load_model
 from gristmill.trainer.step import run_step
 
 RAMP = "phases.0.batch_ramp=[{sequences: 4, tokens: 1000}, {sequences: 6, tokens: 500}, {sequences: 8}]"

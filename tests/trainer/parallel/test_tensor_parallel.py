@@ -10,16 +10,16 @@ import torch
 import torch.distributed as dist
 
 from gristmill.kernels.gpu import registry
+from gristmill.trainer.config.optimizer_settings import AdamW
 from gristmill.trainer.errors import ConfigError
-from gristmill.trainer.model import IGNORE, Nemotron
-from gristmill.trainer.names import logical_weights
+from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import IGNORE, Nemotron
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.optimizer import optimizer_step
-from gristmill.trainer.optimizer_settings import AdamW
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.buckets import part_of
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
-from gristmill.trainer.shape import Shape
 from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
 

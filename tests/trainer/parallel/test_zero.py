@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.model import Part
+from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.model.nemotron import Part
 from gristmill.trainer.optimizer import gradient_norm, optimizer_step
-from gristmill.trainer.optimizer_settings import AdamW
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.buckets import by_part
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups

@@ -1,0 +1,1 @@
+"""Tasks, commits, checks, the exchange and Ray. Knows no stage."""

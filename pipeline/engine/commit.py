@@ -1,0 +1,204 @@
+"""Files of a task, its manifest, and the sealed step.
+
+A task writes files under attempt-unique names through `Output` and returns a `Manifest`. The driver commits it:
+`work/<step>-<fingerprint>/tasks/<index>.json`, created only if absent. When all tasks are in, the step is sealed by
+one `step.parquet` with a row per task, and reruns read only that. Workers never commit, so an orphaned task can
+leave files but never a manifest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from gristmill.pipeline.engine.accounting import Counts
+from gristmill.pipeline.engine.manifest import File, Manifest
+from gristmill.pipeline.engine.packed import Packed
+from gristmill.storage.hashing import HashingFile
+from gristmill.storage.store import Store
+
+COMPRESSION = "zstd"
+KEPT_LEVEL, WORKING_LEVEL = 3, 1
+"""Zstandard levels: of the text that is published, and of everything else. On English text level 1 takes half the time
+of level 3 and an eighth more room."""
+
+UNIQUE = frozenset({"own_id", "url", "canonical_url", "title", "preview"})
+"""String columns that hardly repeat: a dictionary of them costs time and room."""
+
+
+@dataclass
+class Output:
+    """What a running task writes to. Names carry the attempt, so two attempts never share a file."""
+
+    store: Store
+    folder: str
+    index: int
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    files: list[File] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self, role: str, suffix: str) -> Iterator[HashingFile]:
+        """A binary file; it becomes part of the manifest when the block ends without an exception.
+
+        The block sets `.rows` on the yielded file where rows mean something.
+        """
+        name = role.replace("/", "-")
+        path = f"{self.folder}/files/{name}-{self.index:05d}-{len(self.files):03d}-{self.attempt}{suffix}"
+        with self.store.open_output(path) as sink:
+            file = HashingFile(sink)
+            yield file
+        self.files.append(File(role, path, file.rows, file.bytes, *file.digest.result()))
+
+    @contextmanager
+    def parquet(self, role: str, schema: pa.Schema, level: int = WORKING_LEVEL) -> Iterator[ParquetOutput]:
+        """level: of Zstandard."""
+        with self.open(role, ".parquet") as file, ParquetOutput(file, schema, level) as writer:
+            yield writer
+            file.rows = writer.rows
+
+    def table(self, role: str, table: pa.Table) -> None:
+        with self.parquet(role, table.schema) as writer:
+            writer.write(table)
+
+    def manifest(self, stats: Mapping[str, Any], key: str = "") -> Manifest:
+        return Manifest(self.index, tuple(self.files), self.counts, dict(stats), key)
+
+    def discard(self) -> None:
+        """Removes what a failed attempt wrote, as far as the storage lets it."""
+        for file in self.files:
+            with contextlib.suppress(OSError):
+                self.store.delete(file.path)
+
+
+class ParquetOutput:
+    """A Parquet file written row group by row group, each group being one call of `write`."""
+
+    def __init__(self, sink: Any, schema: pa.Schema, level: int) -> None:
+        self.schema = schema
+        self.rows = 0
+        self.writer = pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"),
+            schema,
+            compression=COMPRESSION,
+            compression_level=level,
+            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type) and f.name not in UNIQUE],
+            write_statistics=False,
+            store_schema=True,
+        )
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        if rows.num_rows == 0:
+            return
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        self.writer.write_table(table.select(self.schema.names).cast(self.schema), row_group_size=table.num_rows)
+        self.rows += table.num_rows
+
+    def __enter__(self) -> ParquetOutput:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.writer.close()
+
+
+class StepFolder:
+    """`work/<name>-<fingerprint>` on the output's store. Commits and seals carry a checksum; a damaged one is none."""
+
+    def __init__(self, store: Store, name: str, fingerprint: str) -> None:
+        self.store = store
+        self.name = name
+        self.fingerprint = fingerprint
+        self.folder = f"work/{folder_name(name)}-{fingerprint[:16]}"
+
+    def sealed(self) -> Packed[Manifest] | None:
+        """The manifests of a sealed step, or None."""
+        return read_seal(self.store, self.folder)
+
+    def committed(self) -> dict[int, Manifest]:
+        return {manifest.index: manifest for manifest in read_commits(self.store, self.folder)}
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Commits a task's result; where another attempt was first, that one counts."""
+        path = f"{self.folder}/tasks/{manifest.index:07d}.json"
+        content = signed(manifest.to_json())
+        if self.store.create(path, content, leased=True):
+            return manifest
+        earlier = unsigned(self.store.read(path))
+        if earlier is not None:
+            return Manifest.from_json(earlier)
+        self.store.write(path, content)
+        return manifest
+
+    def seal(self, manifests: Iterable[Manifest]) -> None:
+        rows = [
+            (m.index, sum(f.rows for f in m.files), sum(f.bytes for f in m.files), signed(m.to_json()).decode())
+            for m in manifests
+        ]
+        columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+        table = pa.table([pa.array(c, f.type) for c, f in zip(columns, STEP, strict=True)], schema=STEP)
+        buffer = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata({"tasks": str(len(rows))}), buffer, compression=COMPRESSION)
+        self.store.write(f"{self.folder}/step.parquet", buffer.getvalue())
+
+
+STEP = pa.schema(
+    [
+        pa.field("index", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("manifest", pa.large_string()),
+    ]
+)
+
+
+def folder_name(step: str) -> str:
+    return step.replace("/", "-")
+
+
+def signed(content: bytes) -> bytes:
+    """One line of JSON, with its own checksum in front."""
+    return xxhash.xxh3_128_hexdigest(content).encode() + b" " + content
+
+
+def unsigned(content: bytes) -> bytes | None:
+    """The JSON of `signed`, or None where it is not what was written."""
+    digest, _, rest = content.partition(b" ")
+    return rest if xxhash.xxh3_128_hexdigest(rest).encode() == digest else None
+
+
+def packed(lines: Iterable[bytes | None]) -> Packed[Manifest]:
+    """A sequence of manifests that takes little room; the lines are their JSON."""
+    return Packed(lines, Manifest.from_json)
+
+
+def read_seal(store: Store, folder: str) -> Packed[Manifest] | None:
+    """The manifests of a sealed step below `folder`; None where it is not sealed or the seal is damaged."""
+    path = f"{folder}/step.parquet"
+    if not store.exists(path):
+        return None
+    try:
+        table = pq.read_table(io.BytesIO(store.read(path)))
+        contents = [unsigned(value.encode()) for value in table.column("manifest").to_pylist()]
+        tasks = int(table.schema.metadata[b"tasks"])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return None
+    if len(contents) != tasks or not all(contents):
+        return None
+    return packed(contents)
+
+
+def read_commits(store: Store, folder: str) -> Iterator[Manifest]:
+    """The committed tasks below `folder`; a damaged commit is left out."""
+    for path in store.files(f"{folder}/tasks"):
+        content = unsigned(store.read(path)) if path.endswith(".json") else None
+        if content:
+            yield Manifest.from_json(content)

@@ -1,0 +1,335 @@
+"""Runs the tasks of a step: in this process (`--inline`) or as Ray core tasks, and commits what they return.
+
+A task is a module-level function of a `Task`; it writes through `task.output` and returns small statistics. Tasks in
+flight are bounded; Ray retries those whose worker died, the engine those that raised. What all tasks share is put in
+the object store once. Results are committed in whatever order they come; nothing that is written depends on it.
+
+A task that finds a committed file damaged fails with `Damaged`: the engine computes the task that wrote the file again,
+puts the new file in the place of the damaged one, and goes on. A task that an earlier fingerprint of its step has
+computed from the same input is taken over (`pipeline.engine.task_inputs`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gristmill.pipeline.engine.accounting import check
+from gristmill.pipeline.engine.checked import Damaged, read_checked
+from gristmill.pipeline.engine.commit import StepFolder, folder_name, packed, read_commits, read_seal
+from gristmill.pipeline.engine.manifest import File, Manifest, Sealed
+from gristmill.pipeline.engine.packed import Pending
+from gristmill.pipeline.engine.task import Candidate, TaskFunction, Work, execute, unwritable
+from gristmill.storage.retrying import StorageError
+from gristmill.storage.store import Store
+
+ATTEMPTS = 3
+"""How often a task that raises is tried."""
+
+MAX_DOWN = 4
+"""Tasks in a row for which the storage does not answer: the others would wait as long as these for the same."""
+
+COMMITTERS = 32
+"""Commits under way at a time on a remote storage: at 100 ms each a driver makes 160 a second."""
+
+MAX_REPAIRS = 3
+"""How often a step mends what it reads."""
+
+
+class StepFailed(RuntimeError):
+    """Tasks of a step failed after their retries; what finished is committed."""
+
+
+class Progress(Protocol):
+    """Told what happens; the terminal shows bars, a log shows a line a step."""
+
+    def start(self, step: str, tasks: int, done: int) -> None: ...
+    def advance(self, step: str, manifest: Manifest) -> None: ...
+    def finish(self, sealed: Sealed) -> None: ...
+
+
+class Silent:
+    def start(self, step: str, tasks: int, done: int) -> None: ...
+    def advance(self, step: str, manifest: Manifest) -> None: ...
+    def finish(self, sealed: Sealed) -> None: ...
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 of the parts as canonical JSON."""
+    content = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+class Executor(Protocol):
+    """Runs the pending tasks and yields (index, manifest or the exception) as they finish."""
+
+    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]: ...
+
+    def close(self) -> None: ...
+
+
+class Inline:
+    """One process, one task after the other."""
+
+    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
+        for index, payload in pending.items():
+            outcome: Manifest | Exception
+            try:
+                outcome = execute(work, index, payload)
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                outcome = error
+            yield index, outcome
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Engine:
+    store: Store
+    executor: Executor = field(default_factory=Inline)
+    progress: Progress = field(default_factory=Silent)
+    allow_missing: bool = False
+    check_lease: Callable[[], None] = lambda: None
+    """Raises where another run has taken the output; called before every commit."""
+    recomputed: dict[str, int] = field(default_factory=dict)
+    """Step -> tasks run in this run, for reports and tests."""
+    adopted: dict[str, int] = field(default_factory=dict)
+    """Step -> tasks taken over from an earlier fingerprint of the step."""
+    repaired: list[str] = field(default_factory=list)
+    """Committed files that were damaged and have been written again."""
+    sealed: list[Sealed] = field(default_factory=list)
+    known: dict[str, tuple[Work, Sequence[Any], Sealed]] = field(default_factory=dict)
+    """Step -> how to compute its tasks again."""
+
+    def step(
+        self,
+        name: str,
+        function: TaskFunction,
+        payloads: Sequence[Any],
+        *,
+        identity: Any,
+        upstream: Sequence[Sealed] = (),
+        shared: Any = None,
+        local: Any = None,
+    ) -> Sealed:
+        """Runs the step, or reads it where it is sealed.
+
+        `identity` is all that shapes the output beyond the steps in `upstream`: configuration, versions, hashes.
+        `local` is what of it shapes a task beyond its payload, where that is less.
+        """
+        mark = fingerprint(name, identity, len(payloads), [(s.fingerprint, missing_tasks(s)) for s in upstream])
+        step = StepFolder(self.store, name, mark)
+        own = fingerprint(name, identity if local is None else local)
+        work = Work(name, function, self.store, step.folder, shared, own)
+        started = time.monotonic()
+        found = step.sealed()
+        if found is not None:
+            self.recomputed.setdefault(name, 0)
+            return self._finish(work, payloads, Sealed(name, mark, step.folder, found, 0.0, len(found)))
+        done = {manifest.index: manifest.to_json() for manifest in read_commits(self.store, step.folder)}
+        reused = len(done)
+        self.progress.start(name, len(payloads), reused)
+        left = [index for index in range(len(payloads)) if index not in done]
+        earlier = self._earlier(step) if left else {}
+
+        def job(index: int) -> Any:
+            return Candidate(payloads[index], earlier[index]) if index in earlier else payloads[index]
+
+        def committed(manifest: Manifest, kept: Manifest) -> None:
+            done[manifest.index] = kept.to_json()
+            taken = bool(manifest.files) and not manifest.files[0].path.startswith(f"{step.folder}/")
+            tally = self.adopted if taken else self.recomputed
+            tally[name] = tally.get(name, 0) + 1
+            self.progress.advance(name, manifest)
+
+        with Committer(step, committed) as committer:
+
+            def commit(manifest: Manifest) -> None:
+                for stage, counts in manifest.counts.items():
+                    check(stage, manifest.index, counts)
+                self.check_lease()
+                committer.commit(manifest)
+
+            failures = self._compute(work, Pending(left, job), commit)
+        manifests = packed(done.pop(index, None) for index in range(len(payloads)))
+        if failures and not self.allow_missing:
+            raise failed(name, len(payloads), failures)
+        if not failures:
+            step.seal(m for m in manifests if m is not None)
+        seconds = time.monotonic() - started
+        return self._finish(work, payloads, Sealed(name, mark, step.folder, manifests, seconds, reused))
+
+    def _finish(self, work: Work, payloads: Sequence[Any], result: Sealed) -> Sealed:
+        self.known[result.folder] = (work, payloads, result)
+        self.sealed.append(result)
+        self.progress.finish(result)
+        return result
+
+    def _earlier(self, step: StepFolder) -> dict[int, tuple[bytes, ...]]:
+        """What other fingerprints of the step have committed, by index."""
+        found: dict[int, tuple[bytes, ...]] = {}
+        prefix = f"{folder_name(step.name)}-"
+        for folder in self.store.folders("work"):
+            if folder.startswith(prefix) and len(folder) == len(prefix) + 16 and f"work/{folder}" != step.folder:
+                sealed = read_seal(self.store, f"work/{folder}")
+                for manifest in sealed if sealed is not None else read_commits(self.store, f"work/{folder}"):
+                    if manifest is not None and manifest.files:
+                        found[manifest.index] = (*found.get(manifest.index, ()), manifest.to_json())
+        return found
+
+    def _compute(
+        self, work: Work, pending: Mapping[int, Any], accept: Callable[[Manifest], None]
+    ) -> dict[int, Exception]:
+        """Runs the tasks with retries and repairs; what is left are those that failed to the end."""
+        tasks = pending
+        failures: dict[int, Exception] = {}
+        attempts = repairs = 0
+        while attempts < ATTEMPTS:
+            failures = {}
+            down = 0
+            for index, outcome in self.executor.run(work, tasks):
+                down = down + 1 if isinstance(outcome, StorageError) else 0
+                if isinstance(outcome, StorageError) and down == MAX_DOWN:
+                    raise outcome
+                if isinstance(outcome, Exception):
+                    failures[index] = outcome
+                else:
+                    accept(outcome)
+            tasks = Pending(sorted(failures), pending.__getitem__)
+            broken = [error for error in failures.values() if isinstance(error, Damaged)]
+            if broken and repairs < MAX_REPAIRS:
+                repairs += 1
+                self.repair({path for error in broken for path in (error.path, *error.others)})
+                continue
+            if not tasks or all(getattr(error, "final", False) for error in failures.values()):
+                break
+            attempts += 1
+        return failures
+
+    def each(self, name: str, function: TaskFunction, payloads: Sequence[Any], shared: Any = None) -> list[Any]:
+        """Runs tasks that commit nothing and returns their statistics in order."""
+        results: dict[int, Any] = {}
+        work = Work(name, function, self.store, f"work/{folder_name(name)}", shared)
+        failures = self._compute(
+            work, Pending(range(len(payloads)), payloads.__getitem__), lambda m: results.update({m.index: m.stats})
+        )
+        if failures:
+            raise failed(name, len(payloads), failures)
+        return [results[index] for index in range(len(payloads))]
+
+    def repair(self, paths: Iterable[str]) -> None:
+        """Computes the tasks again that wrote these committed files, and puts the new files in their places.
+
+        Raises OSError where a task now writes something else than it committed.
+        """
+        wanted = set(paths)
+        for work, payloads, sealed in list(self.known.values()):
+            tasks = {i: m for i, m in sealed.done() if not wanted.isdisjoint(file.path for file in m.files)}
+            if not tasks:
+                continue
+            wanted -= {file.path for manifest in tasks.values() for file in manifest.files}
+            again = Work(work.name, work.function, work.store, work.folder, work.shared, work.identity)
+
+            def replace(manifest: Manifest, tasks: Mapping[int, Manifest] = tasks) -> None:
+                self._replace(tasks[manifest.index], manifest)
+
+            failures = self._compute(again, Pending(tasks, payloads.__getitem__), replace)
+            if failures:
+                raise failed(work.name, len(tasks), failures)
+        if wanted:
+            raise Damaged(min(wanted), "damaged, and no step of this run wrote it; delete work/ and run again")
+
+    def _replace(self, committed: Manifest, again: Manifest) -> None:
+        new = {file.role: file for file in again.files}
+        for file in committed.files:
+            other = new.get(file.role)
+            if other is None or other.checksum != file.checksum:
+                raise OSError(
+                    f"{self.store.path(file.path)}: damaged, and computing it again gave other content; delete "
+                    f"{self.store.path(file.path.rpartition('/files/')[0])} and run again"
+                )
+        self.check_lease()
+        for file in committed.files:
+            self.store.move(new[file.role].path, file.path)
+            self.repaired.append(file.path)
+
+    def read(self, file: File) -> bytes:
+        """A committed file's content, repaired where it was damaged."""
+        for _ in range(MAX_REPAIRS):
+            try:
+                return read_checked(self.store, file)
+            except Damaged as error:
+                self.repair([error.path])
+        return read_checked(self.store, file)
+
+
+class Committer:
+    """Commits one after the other; on a remote storage, which takes a while to answer, several at a time."""
+
+    def __init__(self, step: StepFolder, committed: Callable[[Manifest, Manifest], None]) -> None:
+        self.step = step
+        self.committed = committed
+        self.pool = None if step.store.local else ThreadPoolExecutor(COMMITTERS)
+        self.waiting: deque[tuple[Manifest, Future[Manifest]]] = deque()
+
+    def __enter__(self) -> Committer:
+        return self
+
+    def commit(self, manifest: Manifest) -> None:
+        if self.pool is None:
+            self.committed(manifest, self._commit(manifest))
+            return
+        self.waiting.append((manifest, self.pool.submit(self._commit, manifest)))
+        while len(self.waiting) > 2 * COMMITTERS:
+            self._take()
+
+    def _commit(self, manifest: Manifest) -> Manifest:
+        """Where the commit cannot be written, the files of this attempt go too; those it has taken over stay.
+
+        Not on an object store, where a commit whose answer was lost may stand.
+        """
+        try:
+            return self.step.commit(manifest)
+        except OSError as error:
+            store = self.step.store
+            for file in manifest.files if store.local else ():
+                if file.path.startswith(f"{self.step.folder}/"):
+                    with suppress(OSError):
+                        store.delete(file.path)
+            raise unwritable(error, store) from error
+
+    def _take(self) -> None:
+        manifest, kept = self.waiting.popleft()
+        self.committed(manifest, kept.result())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.pool is not None:
+            with self.pool:
+                while self.waiting and kind is None:
+                    self._take()
+
+
+def missing_tasks(sealed: Sealed) -> list[int]:
+    return [index for index, manifest in enumerate(sealed.manifests) if manifest is None]
+
+
+def failed(name: str, tasks: int, failures: Mapping[int, Exception]) -> Exception:
+    """What is raised for a step with failed tasks; an error that speaks for itself (`final`) is raised as it is."""
+    index, first = min(failures.items())
+    if getattr(first, "final", False):
+        return first
+    error = StepFailed(
+        f"{name}: {len(failures)} of {tasks} tasks failed after {ATTEMPTS} attempts, first task {index}: "
+        f"{type(first).__name__}: {first}; the others are committed, run again to retry or pass --allow-missing"
+    )
+    error.__cause__ = first
+    return error

@@ -1,0 +1,1 @@
+"""Models that are trained from a corpus: language models and quality classifiers."""

@@ -1,0 +1,261 @@
+"""Trains language models: from curated documents or files of text to `<output>/<language>/`.
+
+    sentencepiece.model, lm.binary, lm.arpa, lm.json (what they are and come from), files.json (their checksums)
+
+The driver: one pass over the text gives every language its lines, then the languages are trained one after the other.
+The steps' files are in `work/` beside the output folder, and a run that stopped goes on where it was. What is published
+is the same for any number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig
+from gristmill.pipeline.engine.engine import Engine, Executor, Inline, Progress, Silent
+from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.process import prepare
+from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.models.lm import pieces
+from gristmill.pipeline.models.lm.estimation import BYTES_A_PIECE, estimated, written
+from gristmill.pipeline.models.lm.lines import NAME, Reading, Source, by_language, count_categories, split_lines
+from gristmill.pipeline.models.lm.ngrams import adjusted
+from gristmill.pipeline.models.lm.options import Options
+from gristmill.pipeline.readers.inventory import inventory
+from gristmill.pipeline.readers.segments import partitions
+from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.run import on_ray
+from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.steps.first_pass import Input, inputs
+from gristmill.storage.lease import Lease
+from gristmill.storage.store import Store
+
+FORMAT = 1
+NORMALISATION = "ccnet"
+MODEL = "sentencepiece.model"
+
+
+@dataclass
+class Trained:
+    """`models`: what each language's `lm.json` says. `notes`: what a user should know."""
+
+    output: str
+    models: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def train(
+    options: Options,
+    output: str,
+    *,
+    curated: str | None = None,
+    texts: Sequence[str] = (),
+    plan: PlanConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+    workers: int | None = None,
+    inline: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """curated: the output of a run; texts: files, folders or patterns instead.
+
+    Raises ValueError in one sentence where there is no text, LeaseHeld, StepFailed.
+    """
+    prepare()
+    parent, folder = placed(output)
+    store = Store(parent)
+    config = Config((), parent, options.seed, plan=plan or PlanConfig(), runtime=runtime or RuntimeConfig())
+    specs = sources(options, curated, texts)
+    with Lease(store) as lease:
+        given = read_inputs(specs, config.plan.partition_bytes, curated)
+        executor: Executor = Inline() if inline else on_ray(config, store, workers)
+        try:
+            engine = Engine(store, executor, progress or Silent(), check_lease=lease.check)
+            memory, segments = config.runtime.memory_per_worker, config.plan.max_segments
+            trainer = Trainer(engine, options, folder, segments, memory, Trained(store.location(folder)))
+            trainer.run(given, curated, config.plan.max_document_bytes)
+            return trainer.result
+        finally:
+            executor.close()
+
+
+def placed(output: str) -> tuple[str, str]:
+    """(the folder above, the last folder's name)."""
+    if "://" not in output:
+        local = Path(output).absolute()
+        return str(local.parent), local.name
+    path, mark, options = output.partition("?")
+    parent, name = posixpath.split(path.rstrip("/"))
+    return parent + mark + options, name
+
+
+def sources(options: Options, curated: str | None, texts: Sequence[str]) -> list[SourceSpec]:
+    if curated is not None:
+        return [SourceSpec("curated", f"{curated.rstrip('/')}/curated/**/*.parquet", "parquet")]
+    return [SourceSpec(f"text-{i}", uri, columns=options.columns) for i, uri in enumerate(texts)]
+
+
+def read_inputs(specs: Sequence[SourceSpec], partition_bytes: int, curated: str | None) -> list[Input]:
+    try:
+        entries = inventory(specs)
+    except ValueError as error:
+        if curated is None:
+            raise
+        raise ValueError(
+            f"{curated}: holds no curated documents; curate some with `gristmill run`, or name text with --text"
+        ) from error
+    return inputs(specs, entries, partitions(entries, partition_bytes), ())
+
+
+@dataclass
+class Trainer:
+    engine: Engine
+    options: Options
+    folder: str
+    max_segments: int
+    memory: int
+    """Bytes that the largest task may take."""
+    result: Trained
+
+    def run(self, given: Sequence[Input], curated: str | None, max_document_bytes: int) -> None:
+        options = self.options
+        for language in options.languages:
+            if not NAME.fullmatch(language):
+                raise ValueError(f"--languages {language}: not the code of a language; write ISO 639-1, as in en,de")
+        categories = self.categories(given) if curated is not None else {}
+        reading = Reading(
+            curated is not None, tuple(sorted(options.languages)), categories, options.seed, max_document_bytes
+        )
+        lines = split_lines(self.engine, given, reading)
+        found = by_language(lines)
+        self.tell_unnamed(lines)
+        for language in self.chosen(found):
+            self.result.models.append(self.model(found[language]))
+
+    def categories(self, given: Sequence[Input]) -> dict[str, tuple[str, ...] | None]:
+        """For every language the categories to read, None for all."""
+        options = self.options
+        result: dict[str, tuple[str, ...] | None] = {}
+        without = []
+        for language, counts in sorted(count_categories(self.engine, given).items()):
+            if not NAME.fullmatch(language) or (options.languages and language not in options.languages):
+                continue
+            has = any(counts.get(category) for category in options.categories)
+            result[language] = tuple(sorted(options.categories)) if has else None
+            without += [] if has else [language]
+        if without:
+            named = " or ".join(options.categories)
+            self.result.notes.append(f"{', '.join(without)}: no documents of {named}; all categories are taken")
+        return result
+
+    def tell_unnamed(self, lines: Sealed) -> None:
+        unnamed = sum(manifest.stats["unnamed"] for _, manifest in lines.done())
+        if unnamed:
+            self.result.notes.append(
+                f"{unnamed:,} documents do not say their language and are left out; name one with --languages"
+            )
+
+    def chosen(self, found: dict[str, Source]) -> list[str]:
+        """The languages to train; ValueError where one that was named, or every one, has no text."""
+        options = self.options
+        if options.languages:
+            for language in options.languages:
+                if language not in found or not found[language].lines:
+                    raise ValueError(f"{language}: there is no text in this language; name other text or languages")
+            return list(dict.fromkeys(options.languages))
+        small = [source for source in found.values() if 0 < source.bytes < options.min_bytes]
+        chosen = [language for language, source in found.items() if source.bytes >= max(1, options.min_bytes)]
+        if not chosen:
+            most = max(small, key=lambda source: source.bytes, default=None)
+            why = f"{most.language} has most, {most.bytes:,} bytes" if most else "there is none in any language"
+            raise ValueError(f"no language has {options.min_bytes:,} bytes of text ({why}); lower --min-bytes")
+        if small:
+            names = ", ".join(f"{source.language} ({source.bytes:,})" for source in small)
+            self.result.notes.append(f"less than {options.min_bytes:,} bytes of text, no model: {names}")
+        return chosen
+
+    def model(self, source: Source) -> dict[str, Any]:
+        """Trains and publishes one language; what its `lm.json` says."""
+        engine, options, language = self.engine, self.options, source.language
+        threshold = source.threshold(options.max_bytes)
+        trained = pieces.train(engine, source, options.pieces, threshold)
+        model_file = next(file for _, manifest in trained.done() for file in manifest.files)
+        model = engine.read(model_file)
+        encoded = pieces.encode(engine, source, model, hashlib.sha256(model).hexdigest(), threshold)
+        words = pieces.words(engine, encoded)
+        if not words.tokens:
+            raise ValueError(f"{language}: there is no text in this language; name other text or languages")
+        self.check_memory(source, words)
+        counted = adjusted(
+            engine, language, encoded, words, options.order, options.thresholds, max_segments=self.max_segments
+        )
+        weights = estimated(engine, language, counted, words)
+        model_files = written(engine, language, weights, pieces.spelled(model, words), options.arpa)
+        files = [(MODEL, model_file), *((f.role, f) for _, manifest in model_files.done() for f in manifest.files)]
+        record = self.record(source, threshold, trained, words, weights)
+        record["files"] = {name: {"bytes": file.bytes, "xxh3_128": file.checksum} for name, file in sorted(files)}
+        content = json.dumps(record, indent=1, ensure_ascii=False).encode()
+        publish(engine, f"{self.folder}/{language}", files, {"lm.json": content})
+        return record
+
+    def check_memory(self, source: Source, words: pieces.Words) -> None:
+        """ValueError where the largest task, a language's estimation, would not fit."""
+        needed = BYTES_A_PIECE * (words.tokens + words.lines)
+        if needed <= self.memory:
+            return
+        used = min(source.bytes, self.options.max_bytes or source.bytes)
+        raise ValueError(
+            f"{source.language}: {words.tokens:,} pieces need a task of about {needed:,} bytes and "
+            f"runtime.memory_per_worker is {self.memory:,}: raise it or give --memory {needed}, "
+            f"or take a sample, --max-bytes {used * self.memory // needed}"
+        )
+
+    def record(
+        self, source: Source, threshold: int, trained: Sealed, words: pieces.Words, weights: Sealed
+    ) -> dict[str, Any]:
+        [(_, estimate)] = weights.done()
+        [(_, sample)] = trained.done()
+        stats = estimate.stats
+        orders = range(1, self.options.order + 1)
+        return {
+            "language": source.language,
+            "format": FORMAT,
+            "normalisation": NORMALISATION,
+            "order": self.options.order,
+            "prune": list(self.options.thresholds),
+            "ngrams": dict(zip(map(str, orders), stats["kept"], strict=True)),
+            "ngrams_before_pruning": dict(zip(map(str, orders), stats["seen"], strict=True)),
+            "discounts": dict(zip(map(str, orders), stats["discounts"], strict=True)),
+            "fallback_discounts": stats["fallback"],
+            "pieces": {**sample.stats, "model": pieces.SETTINGS["model_type"], "used": len(words.pieces)},
+            "text": {
+                "documents": source.documents,
+                "lines": source.lines,
+                "bytes": source.bytes,
+                "share": round(threshold / (1 << 64), 6),
+                "trained_lines": words.lines,
+                "trained_pieces": words.tokens,
+                "unknown_pieces": words.unknown,
+            },
+            "seed": self.options.seed,
+            "libraries": library_versions(),
+        }
+
+
+def lines_of(trained: Trained) -> list[str]:
+    """What came of it, for a person."""
+    head = f"{'':<5}{'text':>11}{'pieces':>15}{'vocabulary':>12}{'n-grams':>15}{'lm.binary':>12}"
+    rows = [head]
+    for model in trained.models:
+        size = model["files"]["lm.binary"]["bytes"]
+        rows.append(
+            f"{model['language']:<5}{model['text']['bytes'] * model['text']['share'] / 1e6:>8.1f} MB"
+            f"{model['text']['trained_pieces']:>15,}{model['pieces']['pieces']:>12,}"
+            f"{sum(model['ngrams'].values()):>15,}{size / 1e6:>9.1f} MB"
+        )
+    return [*rows, *trained.notes, f"models: {trained.output}"]

@@ -1,0 +1,1 @@
+"""The languages that documents are written in: markup in, plain text out."""

@@ -1,0 +1,1 @@
+"""What a run is made of, from the first pass to the shards."""

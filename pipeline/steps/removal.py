@@ -1,0 +1,103 @@
+"""Removal requests: documents that an output must never have held.
+
+`removed.jsonl` in the output lists them: id, source and path. The first pass reads as if they were not in the input,
+so everything after it is what it would have been without them. Only tasks that read them, or what follows from them,
+are computed again; `clean` then deletes what the earlier steps held of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gristmill.storage.store import Store
+
+PATH = "removed.jsonl"
+COLUMNS = ("id", "source", "path")
+
+
+@dataclass(frozen=True, order=True)
+class Removed:
+    id: str
+    """32 hexadecimal digits."""
+    source: str
+    path: str
+
+
+def load(store: Store) -> list[Removed]:
+    """What has been asked to be removed from this output, sorted."""
+    if not store.exists(PATH):
+        return []
+    try:
+        return sorted(Removed(**json.loads(line)) for line in store.read(PATH).splitlines() if line.strip())
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{store.path(PATH)}: is not what `gristmill remove` wrote ({error}); restore it") from error
+
+
+def request(store: Store, lines: Iterable[str], name: str) -> tuple[list[Removed], int]:
+    """Adds the documents that `lines` name to the output's list: (all that are removed now, how many are new).
+
+    A line is an id (32 hexadecimal digits) or a URL; empty lines and those that begin with # are passed over.
+    ValueError names the first line that is neither, or that the output does not know, and nothing is changed.
+    """
+    wanted = {text: number for number, line in enumerate(lines, 1) if (text := line.strip()) and text[0] != "#"}
+    known = load(store)
+    before = {each.id for each in known}
+    ids = {text.lower() for text in wanted if re.fullmatch("[0-9a-fA-F]{32}", text)}
+    urls = {text for text in wanted if "://" in text}
+    strange = [text for text in wanted if text.lower() not in ids and text not in urls]
+    if strange:
+        raise ValueError(
+            f"{name}, line {wanted[strange[0]]}: {strange[0][:80]!r} is neither an id of 32 hexadecimal digits nor a "
+            "URL; `gristmill explain` shows a document's id"
+        )
+    found, seen_urls = locate(store, ids - before, urls)
+    unknown = sorted((ids - before) - {each.id for each in found}) + sorted(urls - seen_urls)
+    if unknown:
+        raise ValueError(
+            f"{name}: {len(unknown)} of {len(wanted)} are not in {store.location()}, first {unknown[0]}; take them out "
+            "of the list, or give the output that holds them"
+        )
+    new = sorted({each for each in found if each.id not in before})
+    if new:
+        lines_of = [json.dumps(asdict(each), ensure_ascii=False) for each in sorted([*known, *new])]
+        store.write(PATH, ("\n".join(lines_of) + "\n").encode())
+    return sorted([*known, *new]), len(new)
+
+
+def locate(store: Store, ids: set[str], urls: set[str]) -> tuple[list[Removed], set[str]]:
+    """Where the documents with these ids or URLs were read, and the URLs that were found; file by file."""
+    if not ids and not urls:
+        return [], set()
+    wanted = pa.array(sorted(bytes.fromhex(each) for each in ids), pa.binary(16))
+    addresses = pa.array(sorted(urls), pa.string())
+    found: set[Removed] = set()
+    seen: set[str] = set()
+    for table in batches(store):
+        keep = pc.is_in(table.column("id"), wanted)
+        if "url" in table.column_names:
+            keep = pc.or_(keep, pc.and_(pc.is_in(table.column("url"), addresses), table.column("url").is_valid()))
+        for row in table.filter(keep).to_pylist():
+            found.add(Removed(row["id"].hex(), row["source"], row["path"]))
+            seen.add(row.get("url") or "")
+    return sorted(found), seen & urls
+
+
+def batches(store: Store) -> Iterator[pa.Table]:
+    """id, source, path and where there is one url of every document that the last run knows, signals/ then ledger/."""
+    for path in [path for top in ("signals", "ledger") for path in store.files(top) if "part-" in path]:
+        with store.open_input(path) as handle:
+            parquet = pq.ParquetFile(handle)
+            columns = [name for name in (*COLUMNS, "url") if name in parquet.schema_arrow.names]
+            for batch in parquet.iter_batches(65_536, columns=columns):
+                yield pa.Table.from_batches([batch])
+
+
+def describe(removed: Sequence[Removed]) -> str:
+    return f"{len(removed):,} documents are left out on request (removed.jsonl)"

@@ -1,0 +1,226 @@
+"""After curation: the tokenizer's sample, its training, and the ids of every curated document.
+
+    tokenizer.sample    one task some curated files: rows of the sample, chosen by draw
+    tokenizer.train     one task: `tokenizer.model`, `tokenizer.json`, `report.json`
+    tokenize            one task some curated files: `tokens` (ids, eos at the end) with the columns a blend decides by
+
+Every curated document is tokenized once, whatever the blends are.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gristmill.pipeline.engine.checked import open_checked
+from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.manifest import File, Sealed
+from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.steps.curate import curated_files
+from gristmill.pipeline.steps.resources import Resource, local_copy
+from gristmill.stages.document import ID
+from gristmill.storage.store import Store
+from gristmill.storage.uris import open_input
+
+VERSION = 2
+TOKENS = "tokens"
+TOKENIZED = pa.schema(
+    [
+        pa.field("id", ID, nullable=False),
+        pa.field("cluster", ID, nullable=False),
+        pa.field("domain", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),  # eos included
+        pa.field("ids", pa.large_list(pa.int32()), nullable=False),
+    ]
+)
+SAMPLED = pa.schema(
+    [pa.field("text", pa.large_string()), pa.field("domain", pa.string()), pa.field("language", pa.string())]
+)
+SLICE_BYTES = 2_000_000
+REPORT_DOCUMENTS = 4000
+"""Documents of the sample over which fertility is reported."""
+
+
+def batches(store: Store, file: File, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The file row group by row group."""
+    with open_checked(store, file) as handle:
+        parquet = pq.ParquetFile(handle)
+        for group in range(parquet.num_row_groups):
+            yield parquet.read_row_group(group, columns=list(columns))
+
+
+def all_batches(task: Task, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The files of a task's payload, one after the other."""
+    files: list[File] = task.payload
+    for file in files:
+        yield from batches(task.store, file, columns)
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """A tokenizer for the workers: content of tokenizer.model and its SHA-256."""
+
+    model: bytes
+    digest: str
+    trained: Sealed | None
+
+    @property
+    def upstream(self) -> list[Sealed]:
+        return [self.trained] if self.trained else []
+
+
+def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, seed: int) -> TokenizerFiles:
+    """Trains on the curated corpus, or takes the model that `path` names."""
+    import hashlib
+
+    if config.get("path"):
+        with open_input(config["path"]) as stream:
+            model = stream.read()
+        return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), None)
+    from gristmill.tokenizer.sample import plan_sample
+
+    totals: dict[tuple[str, str], int] = {}
+    for _, manifest in curated.done():
+        for group in manifest.stats["groups"].values():
+            key = (group["domain"], group["language"])
+            totals[key] = totals.get(key, 0) + group["bytes"]
+    options = {name: config[name] for name in ("alpha", "shares") if config.get(name) is not None}
+    sample = plan_sample(totals, int(config["sample_bytes"]), seed=seed, **options)
+    identity = {"version": VERSION, "sample": sample.record(), "libraries": library_versions()}
+    sampled = engine.step(
+        "tokenizer.sample", sample_file, curated_files(curated), identity=identity, upstream=[curated], shared=sample
+    )
+    samples = [file for _, manifest in sampled.done() for file in manifest.roles("sample")]
+    trained = engine.step(
+        "tokenizer.train",
+        train_tokenizer,
+        [samples],
+        identity={**identity, "vocab_size": config["vocab_size"], "seed": seed},
+        upstream=[sampled],
+        shared={"vocab_size": config["vocab_size"], "sample": sample.record(), "seed": seed},
+    )
+    result = trained.manifests[0]
+    if result is None:
+        raise OSError("tokenizer.train is missing; run again without --allow-missing")
+    model = engine.read(next(file for file in result.files if file.role == "tokenizer/tokenizer.model"))
+    return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), trained)
+
+
+def sample_file(task: Task) -> None:
+    from gristmill.tokenizer.sample import choose_batch
+
+    with task.output.parquet("sample", SAMPLED) as writer:
+        for table in all_batches(task, ["id", "text", "domain", "language"]):
+            writer.write(table.filter(pa.array(choose_batch(table, task.shared))))
+
+
+def train_tokenizer(task: Task) -> dict[str, Any]:
+    from gristmill.tokenizer.encode import Encoder
+    from gristmill.tokenizer.export import export
+    from gristmill.tokenizer.report import report
+    from gristmill.tokenizer.train import train
+
+    samples: list[File] = task.payload
+
+    def texts() -> Iterator[str]:
+        for sample in samples:
+            for table in batches(task.store, sample, ["text"]):
+                yield from table.column("text").to_pylist()
+
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train(texts(), folder, task.shared["vocab_size"])
+        model = Path(folder) / "tokenizer.model"
+        export(model, folder)
+        rows = (table for sample in samples for table in batches(task.store, sample, SAMPLED.names))
+        measured = report(Encoder(model), first_rows(rows, max(1, REPORT_DOCUMENTS)))
+        result = {"trained": asdict(trained), "sample": task.shared["sample"], "measured": measured}
+        (Path(folder) / "report.json").write_text(json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True))
+        for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "report.json"):
+            with task.output.open(f"tokenizer/{name}", Path(name).suffix) as file:
+                file.write((Path(folder) / name).read_bytes())
+    return {"vocab_size": trained.vocab_size, "documents": trained.documents, "measured": measured}
+
+
+def first_rows(tables: Iterator[pa.Table], per_table: int) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.slice(0, per_table).to_batches()
+
+
+def tokenize(engine: Engine, curated: Sealed, model: TokenizerFiles) -> Sealed:
+    """One task a task of `curate`; its file has role `tokens`, its statistics documents and tokens."""
+    return engine.step(
+        "tokenize",
+        tokenize_file,
+        curated_files(curated),
+        identity={"version": VERSION, "model": model.digest, "libraries": library_versions()},
+        upstream=[curated],
+        shared=(model.digest, model.model),
+    )
+
+
+def tokenize_file(task: Task) -> dict[str, Any]:
+    from gristmill.tokenizer.encode import Encoder
+
+    digest, content = task.shared
+    encoder = Encoder(
+        local_copy(Resource("tokenizer.model", "memory://tokenizer.model", len(content), digest, content))
+    )
+    counts = task.counts("tokenize")
+    total = 0
+    columns = ["id", "cluster", "domain", "source", "language", "category", "text"]
+    with task.output.parquet(TOKENS, TOKENIZED) as writer:
+        for table in slices(all_batches(task, columns)):
+            text = table.column("text").combine_chunks()
+            values, offsets = encoder.encode_batch(text, eos=True)
+            size = np.diff(text_offsets(text))
+            ids = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values, pa.int32()))
+            table = table.drop_columns(["text"])
+            for name, column in (("bytes", size), ("tokens", np.diff(offsets)), ("ids", ids)):
+                table = table.append_column(name, column if isinstance(column, pa.Array) else pa.array(column))
+            writer.write(table)
+            total += len(values)
+            counts.documents_in += table.num_rows
+            counts.kept += table.num_rows
+            counts.bytes_in += int(size.sum())
+            counts.bytes_kept += int(size.sum())
+    return {"tokens": total, "documents": counts.kept}
+
+
+def slices(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, about `SLICE_BYTES` of text at a time, because SentencePiece takes texts as Python strings."""
+    for table in tables:
+        size = np.diff(text_offsets(table.column("text").combine_chunks()))
+        group = (np.cumsum(size) - size) // SLICE_BYTES
+        bounds = [0, *(np.flatnonzero(group[1:] != group[:-1]) + 1).tolist(), len(size)]
+        for first, end in pairwise(bounds if len(size) else []):
+            yield table.slice(first, end - first)
+
+
+def text_offsets(text: pa.LargeStringArray) -> np.ndarray:
+    """(n + 1,) int64 byte offsets of a large_string array without nulls."""
+    buffer = text.buffers()[1]
+    if buffer is None or len(text) == 0:
+        return np.zeros(len(text) + 1, np.int64)
+    return np.frombuffer(buffer, np.int64)[text.offset : text.offset + len(text) + 1]
+
+
+def encoder_facts(model: TokenizerFiles) -> dict[str, int]:
+    """What a shard manifest says of its tokenizer: vocab_size and eos_id."""
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.model)
+    return {"vocab_size": processor.vocab_size(), "eos_id": processor.eos_id()}

@@ -1,0 +1,1 @@
+"""What looks into an output, and writes no step of it."""

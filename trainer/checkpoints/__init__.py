@@ -1,0 +1,1 @@
+"""Checkpoints: their files, saving and loading them, exchange with Hugging Face."""

@@ -1,0 +1,1 @@
+"""The trainer's configuration, and what follows from its phases."""

@@ -1,0 +1,1 @@
+"""Nemotron: its shape, its layers, its weights by name."""
