@@ -318,7 +318,7 @@ from reading import read_table
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.segments import partitions
-from gristmill.pipeline.readers import read
+from gristmill.pipeline.readers.formats import read
 spec = SourceSpec("s", {uri!r})
 plan = partitions(inventory([spec]), 1 << 40)
 for _ in range(2):

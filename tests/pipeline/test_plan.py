@@ -192,7 +192,8 @@ def test_a_larger_corpus_takes_more_of_everything(machine: Any, tokens: float, f
     small, large = (of(machine, f"{size:.0f} tokens, {CLUSTER}") for size in (tokens, tokens * factor))
     for name in ("core_seconds", "bytes_written", "published_bytes", "memory"):
         assert getattr(large.plan, name) >= getattr(small.plan, name) * (1 - 1e-6), name  # whole documents are rounded
-    assert large.seconds >= small.seconds
+    if len(large.plan.steps) == len(small.plan.steps):  # a merge round that only the larger one has saves it requests
+        assert large.seconds >= small.seconds
     assert large.edges >= small.edges
 
 

@@ -141,7 +141,7 @@ def test_wrong_commands_are_one_sentence_and_exit_2(arguments, message, tmp_path
 
 def test_help_loads_nothing_heavy():
     script = (
-        "import sys, tokenizer.cli; "
+        "import sys, gristmill.tokenizer.cli; "
         "print([m for m in ('numpy', 'pyarrow', 'sentencepiece', 'numba', 'ray', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -220,7 +220,9 @@ def case(kernel, tile, d=128, documents=True, tma=True, dtype="bf16"):
     types |= dict.fromkeys(("length", "kv_heads", "members", "groups", "section", *STRIDES), "i32")
     constants = {"D": d, "ROWS": tile.rows, "COLUMNS": tile.columns}
     constants |= {"DOCUMENTS": documents, "TMA": tma, "INTERPRET": False}
-    return Case(f"kernels.gpu.attention_kernels:_{kernel}", types, constants, STRIDES, tile.warps, tile.stages)
+    return Case(
+        f"gristmill.kernels.gpu.attention_kernels:_{kernel}", types, constants, STRIDES, tile.warps, tile.stages
+    )
 
 
 def tiles(d):

@@ -282,7 +282,7 @@ LOGITS = {"z": "*bf16", "labels": "*i64", "stride": "i32", "columns": "i32", "vo
 LOGITS |= {"ignore_index": "i32", "softmax": "*fp32", "scale": "fp32", "parts": "*fp32", "width": "i32"}
 TILES = {"LANES": cross_entropy_kernels.LANES, "VECTOR": cross_entropy_kernels.VECTOR}
 EVEN = ("stride", "columns", "width", "vocabulary_start")
-KERNELS = "kernels.gpu.cross_entropy_kernels:"
+KERNELS = "gristmill.kernels.gpu.cross_entropy_kernels:"
 COMBINE = {"parts": "*fp32", "labels": "*i64", "losses": "*fp32", "softmax": "*fp32", "segments": "i32", "ranks": "i32"}
 
 

@@ -244,7 +244,7 @@ def fp32(types):
 
 def build_cases():
     """What layernorm.py launches for the widths of the 15B, the 4B and the 340B, a narrow one, and fp32."""
-    module = "kernels.gpu.layernorm_kernels:"
+    module = "gristmill.kernels.gpu.layernorm_kernels:"
     cases = []
     for width, columns, warps in [(6144, 8192, 8), (3072, 4096, 8), (18432, 32768, 16)]:
         constants = {"H": width, "ROWS": 1, "COLUMNS": columns, "HAS_RESIDUAL": True}

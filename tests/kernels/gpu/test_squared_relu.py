@@ -19,6 +19,8 @@ from gristmill.kernels.gpu.squared_relu import (
 )
 from tests.kernels.gpu.ahead_of_time import TRITONS, Case, compiled
 
+MODULE = "gristmill.kernels.gpu.squared_relu"
+
 
 def every_bf16():
     """All bf16 with 1e-18 < x < 1e18, whose squares neither under- nor overflow."""
@@ -153,7 +155,12 @@ def test_torch_compile_keeps_it_whole(device):
 @pytest.mark.parametrize("version", TRITONS)
 def test_compiles_for_hopper_with_16_byte_loads_and_no_spills(version):
     cases = [
-        Case(f"kernels.gpu.squared_relu:{kernel}", dict.fromkeys(names, kind) | {"n": "i32"}, {"N": BLOCK}, ["n"])
+        Case(
+            f"gristmill.kernels.gpu.squared_relu:{kernel}",
+            dict.fromkeys(names, kind) | {"n": "i32"},
+            {"N": BLOCK},
+            ["n"],
+        )
         for kernel, names in [("_forward", ("x", "y")), ("_backward", ("y", "dy", "dx"))]
         for kind in ("*bf16", "*fp32")
     ]
