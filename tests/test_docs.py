@@ -227,7 +227,7 @@ def pages() -> list[dict[str, Any]]:
 
 
 def run_example(folder: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "pipeline", "run", "own.yaml", *options]
+    command = [sys.executable, "-m", "gristmill.pipeline", "run", "own.yaml", *options]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr

@@ -88,7 +88,7 @@ def test_every_command_answers_programs_and_shows_an_example() -> None:
 
 
 def test_pipeline_is_run_as_a_module_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline", "rules", "--json"]
+    command = [sys.executable, "-m", "gristmill.pipeline", "rules", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert result.returncode == 0
     assert len(result.stdout.splitlines()) == sum(map(len, [*PRESETS.values(), *LINE_PRESETS.values()]))

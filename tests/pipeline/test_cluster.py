@@ -202,7 +202,7 @@ def test_a_job_on_a_cluster_that_wants_its_token_goes_on_to_the_same_bytes(
 def test_a_wrong_token_is_a_sentence(raylets: Raylets, config_path: Path, tmp_path: Path) -> None:
     variables = {**raylets.variables, "RAY_AUTH_TOKEN": "0" * 64, "RAY_ADDRESS": raylets.address}
     variables["RAY_NUM_REDIS_GET_RETRIES"] = "2"  # seconds; 20 by default
-    command = [sys.executable, "-m", "pipeline", "run", str(config_path), "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "gristmill.pipeline", "run", str(config_path), "--output", str(tmp_path / "out")]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(**variables))
     assert answer.returncode == 1
     assert f"gristmill: RAY_ADDRESS={raylets.address}: " in answer.stderr

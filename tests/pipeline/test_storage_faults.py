@@ -85,7 +85,7 @@ def test_a_disk_that_is_full_when_the_commit_is_written_leaves_nothing_of_the_ta
 
 
 def command(config: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "pipeline", "run", str(config), "--inline", "--output", str(output)]
+    arguments = [sys.executable, "-m", "gristmill.pipeline", "run", str(config), "--inline", "--output", str(output)]
     return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
 
@@ -155,7 +155,7 @@ def test_a_second_run_is_refused_while_the_first_goes_on_and_let_in_when_it_was_
     whole: Any, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    arguments = [sys.executable, "-m", "pipeline", "run", str(whole[0]), "--inline", "--output", str(output)]
+    arguments = [sys.executable, "-m", "gristmill.pipeline", "run", str(whole[0]), "--inline", "--output", str(output)]
     first = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60

@@ -132,7 +132,11 @@ def test_commands_train_encode_and_report(curated, tmp_path):
 )
 def test_wrong_commands_are_one_sentence_and_exit_2(arguments, message, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tokenizer", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+        [sys.executable, "-m", "gristmill.tokenizer", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 2
     assert message in done.stderr
