@@ -15,7 +15,7 @@ from gristmill.trainer.commands import launch as cli_launch
 from gristmill.trainer.commands import models as cli_models
 from gristmill.trainer.commands import plan as cli_plan
 from gristmill.trainer.commands.options import Debug, Json, Set, print_json, sentences
-from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.errors import ConfigError, TrainerError
 
 app = typer.Typer(
     name="train",
@@ -62,7 +62,7 @@ def run(
 
         try:
             result = train(settings, fresh, stop_after_steps)
-        except TrainerError as error:
+        except (TrainerError, ConfigError) as error:
             raise type(error)(f"rank {rank}: {error}") if rank else error from None
         _leave_groups()
         if rank != 0:

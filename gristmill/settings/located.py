@@ -1,38 +1,43 @@
 """YAML with a memory: the plain data of a file, and for every key where it came from.
 
-`read` gives a `Located`: data and a table path -> 'pipeline.yaml:12'; `override` sets one `a.b=c` of the command line
-and puts '--set a.b=c' into the table. A path is a tuple of keys and list indices. Scalars follow YAML 1.2 (`no` is
-Norwegian, not false; 1e9 is a number; dates stay text), with 200_000_000 allowed. What the keys mean is not known here.
+`read` gives a `Located`: the data, and a table from a path to its origin, as in 'pipeline.yaml:12'. `override` sets one
+`a.b=c` of the command line and puts '--set a.b=c' into the table. A path is a tuple of keys and list indices. Scalars
+follow YAML 1.2 (`no` is Norwegian, not false; 1e9 is a number; dates stay text), with 200_000_000 allowed. What the
+keys mean is not known here.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import yaml
 
+from gristmill.settings.errors import ConfigError
+
+__all__ = [
+    *("ConfigError", "Located", "Path", "Plain"),
+    *("child", "near_name", "nearest", "override", "parse", "read", "split", "within"),
+]
+
 Path = tuple[str | int, ...]
 
-
-class ConfigError(Exception):
-    """What is wrong with the configuration: one sentence a line, each with its key and where it stands."""
-
-    exit_code = 2
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+"""What YAML can say."""
 
 
 @dataclass
 class Located:
-    data: dict[str, Any]
+    data: dict[str, Plain]
     file: str
     origins: dict[Path, str] = field(default_factory=dict)
 
     def where(self, path: Path) -> str:
         """'file:line' or '--set ...' of a path, of the nearest one above it that the file has, or the file."""
-        for length in range(len(path), 0, -1):
+        for length in range(len(path), -1, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
         return self.file
@@ -40,23 +45,29 @@ class Located:
     def key(self, path: Path) -> str:
         """The path as a person writes it: items of lists by their name where they have one."""
         parts: list[str] = []
-        node: Any = self.data
+        node: Plain = self.data
         said: str | None = None  # a stage's item and its one key have the same name, which is said once
         for part in path:
-            named = isinstance(node, list) and isinstance(part, int) and part < len(node)
-            name = _item_name(node[part]) if named else None
+            inside = within(node, part)
+            name = _item_name(child(node, part)) if inside and isinstance(node, list) else None
             if part != said:
                 text = name or str(part)
                 parts.append(f'"{text}"' if "." in text and not name else text)
-            node = node[part] if _within(node, part) else None
-            said = name if node == name or (isinstance(node, Mapping) and name in node) else None
+            node = child(node, part) if inside else None
+            said = name if node == name or (isinstance(node, dict) and name in node) else None
         return ".".join(parts)
 
-    def find(self, dotted: str) -> Path | None:
-        """The longest existing path that a key of a message names, None if not even its first part exists."""
-        node: Any = self.data
-        path: Path = ()
-        parts = split(dotted)
+    def find(self, dotted: str, below: Path = ()) -> Path | None:
+        """The longest existing path that `dotted` names, None if not even its first part exists.
+
+        `below`: the path that `dotted` starts from.
+        """
+        node: Plain = self.data
+        for part in below:
+            if not within(node, part):
+                return None
+            node = child(node, part)
+        path, parts = below, split(dotted)
         while parts:
             step = _step(node, parts)
             if step is None:
@@ -64,24 +75,34 @@ class Located:
             into, parts = step
             path += into
             for part in into:
-                node = node[part]
-        return path or None
+                node = child(node, part)
+        return path if len(path) > len(below) else None
 
 
-def read(file: str) -> Located:
-    """Parses a file. ConfigError where it is missing, not YAML, has a key twice or is not a mapping."""
+def read(file: str, command: str | None = None, keys: Sequence[str] = ()) -> Located:
+    """Parses a file. ConfigError where it is missing, not YAML, has a key twice or is not a mapping.
+
+    `command`, `keys`: an example of a command line and of the file's keys, for the sentences of these errors.
+    """
+    example = f", as in `{command}`" if command else ""
     try:
         with open(file, encoding="utf-8") as handle:
             text = handle.read()
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; name a configuration, as in `gristmill run pipeline.yaml`") from None
+        raise ConfigError(f"{file}: no such file; name a configuration{example}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read as a UTF-8 text file ({error}); check the name") from None
-    data, origins = _parse(text, file)
+        raise ConfigError(f"{file}: cannot be read as a UTF-8 text file ({error}); check the name{example}") from None
+    return parse(text, file, keys)
+
+
+def parse(text: str, file: str, keys: Sequence[str] = ()) -> Located:
+    """The same from the text; `file` is its name in errors."""
+    data, origins = _compose(text, file)
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{file}:1: the file is not a mapping; write keys, as in `sources:`")
+        example = f", as in {', '.join(f'`{key}:`' for key in keys)}" if keys else ""
+        raise ConfigError(f"{file}:1: the file is {_kind(data)}, not a mapping; write keys{example}")
     return Located(data, file, origins)
 
 
@@ -89,28 +110,29 @@ def override(located: Located, assignment: str) -> None:
     """Sets one `a.b.c=value` (value in YAML) in place. List items go by index, by their one key, or by their `name`."""
     origin = f"--set {assignment}"
     dotted, equals, text = assignment.partition("=")
-    if not equals or not dotted.strip():
+    if not equals or not all(part.strip() for part in re.sub(r'"[^"]*"', "quoted", dotted).split(".")):
         raise ConfigError(f"{origin}: is not an assignment; write --set key=value, as in --set seed=2")
-    value, _ = _parse(text, origin)
+    value, _ = _compose(text, origin)
     parts = split(dotted.strip())
-    node: Any = located.data
+    node: Plain = located.data
     path: Path = ()
     while True:
         step = _step(node, parts)
         if step is None:
-            if not isinstance(node, Mapping):
+            if not isinstance(node, dict):
                 raise ConfigError(f"{origin}: {_no_item(located, path, node, parts[0])}")
             step = (parts[0],), parts[1:]
         into, parts = step
         for part in into[:-1]:
-            node = node[part]
+            node = child(node, part)
         path += into
         if not parts:
-            node[into[-1]] = value
+            _put(node, into[-1], value)
             break
-        below = node[into[-1]] if _within(node, into[-1]) else None
+        below = child(node, into[-1]) if within(node, into[-1]) else None
         if below is None:
-            below = node[into[-1]] = {}
+            below = {}
+            _put(node, into[-1], below)
             located.origins.setdefault(path, origin)
         if not isinstance(below, (dict, list)):
             raise ConfigError(f"{origin}: {located.key(path)} is {below!r}, which has no {parts[0]}; set it as a whole")
@@ -127,13 +149,19 @@ def split(dotted: str) -> list[str]:
 
 def nearest(name: str, valid: Sequence[str]) -> str:
     """'did you mean x' or 'the keys are ...'."""
-    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}" if near else f"the keys are {', '.join(valid)}"
+    near = near_name(name, valid)
+    return f"did you mean {near}" if near else f"the keys are {', '.join(valid)}"
 
 
-def _step(node: Any, parts: list[str]) -> tuple[Path, list[str]] | None:
+def near_name(name: str, valid: Sequence[str]) -> str | None:
+    """The valid name that `name` is a misspelling of."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def _step(node: Plain, parts: list[str]) -> tuple[Path, list[str]] | None:
     """(keys or indices to go down by, what is left of the parts). A key that holds dots wins over its beginning."""
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):
         for length in range(len(parts), 0, -1):
             joined = ".".join(parts[:length])
             if joined in node:
@@ -147,46 +175,75 @@ def _step(node: Any, parts: list[str]) -> tuple[Path, list[str]] | None:
     if len(found) != 1:
         return None
     [place] = found
-    name = _item_name(node[place])
-    if isinstance(node[place], str) and len(parts) > 1:  # a stage without fields gets the first
-        node[place] = {name: {}}
     item, rest = node[place], parts[1:]
-    if (
-        name is not None and isinstance(item, Mapping) and name in item and rest
-    ):  # into a stage's fields, its name said or not
-        return (place, name), rest[1:] if rest[0] == name and len(rest) > 1 else rest
+    name = _item_name(item)
+    if isinstance(item, str) and rest:  # a stage without fields gets the first
+        node[place] = item = {item: {}}
+    if isinstance(item, dict) and name in item and rest:  # into a stage's fields, its name said or not
+        return (place, str(name)), rest[1:] if rest[0] == name and len(rest) > 1 else rest
     return (place,), rest
 
 
-def _item_name(item: Any) -> str | None:
-    """A stage's name (an item with one key, or nothing but it), or what the item calls its name."""
+def _item_name(item: Plain) -> str | None:
+    """What a list's item is called: its `name`; or its one key, if its fields are below that; or itself if text."""
     if isinstance(item, str):
         return item
-    if isinstance(item, Mapping) and isinstance(item.get("name"), str):
-        return item["name"]
-    if isinstance(item, Mapping) and len(item) == 1:
-        return str(next(iter(item)))
+    if not isinstance(item, dict):
+        return None
+    if isinstance(name := item.get("name"), str):
+        return name
+    if len(item) == 1:
+        [(key, fields)] = item.items()
+        return key if fields is None or isinstance(fields, dict) else None
     return None
 
 
-def _no_item(located: Located, path: Path, node: Any, wanted: str) -> str:
-    names = [name for item in node if (name := _item_name(item))] if isinstance(node, list) else []
+def _no_item(located: Located, path: Path, node: Plain, wanted: str) -> str:
+    items = node if isinstance(node, list) else []
+    names = [name for item in items if (name := _item_name(item))]
+    key = located.key(path)
     if names.count(wanted) > 1:
-        indices = [str(i) for i, item in enumerate(node) if _item_name(item) == wanted]
-        return f"{located.key(path)} has {wanted} {len(indices)} times; write its place: {' or '.join(indices)}"
-    return f"{located.key(path)} has no {wanted}; {nearest(wanted, names) if names else 'it is empty'}"
+        indices = [str(i) for i, item in enumerate(items) if _item_name(item) == wanted]
+        return f"{key} has {wanted} {len(indices)} times; write its place: {' or '.join(indices)}"
+    if not items:
+        return f"{key} has no {wanted}; it is empty"
+    places = f"it is a list of {len(items)}, write a place from 0 to {len(items) - 1}"
+    if not names:
+        return f"{key} has no {wanted}; {places}"
+    return f"{key} has no {wanted}; {nearest(wanted, names)}" + (f"; {places}" if wanted.isdigit() else "")
 
 
-def _within(node: Any, part: str | int) -> bool:
+def within(node: Plain, part: str | int) -> bool:
+    """Whether `child` finds something."""
     if isinstance(node, list):
         return isinstance(part, int) and part < len(node)
-    return isinstance(node, Mapping) and part in node
+    return isinstance(node, dict) and part in node
+
+
+def child(node: Plain, part: str | int) -> Plain:
+    """The value at a key or an index. KeyError, IndexError where there is none."""
+    if isinstance(node, list) and isinstance(part, int):
+        return node[part]
+    if isinstance(node, dict) and isinstance(part, str):
+        return node[part]
+    raise KeyError(part)
+
+
+def _put(node: Plain, part: str | int, value: Plain) -> None:
+    if isinstance(node, list):
+        node[int(part)] = value
+    elif isinstance(node, dict):
+        node[str(part)] = value
+
+
+def _kind(data: Plain) -> str:
+    return "a list" if isinstance(data, list) else f"the one value {data!r}"
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2's core schema for scalars."""
 
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
 for _tag, _pattern, _first in (
@@ -211,13 +268,13 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
-def _parse(text: str, origin: str) -> tuple[Any, dict[Path, str]]:
+def _compose(text: str, origin: str) -> tuple[Plain, dict[Path, str]]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None, {}
-        origins: dict[Path, str] = {}
+        origins: dict[Path, str] = {(): _place(origin, node.start_mark)}
         _positions(node, (), origin, origins, loader)
         return loader.construct_document(node), origins
     except yaml.MarkedYAMLError as error:
@@ -230,7 +287,7 @@ def _parse(text: str, origin: str) -> tuple[Any, dict[Path, str]]:
         loader.dispose()
 
 
-def _place(origin: str, mark: Any) -> str:
+def _place(origin: str, mark: yaml.Mark) -> str:
     """'file:line'; a --set is its own place."""
     return origin if origin.startswith("--set ") else f"{origin}:{mark.line + 1}"
 
@@ -242,11 +299,13 @@ def _positions(node: yaml.Node, path: Path, origin: str, origins: dict[Path, str
             origins[(*path, i)] = _place(origin, item.start_mark)
             _positions(item, (*path, i), origin, origins, loader)
     elif isinstance(node, yaml.MappingNode):
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, value in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             place = _place(origin, key_node.start_mark)
-            if key is None or key_node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+            if key is None:
+                raise ConfigError(f"{place}: a key here is a list or a mapping; write a name")
+            if key_node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise ConfigError(f"{place}: the key {key_node.value!r} is not text; put it in quotes")
             if key in seen:
                 dotted = ".".join(map(str, (*path, key)))

@@ -24,6 +24,9 @@ from gristmill.tokenizer.train import VOCAB_SIZE
 
 __all__ = ["Config", "ConfigError", "load"]
 
+EXAMPLE = ("gristmill run pipeline.yaml", ("sources",))
+"""A command and a key, for the sentence about a file that is not there or is no configuration."""
+
 RECIPE_BLENDS = {
     "pretrain": Blend(
         domains={"english": 0.70, "multilingual": 0.15, "code": 0.15},  # Parmar et al. 2024, section 2
@@ -114,7 +117,7 @@ class Config:
 
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
-    located = read(path)
+    located = read(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
     for assignment in overrides:

@@ -21,7 +21,7 @@ def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path):
         result = run(*arguments)
         assert result.exit_code == 2
         assert result.stderr.count("\n") == 1
-    assert "bad.yaml:2: unknown key 'phasess': did you mean 'phases'?" in run("run", bad).stderr
+    assert "bad.yaml:2: phasess is no key; did you mean phases" in run("run", bad).stderr
 
 
 def test_help_and_plan_need_no_torch():

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.errors import ConfigError, TrainerError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
@@ -27,9 +27,9 @@ def sentences(debug: bool) -> Iterator[None]:
     """Turns errors into one sentence and an exit code; debug: lets them through."""
     try:
         yield
-    except (TrainerError, ValueError, OSError) as error:
+    except (TrainerError, ConfigError, ValueError, OSError) as error:
         if debug:
             raise
         text = str(error) or type(error).__name__
-        typer.echo(text if isinstance(error, TrainerError) else f"{text} (--debug shows where)", err=True)
+        typer.echo(text if isinstance(error, TrainerError | ConfigError) else f"{text} (--debug shows where)", err=True)
         raise typer.Exit(getattr(error, "exit_code", 1)) from None

@@ -4,19 +4,20 @@
     initialize_from · tokenizer · parallel · data · phases · optimizer · instability · checkpoint · logging · evaluation
 
 A phase is tokens, data, batch ramp and learning rate; everything that changes during a run is a function of tokens.
-Reading the file is `trainer.config.file`; what follows from the phases is `trainer.config.schedule`.
+Reading the file is `gristmill.settings`; what follows from the phases is `trainer.config.schedule`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gristmill.trainer.config.file import load_config
+from gristmill.settings.errors import ConfigError
+from gristmill.settings.located import Located, read
+from gristmill.settings.validation import configured, message
 from gristmill.trainer.config.optimizer_settings import AdamW
-from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import PRESETS, Shape
 
 FROM_SHARDS = "from shards"
@@ -244,14 +245,21 @@ def read_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise ConfigError(f"{path}: no such file: give a YAML file or one of the shipped configurations {names}")
     chosen = shipped if not Path(path).is_file() and shipped.is_file() else Path(path)
-    config = load_config(chosen, Config, overrides)
+    located = read(str(chosen), "gristmill train run my.yaml", [key.name for key in fields(Config)])
+    return checked(located, overrides)
+
+
+def checked(located: Located, overrides: Iterable[str] = ()) -> Config:
+    """The configuration from what was read, after the overrides. ConfigError with a sentence for each mistake."""
+    config = configured(Config, located, overrides)
     try:
         shape = config.model.shape()
     except ValueError as error:
-        raise ConfigError(f"{chosen}: in model, {error}") from error
+        raise ConfigError(message(str(error), located, ("model", "overrides"))) from error
     if config.sequence() > shape.context:
-        raise ConfigError(
-            f"{chosen}: sequence_length {config.sequence()} is above the model's context {shape.context}: lower it, "
+        sentence = (
+            f"sequence_length {config.sequence()} is above the model's context {shape.context}: lower it, "
             "or raise model.overrides.context"
         )
+        raise ConfigError(message(sentence, located, ("sequence_length",)))
     return config

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gristmill.pipeline.config.keys import EXAMPLE
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.config.stage_list import build_stages, missing
 from gristmill.pipeline.readers.source import FORMATS, SourceSpec
@@ -121,11 +122,11 @@ def recipe(config: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     something else is wrong.
     """
     path = config or (CONFIG if os.path.isfile(CONFIG) else None)
-    located = read(path) if path else Located({}, BUILT_IN)
+    located = read(path, *EXAMPLE) if path else Located({}, BUILT_IN)
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []
-    data = located.data
+    data: dict[str, Any] = located.data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what a run would say
         stages = build_stages(located, data.get("languages"), problems)
