@@ -1,31 +1,23 @@
-"""The training state in flat buffers, its optimizer part sharded over the data-parallel ranks (ZeRO-1).
+"""The training state: parameters, gradients and AdamW's moments in flat groups, sharded over data-parallel ranks.
 
-One set of buffers per weight-decay group, n elements of which every data-parallel rank owns n / D:
+Models built on the meta device get their parameters here, as views of flat buffers, one set of buffers per weight-decay
+group (`trainer.flat_groups`). The state gives them back by parameter, or piece by piece under logical names, which know
+no parallel layout. Bytes per parameter in bf16 training: 6 + 12 / D over D data-parallel ranks (ZeRO-1).
 
-    param      [n]      training dtype   the parameters are views of it; gathered after each step
-    main_grad  [n]      fp32             gradients accumulate here; reduced into the owned ranges
-    main, exp_avg, exp_avg_sq  [n / D]   fp32: the shard, this rank's piece of every bucket one after the other
-
-Bytes per parameter in bf16 training: 6 + 12 / D. n is this rank's part of the model under tensor and pipeline
-parallelism, padded. Where training is fp32, `main` is `param` itself ([n], of which the rank steps what it owns) and
-nothing is stored twice. With one data-parallel rank the shard is the whole and no bucket is ever communicated.
-
-Groups: "decay" (every matrix, the embeddings too) and "no_decay" (norm weights and biases, the 1-D parameters, which
-every tensor-parallel rank holds whole).
-
-Communication is in `trainer.parallel.reducer` and `trainer.parallel.gatherer`, the cut in `trainer.parallel.buckets`.
+Communication is in `trainer.parallel.reducer` and `trainer.parallel.gatherer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gristmill.trainer.data.permutation import key64
+from gristmill.trainer.flat_groups import Kind, allocate
 from gristmill.trainer.model.names import logical
 from gristmill.trainer.model.nemotron import Nemotron, init_std
 from gristmill.trainer.parallel import buckets as cutting
@@ -33,45 +25,6 @@ from gristmill.trainer.parallel.gatherer import Gatherer
 from gristmill.trainer.parallel.groups import Groups
 from gristmill.trainer.parallel.placement import logical_part, logical_split, split_dimension
 from gristmill.trainer.parallel.reducer import Reducer
-
-Kind = Literal["param", "main_grad", "main", "exp_avg", "exp_avg_sq"]
-
-
-@dataclass
-class FlatGroup:
-    """Buffers of one weight-decay group, and where each parameter lies: name -> (start, shape).
-
-    buckets: (start, stop) in [0, n). owned: (flat_start, flat_stop, shard_start) of what this rank steps.
-    """
-
-    name: str
-    param: Tensor
-    main_grad: Tensor
-    main: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-    places: dict[str, tuple[int, torch.Size]]
-    buckets: list[tuple[int, int]]
-    owned: list[tuple[int, int, int]]
-
-    @property
-    def replicated(self) -> bool:
-        """Whether every tensor-parallel rank holds these parameters whole."""
-        return self.name == "no_decay"
-
-    def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        """Parameter name -> view of `buffer`, any of this group's with n elements."""
-        return {name: buffer[start : start + shape.numel()].view(shape) for name, (start, shape) in self.places.items()}
-
-    def piece(self, kind: Kind, flat_start: int, flat_stop: int, shard_start: int) -> Tensor:
-        """1-D view of owned elements, in a buffer of n or of n / D elements."""
-        buffer = getattr(self, kind)
-        start = flat_start if buffer.numel() == self.param.numel() else shard_start
-        return buffer[start : start + flat_stop - flat_start]
-
-    def pieces(self, kind: Kind) -> list[Tensor]:
-        """The owned ranges of a buffer, 1-D views; one for each entry of `owned`."""
-        return [self.piece(kind, *place) for place in self.owned]
 
 
 class Piece(NamedTuple):
@@ -114,7 +67,7 @@ class FlatState:
         for name, parameter in self._parameters():
             members["decay" if parameter.ndim >= 2 else "no_decay"][name] = parameter.shape
         size = bucket_elements or cutting.bucket_size(groups.data.size)
-        self.groups = [_allocate(name, shapes, dtype, device, groups, size) for name, shapes in members.items()]
+        self.groups = [allocate(name, shapes, dtype, device, groups.data, size) for name, shapes in members.items()]
         for group in self.groups:
             grads = group.views(group.main_grad)
             for name, view in group.views(group.param).items():
@@ -239,25 +192,6 @@ def initialise(state: FlatState, seed: int) -> None:
 def _whole(local: torch.Size, split: int | None, ranks: int) -> torch.Size:
     """The global size of a tensor of which each of `ranks` holds `local`."""
     return torch.Size(size * ranks if dim == split else size for dim, size in enumerate(local))
-
-
-def _allocate(name, shapes: dict[str, torch.Size], dtype, device, mesh: Groups, bucket_elements: int) -> FlatGroup:
-    places, end = {}, 0
-    for parameter, shape in shapes.items():
-        places[parameter] = (end, shape)
-        end += cutting.align(shape.numel())
-    data = mesh.data
-    size = cutting.align(end, data.size)
-    buckets = cutting.cut(size, bucket_elements, data.size)
-
-    def buffer(elements: int, kind: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(elements, dtype=kind, device=device)
-
-    shard = size // data.size
-    param = buffer(size, dtype)
-    main = param if dtype == torch.float32 else buffer(shard)
-    owned = cutting.owned(buckets, data.rank, data.size)
-    return FlatGroup(name, param, buffer(size), main, buffer(shard), buffer(shard), places, buckets, owned)
 
 
 def _replace(model: nn.Module, name: str, view: Tensor, grad: Tensor) -> None:

@@ -6,7 +6,7 @@
     param = main rounded to the parameters' dtype
 
 All 1-D of one length n; main, grad, m, v fp32. `grad_scale` is a 0-d tensor (the clip factor stays on the
-device). Which parameters decay is no mask: they lie in two sets of buffers (trainer/state.py), one call each.
+device). Which parameters decay is no mask: they lie in two sets of buffers (trainer/flat_groups.py), one call each.
 
 `adamw` works through the shard in pieces, so that temporaries stay small whatever n is. `adamw_triton` is one pass:
 30 bytes a parameter (16 read, 12 + 2 written), offsets int64. Every number that changes with the step is

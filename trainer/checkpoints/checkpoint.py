@@ -43,10 +43,11 @@ from gristmill.trainer.checkpoints.layout import Part, copy, overlaps, part_of, 
 from gristmill.trainer.checkpoints.ranks import ALONE, total
 from gristmill.trainer.checkpoints.save import Saved, Saver, save, write
 from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.flat_groups import Kind
 from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups
 from gristmill.trainer.parallel.placement import logical_part, logical_split
-from gristmill.trainer.state import FlatState, Kind
+from gristmill.trainer.state import FlatState
 
 __all__ = [
     "COMMIT",

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +36,9 @@ from torch import Tensor
 
 from gristmill.trainer.checkpoints.layout import Part, gap
 from gristmill.trainer.errors import TrainerError
+from gristmill.trainer.flat_groups import Kind
 from gristmill.trainer.model.names import logical_weights
 from gristmill.trainer.model.shape import Shape
-
-if TYPE_CHECKING:
-    from gristmill.trainer.state import Kind
 
 COMMIT, INDEX, PROGRESS = "commit.json", "index.json", "progress.json"
 FILES: dict[str, tuple[Kind, ...]] = {"weights": ("main",), "moments": ("exp_avg", "exp_avg_sq")}

@@ -13,11 +13,6 @@ Arithmetic only: no tensors, no communication.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gristmill.trainer.model.nemotron import Part
-    from gristmill.trainer.state import FlatGroup
 
 ALIGN = 128
 """Elements each parameter and each piece starts at a multiple of: 256 bytes in bf16, what vectorised kernels and NCCL
@@ -78,20 +73,3 @@ def within(pieces: Sequence[tuple[int, int, int]], start: int, stop: int) -> Ite
         low, high = max(first, start), min(last, stop)
         if low < high:
             yield low, high, shard_start + low - first
-
-
-def part_of(name: str) -> Part:
-    """Which part of the model a parameter belongs to, as the model's callbacks call it."""
-    if name.startswith("layers."):
-        return int(name.split(".", 2)[1])
-    return "embedding" if name == "embedding" else "head"
-
-
-def by_part(groups: Sequence[FlatGroup]) -> dict[Part, list[tuple[int, int]]]:
-    """Part of the model -> (index of the group, of the bucket) of each bucket its parameters lie in, ascending."""
-    found: dict[Part, set[tuple[int, int]]] = {}
-    for g, group in enumerate(groups):
-        for name, (start, shape) in group.places.items():
-            here = touched(group.buckets, start, start + shape.numel())
-            found.setdefault(part_of(name), set()).update((g, b) for b in here)
-    return {part: sorted(keys) for part, keys in found.items()}

@@ -10,18 +10,14 @@ and waited for when that forward comes to a part of the model with parameters in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from gristmill.trainer.flat_groups import FlatGroup, Kind, by_part
+from gristmill.trainer.model.nemotron import Part
 from gristmill.trainer.parallel import collectives
-from gristmill.trainer.parallel.buckets import by_part
 from gristmill.trainer.parallel.groups import Group
-
-if TYPE_CHECKING:
-    from gristmill.trainer.model.nemotron import Part
-    from gristmill.trainer.state import FlatGroup, Kind
 
 
 class Gatherer:

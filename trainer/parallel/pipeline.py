@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -40,9 +40,7 @@ from gristmill.trainer.parallel import collectives
 from gristmill.trainer.parallel.collectives import Pending
 from gristmill.trainer.parallel.groups import Group, Groups
 from gristmill.trainer.parallel.pipeline_schedule import Action, problem, programs, source
-
-if TYPE_CHECKING:
-    from gristmill.trainer.parallel.reducer import Reducer
+from gristmill.trainer.parallel.reducer import Reducer
 
 SENDS = 4
 """Transfers under way before the oldest is waited for: each keeps its tensor alive."""

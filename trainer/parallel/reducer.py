@@ -21,19 +21,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gristmill.trainer.flat_groups import FlatGroup, by_part
+from gristmill.trainer.model.nemotron import Part
 from gristmill.trainer.parallel import collectives
-from gristmill.trainer.parallel.buckets import by_part
 from gristmill.trainer.parallel.groups import Group, Groups
-
-if TYPE_CHECKING:
-    from gristmill.trainer.model.nemotron import Part
-    from gristmill.trainer.state import FlatGroup
 
 Key = tuple[int, int]
 """(index of the group, index of the bucket)."""

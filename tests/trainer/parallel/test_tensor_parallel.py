@@ -12,12 +12,12 @@ import torch.distributed as dist
 from gristmill.kernels.gpu import registry
 from gristmill.trainer.config.optimizer_settings import AdamW
 from gristmill.trainer.errors import ConfigError
+from gristmill.trainer.flat_groups import part_of
 from gristmill.trainer.model.names import logical_weights
 from gristmill.trainer.model.nemotron import IGNORE, Nemotron
 from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.optimizer import optimizer_step
 from gristmill.trainer.parallel import collectives
-from gristmill.trainer.parallel.buckets import part_of
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
 from gristmill.trainer.state import FlatState, initialise

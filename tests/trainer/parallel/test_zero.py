@@ -10,13 +10,13 @@ import torch
 
 from gristmill.kernels.gpu import registry
 from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.flat_groups import Kind, by_part
 from gristmill.trainer.model.nemotron import Part
 from gristmill.trainer.optimizer import gradient_norm, optimizer_step
 from gristmill.trainer.parallel import collectives
-from gristmill.trainer.parallel.buckets import by_part
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
-from gristmill.trainer.state import FlatState, Kind
+from gristmill.trainer.state import FlatState
 from tests.trainer.parallel.processes import run
 from tests.trainer.test_state import SHAPE, SMALL, build, locals_of
 
