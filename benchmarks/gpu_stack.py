@@ -194,7 +194,7 @@ def _loss_and_gradients(setting: Setting, state: Any) -> dict[str, Tensor]:
 
 
 def _own(i: Inputs, ops: Any) -> Runs:
-    from gristmill.trainer.config.optimizer_settings import AdamW
+    from gristmill.trainer.config.keys import AdamW
     from gristmill.trainer.optimizer import optimizer_step
 
     state, settings, number = _state(i.full, ops, i.full.dtype), AdamW(), itertools.count(1)

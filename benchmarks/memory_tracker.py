@@ -96,7 +96,7 @@ def fake_processes(rank: int, size: int) -> Iterator[None]:
 
 def counted(shape: Shape, layout: Layout, stage: int = 0) -> Counted:
     """One step of tensor rank 0 of pipeline rank `stage`; with a pipeline, of 2 micro-batches for each of its ranks."""
-    from gristmill.trainer.config.optimizer_settings import AdamW
+    from gristmill.trainer.config.keys import AdamW
     from gristmill.trainer.optimizer import optimizer_step
     from gristmill.trainer.parallel.groups import make_groups
     from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, run_micro_batches

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import saving
 from gristmill.trainer.checkpoints.resume import Cursor, progress, start
 from gristmill.trainer.config.keys import Config
 from gristmill.trainer.config.schedule import Step
@@ -70,7 +70,7 @@ def _steps(run, built, cursor, metrics, display, stop, stop_after_steps) -> floa
     config, schedule, groups = run.config, run.schedule, run.groups
     loss, done, saved_at = math.nan, 0, -1
     judge = Judge(config.instability, cursor.judge)
-    saver = checkpoint.Saver(config.checkpoint.directory, built.state, groups, config.checkpoint.keep)
+    saver = saving.Saver(config.checkpoint.directory, built.state, groups, config.checkpoint.keep)
     feed = Feed(run.loader, schedule, groups.data, config.micro_batch_size, cursor.samples)
     watch = Watch(config.logging.directory, groups.world, config.logging.hang_seconds, display.say)
     with feed, watch.running():
@@ -137,7 +137,7 @@ def _record(run: Run, built: Built, cursor: Cursor, step: Step, figures: Figures
     display.step(cursor.step, tokens, line)
 
 
-def _say_saved(saved: checkpoint.Saved | None, metrics: Metrics) -> None:
+def _say_saved(saved: saving.Saved | None, metrics: Metrics) -> None:
     if saved is not None:
         metrics.log(f"saved {saved.path} in {saved.seconds:.1f} s")
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gristmill.kernels.gpu.registry import Ops
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.parallel import collectives
 from gristmill.trainer.state import FlatState
 

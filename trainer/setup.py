@@ -16,6 +16,7 @@ from gristmill.trainer.data.loader import Loader
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups, make_groups
+from gristmill.trainer.parallel.pipeline_schedule import problem
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +88,6 @@ def plan_run(config: Config, groups: Groups | None = None) -> Run:
 
 def check_batches(run: Run, samples: int) -> str | None:
     """ConfigError where a batch still to come does not suit the ranks; a remark where it leaves some of them idle."""
-    from gristmill.trainer.parallel.pipeline_schedule import problem
-
     data, parallel, remark = run.groups.data.size, run.config.parallel, None
     ahead = [s for s in run.schedule.stretches if s.end > samples * run.schedule.sequence]
     for sequences in sorted({stretch.sequences for stretch in ahead}):

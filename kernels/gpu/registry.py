@@ -5,7 +5,8 @@ it runs on. Each op has a plain-torch `reference`, which defines it and runs any
 entry for a device is a faster implementation with the same signature. Adding a Triton kernel is adding one
 `"cuda": "module:function"` to its row.
 
-Not here: GEMMs of their own (cuBLAS does them, inside `linear` and `cross_entropy`).
+No op is a GEMM kernel of ours. `linear` and `cross_entropy` call the library's (cuBLAS on a GPU); what is ours in
+`linear` is that its backward adds the weight's gradient to an fp32 buffer.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.checkpoints.format import KINDS
 from gristmill.trainer.model.nemotron import Nemotron
 from gristmill.trainer.model.shape import Shape
@@ -49,7 +49,7 @@ def progress(step: int) -> dict:
 
 
 def save_second(folder: Path, shape: Shape, groups: Groups) -> None:
-    checkpoint.save(folder, build(shape, 2, groups), groups, progress(2), keep=1)
+    saving.save(folder, build(shape, 2, groups), groups, progress(2), keep=1)
 
 
 def killed_at(operation: int, folder: Path) -> None:
@@ -86,9 +86,9 @@ def ended(child: int) -> bool:
 
 def examine(folder: Path, shape: Shape, how: str, killed: bool) -> dict:
     heard: list[str] = []
-    path = checkpoint.newest_good(folder, heard.append)
+    path = reading.newest_good(folder, heard.append)
     state = build(shape, 9, Groups())
-    step = checkpoint.load(path, state, Groups())["step"]
+    step = reading.load(path, state, Groups())["step"]
     same = all(
         bool((piece.data == step * factor).all())
         for factor, kind in enumerate(KINDS, 1)
@@ -96,13 +96,13 @@ def examine(folder: Path, shape: Shape, how: str, killed: bool) -> dict:
     )
     save_second(folder, shape, Groups())
     left = [name for name in os.listdir(folder) if name != "step-00000002"]
-    again = checkpoint.newest_good(folder, heard.append).name == "step-00000002" and not left
+    again = reading.newest_good(folder, heard.append).name == "step-00000002" and not left
     return {"how": how, "killed": killed, "found": step, "same": same, "heard": heard, "again": again}
 
 
 def start(folder: Path, shape: Shape) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    checkpoint.save(folder, build(shape, 1, Groups()), Groups(), progress(1), keep=1)
+    saving.save(folder, build(shape, 1, Groups()), Groups(), progress(1), keep=1)
 
 
 def one_process(folder: Path) -> list[dict]:

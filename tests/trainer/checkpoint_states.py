@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import saving
 from gristmill.trainer.checkpoints.format import KINDS
 from gristmill.trainer.model.nemotron import Nemotron
 from gristmill.trainer.model.shape import Shape
@@ -37,7 +37,7 @@ def same(one: dict, other: dict) -> bool:
 
 
 def save(directory: Path, state: FlatState, step: int, keep: int = 9) -> Path:
-    return checkpoint.save(directory, state, ALONE, {"step": step, "samples": 3 * step}, keep)
+    return saving.save(directory, state, ALONE, {"step": step, "samples": 3 * step}, keep)
 
 
 def damaged(path: Path, name: str, how: str) -> None:

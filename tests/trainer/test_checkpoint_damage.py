@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.checkpoints.format import INDEX, PROGRESS, commit, read_commit, read_index, weight_sizes
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.model.nemotron import Nemotron
@@ -39,14 +40,14 @@ def test_any_damage_to_any_file_is_refused_and_the_one_before_used(tmp_path, goo
         shutil.copytree(path, directory / "step-00000006")
         damaged(directory / "step-00000006", name, how)
         heard: list[str] = []
-        found = checkpoint.newest_good(directory, heard.append)
+        found = reading.newest_good(directory, heard.append)
         assert found == directory / "step-00000005"
         (sentence,) = heard
         assert str(directory / "step-00000006") in sentence
         assert name in sentence
         assert sentence.endswith("checkpoint refused")
         state = build(7.0)
-        checkpoint.load(found, state, ALONE)
+        reading.load(found, state, ALONE)
         assert same(values(state), saved)
 
 
@@ -57,30 +58,30 @@ def test_a_flipped_bit_in_any_byte_of_the_commit_marker_is_noticed(good):
         marker.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1 << byte % 8]) + whole[byte + 1 :])
         assert read_commit(good[0]) is None
     marker.write_bytes(whole)
-    assert checkpoint.problem(good[0]) is None
+    assert reading.problem(good[0]) is None
 
 
 def test_without_a_good_one_there_is_a_sentence_and_nothing_is_renamed(good):
     damaged(good[0], "moments-00000.safetensors", "middle")
     with pytest.raises(TrainerError, match="none of its 1 checkpoints is good: restore one or give --fresh"):
-        checkpoint.newest_good(good[0].parent, str, retire=True)
+        reading.newest_good(good[0].parent, str, retire=True)
     with pytest.raises(TrainerError, match="its content has changed since it was written: take another checkpoint"):
-        checkpoint.find(good[0], str)
+        reading.find(good[0], str)
     assert good[0].is_dir()
 
 
 def test_those_who_read_weights_only_do_not_read_the_moments(good):
     damaged(good[0], "moments-00000.safetensors", "gone")
-    assert checkpoint.find(good[0].parent, pytest.fail, weights_only=True) == good[0]
+    assert reading.find(good[0].parent, pytest.fail, weights_only=True) == good[0]
     assert same(
-        {("main", n): w.view(-1) for n, w in checkpoint.read_weights(good[0], SHAPE, torch.float32).items()},
+        {("main", n): w.view(-1) for n, w in reading.read_weights(good[0], SHAPE, torch.float32).items()},
         {key: value for key, value in good[1].items() if key[0] == "main"},
     )
 
 
 def recommitted(path: Path, change) -> None:
     """Changes the index as `change` does and commits anew, so that only the contents are wrong."""
-    index, progress = read_index(path), checkpoint.read_progress(path)
+    index, progress = read_index(path), reading.read_progress(path)
     files = {name: claimed for name, claimed in read_commit(path).items() if name.endswith(".safetensors")}
     change(index)
     commit(path, index, files, progress)
@@ -99,10 +100,10 @@ def recommitted(path: Path, change) -> None:
 )
 def test_what_a_checkpoint_lacks_is_named_and_nothing_is_loaded(good, change, sentence):
     recommitted(good[0], change)
-    assert checkpoint.problem(good[0]) is None
+    assert reading.problem(good[0]) is None
     state = build(7.0)
     with pytest.raises(TrainerError) as error:
-        checkpoint.load(good[0], state, ALONE)
+        reading.load(good[0], state, ALONE)
     assert sentence in str(error.value)
     assert all(bool((value == 7.0).all()) for value in values(state).values())
 
@@ -119,30 +120,30 @@ def test_a_state_that_forgets_a_weight_is_neither_saved_nor_loaded(tmp_path, goo
         state = Forgetful(Nemotron(SHAPE), torch.bfloat16, "cpu", ALONE)
     with pytest.raises(TrainerError, match=f"not committed, for it would not be whole: {NAME} is missing"):
         save(tmp_path / "forgetful", state, 1)
-    assert not checkpoint.committed(tmp_path / "forgetful")
+    assert not checkpoint_format.committed(tmp_path / "forgetful")
     elements = sum(value.numel() for (kind, _), value in good[1].items() if kind == "main")
     with pytest.raises(TrainerError, match=f"{elements - 512:,} of the {elements:,} elements of main were asked for"):
-        checkpoint.load(good[0], state, ALONE)
+        reading.load(good[0], state, ALONE)
 
 
 def test_another_shape_is_refused_by_name(good):
     other = build(shape=Shape(**{**asdict(SHAPE), "ffn": 64}))
     with pytest.raises(TrainerError, match="its model differs from the configuration in ffn"):
-        checkpoint.load(good[0], other, ALONE)
+        reading.load(good[0], other, ALONE)
 
 
 def test_imported_weights_have_no_moments_which_then_start_at_zero(tmp_path):
     weights = {f"main.{name}": torch.randn(size).bfloat16() for name, size in weight_sizes(SHAPE).items()}
     progress = {"step": 0, "samples": 0, "moments": False, "shape": asdict(SHAPE)}
-    path = checkpoint.write(tmp_path, weights, progress)
-    assert checkpoint.problem(path) is None
+    path = saving.write(tmp_path, weights, progress)
+    assert reading.problem(path) is None
     assert not list(path.glob("moments-*"))
     state = build(7.0)
-    checkpoint.load(path, state, ALONE)
+    reading.load(path, state, ALONE)
     for (kind, name), value in values(state).items():
         assert torch.equal(
             value, weights[f"main.{name}"].float().view(-1) if kind == "main" else torch.zeros_like(value)
         )
     weights.popitem()
     with pytest.raises(TrainerError, match="is missing"):
-        checkpoint.write(tmp_path, weights, {**progress, "step": 1})
+        saving.write(tmp_path, weights, {**progress, "step": 1})

@@ -8,7 +8,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.checkpoints.export import hf_shape, read_hf, write_hf
 from gristmill.trainer.cli import app
 from gristmill.trainer.errors import ConfigError
@@ -80,7 +81,7 @@ def test_training_goes_on_from_an_import_and_exports_what_it_trained(tmp_path, c
     other = config_file("next")
     run("import", tmp_path / "hf", tmp_path / "next" / "checkpoints")
     run("run", other, "--set", "model.overrides.init_std=0.093", "--stop-after-steps", 2)
-    progress = checkpoint.read_progress(checkpoint.committed(tmp_path / "next" / "checkpoints")[-1])
+    progress = reading.read_progress(checkpoint_format.committed(tmp_path / "next" / "checkpoints")[-1])
     assert (progress["step"], progress["moments"]) == (2, True)
 
 
@@ -93,7 +94,7 @@ def test_a_bf16_checkpoint_exports_the_trained_parameters_exactly(tmp_path, conf
     built = build(plan_run(read_config(config_file(), ["dtype=bfloat16"])))
     initialise(built.state, 1)
     progress = {"step": 1, "samples": 0, "optimizer_step": 0, "tokens": 0}
-    checkpoint.save(tmp_path / "c", built.state, Groups(), progress, keep=1)
+    saving.save(tmp_path / "c", built.state, Groups(), progress, keep=1)
     run("export", tmp_path / "c", tmp_path / "hf")
     _, weights = read_hf(tmp_path / "hf")
     for name, w in logical_weights(built.state.named("param"), built.model.shape).items():

@@ -16,7 +16,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.cli import app
 from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.data.feed import Feed
@@ -54,11 +55,11 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(config_file, tmp_path, 
             assert run("run", path, "--stop-after-steps", stop).exit_code == 0
         assert run("run", path).exit_code == 0
         assert losses(tmp_path / name) == losses(whole)
-        last = checkpoint.committed(tmp_path / name / "checkpoints")[-1]
-        reference = checkpoint.committed(whole / "checkpoints")[-1]
+        last = checkpoint_format.committed(tmp_path / name / "checkpoints")[-1]
+        reference = checkpoint_format.committed(whole / "checkpoints")[-1]
         assert last.name == reference.name
         state = {"tokens", "samples", "step", "optimizer_step", "data"}
-        ours, theirs = checkpoint.read_progress(last), checkpoint.read_progress(reference)
+        ours, theirs = reading.read_progress(last), reading.read_progress(reference)
         assert {k: ours[k] for k in state} == {k: theirs[k] for k in state}
         a, b = load_model(last), load_model(reference)
         assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
@@ -76,7 +77,7 @@ def test_a_killed_run_goes_on_and_its_metrics_have_each_step_once(config_file, t
     path = config_file("killed")
     run("run", path, "--stop-after-steps", 9)
     folder = tmp_path / "killed" / "checkpoints"
-    shutil.rmtree(checkpoint.committed(folder)[-1])
+    shutil.rmtree(checkpoint_format.committed(folder)[-1])
     with open(tmp_path / "killed" / "metrics.jsonl", "a") as file:
         file.write('{"event": "step", "st')
     assert run("run", path).exit_code == 0
@@ -86,7 +87,7 @@ def test_a_killed_run_goes_on_and_its_metrics_have_each_step_once(config_file, t
 def damage(path: Path, how: str) -> None:
     payload = next(path.glob("weights-*"))
     if how == "torn":
-        (path / checkpoint.COMMIT).unlink()
+        (path / checkpoint_format.COMMIT).unlink()
     elif how == "short":
         payload.write_bytes(payload.read_bytes()[:-1])
     elif how == "flipped":
@@ -101,7 +102,7 @@ def damage(path: Path, how: str) -> None:
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(config_file, tmp_path, whole, how):
     path = config_file("damaged")
     run("run", path, "--stop-after-steps", 9)
-    before, last = checkpoint.committed(tmp_path / "damaged" / "checkpoints")
+    before, last = checkpoint_format.committed(tmp_path / "damaged" / "checkpoints")
     damage(last, how)
     result = run("run", path)
     assert result.exit_code == 0
@@ -114,7 +115,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(config_file, tm
 def test_without_a_good_checkpoint_the_run_stops_and_fresh_sets_them_aside(config_file, tmp_path, whole):
     path = config_file("bad")
     run("run", path, "--stop-after-steps", 2)
-    damage(checkpoint.committed(tmp_path / "bad" / "checkpoints")[-1], "flipped")
+    damage(checkpoint_format.committed(tmp_path / "bad" / "checkpoints")[-1], "flipped")
     result = run("run", path)
     assert result.exit_code == 1
     assert "none of its 1 checkpoints is good: restore one or give --fresh" in result.stderr
@@ -124,9 +125,9 @@ def test_without_a_good_checkpoint_the_run_stops_and_fresh_sets_them_aside(confi
 
 
 def test_old_checkpoints_go_and_partial_ones_never_count(config_file, tmp_path, whole):
-    kept = checkpoint.committed(whole / "checkpoints")
+    kept = checkpoint_format.committed(whole / "checkpoints")
     assert len(kept) == 2
-    assert all(checkpoint.problem(path) is None for path in kept)
+    assert all(reading.problem(path) is None for path in kept)
     assert not list((whole / "checkpoints").glob(".partial*"))
 
 
@@ -290,7 +291,7 @@ def test_continued_training_starts_from_another_runs_weights(config_file, tmp_pa
     first = losses(tmp_path / "continued")[0]
     assert first[1] == 128
     assert first[2] < losses(whole)[0][2] - 0.1
-    progress = checkpoint.read_progress(checkpoint.committed(tmp_path / "continued" / "checkpoints")[-1])
+    progress = reading.read_progress(checkpoint_format.committed(tmp_path / "continued" / "checkpoints")[-1])
     assert (progress["step"], progress["optimizer_step"]) == (1, len(losses(whole)) + 1)
 
 
@@ -315,7 +316,7 @@ def test_sigterm_saves_and_the_run_goes_on(config_file, tmp_path, whole):
     assert process.returncode == 0, output
     assert "stopped: step" in output
     done = json.loads(metrics.read_text().splitlines()[-1])["step"]
-    assert checkpoint.read_progress(checkpoint.committed(tmp_path / "term" / "checkpoints")[-1])["step"] == done
+    assert reading.read_progress(checkpoint_format.committed(tmp_path / "term" / "checkpoints")[-1])["step"] == done
 
 
 def test_a_deterministic_run_asks_torch_for_it(config_file):

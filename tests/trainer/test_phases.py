@@ -8,7 +8,8 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.cli import app
 from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.config.schedule import Schedule
@@ -64,7 +65,7 @@ def test_pre_training_then_continued_training(demo):
     assert len(before["epochs"]) == 1
     held_out = on[-1]["epochs"]["out/shards/pretrain/holdout"]
     assert held_out > 0
-    progress = checkpoint.read_progress(checkpoint.committed(demo / "train_continued" / "checkpoints")[-1])
+    progress = reading.read_progress(checkpoint_format.committed(demo / "train_continued" / "checkpoints")[-1])
     assert progress["optimizer_step"] == len(lines) + len(on)
 
 

@@ -8,7 +8,8 @@ import math
 import pytest
 
 from gristmill.trainer import loop
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.config.keys import Instability, read_config
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.loop import train
@@ -97,7 +98,7 @@ def test_a_skipped_step_leaves_the_model_and_the_run_goes_on_resumed_or_not(conf
     assert [line["skipped_steps"] for line in whole][2:7] == [0, 1, 2, 2, 2]
     assert "the loss is nan" in whole[3]["skipped"]
     assert "skipped, the loss is nan" in (tmp_path / "whole" / "train.log").read_text()
-    progress = checkpoint.read_progress(checkpoint.committed(tmp_path / "whole" / "checkpoints")[-1])
+    progress = reading.read_progress(checkpoint_format.committed(tmp_path / "whole" / "checkpoints")[-1])
     assert progress["optimizer_step"] == progress["step"] - 2
     for name, stop in (("a", 4), ("b", 5)):
         config = read_config(config_file(name), overrides)

@@ -10,7 +10,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.data.feed import Feed, shares
 from gristmill.trainer.errors import ConfigError, TrainerError
@@ -91,7 +92,7 @@ def test_a_ramp_changed_behind_is_refused_where_it_would_move_samples(config_fil
 
 def test_a_checkpoint_knows_where_the_data_stands(config_file, tmp_path):
     train(read_config(config_file("run")), stop_after_steps=12)
-    progress = checkpoint.read_progress(checkpoint.committed(tmp_path / "run" / "checkpoints")[-1])
+    progress = reading.read_progress(checkpoint_format.committed(tmp_path / "run" / "checkpoints")[-1])
     run = plan_run(read_config(config_file("run")), Groups())
     assert progress["samples"] == sum(run.schedule.step(i).sequences for i in range(12))
     assert progress["tokens"] == 64 * progress["samples"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.model.names import logical
 from gristmill.trainer.model.nemotron import Nemotron
 from gristmill.trainer.model.shape import Shape

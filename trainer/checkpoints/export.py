@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gristmill.trainer.checkpoints import checkpoint
 from gristmill.trainer.checkpoints import format as checkpoint_format
+from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import Shape
 
@@ -45,17 +45,17 @@ def export_hf(
 ) -> list[Path]:
     """Writes `source`, a checkpoint or a folder of them (the newest good one), as a Hugging Face directory."""
     path = find_checkpoint(source)
-    shape = checkpoint.shape_of(path)
-    return write_hf(folder, checkpoint.read_weights(path, shape, dtype), shape, dtype, tokenizer)
+    shape = reading.shape_of(path)
+    return write_hf(folder, reading.read_weights(path, shape, dtype), shape, dtype, tokenizer)
 
 
 def import_hf(folder: str | Path, directory: str | Path) -> Path:
     """Writes a checkpoint at step 0 from a Hugging Face directory; its moments start at 0 when it is loaded."""
     shape, weights = read_hf(folder)
-    if checkpoint.committed(directory):
+    if checkpoint_format.committed(directory):
         raise ConfigError(f"{directory}: has checkpoints already: give an empty directory")
     progress = {"step": 0, "samples": 0, "optimizer_step": 0, "tokens": 0, "moments": False, "shape": vars(shape)}
-    return checkpoint.write(directory, {f"main.{name}": weight for name, weight in weights.items()}, progress)
+    return saving.write(directory, {f"main.{name}": weight for name, weight in weights.items()}, progress)
 
 
 def find_checkpoint(source: str | Path) -> Path:
@@ -63,7 +63,7 @@ def find_checkpoint(source: str | Path) -> Path:
 
     Says on standard error which damaged ones were passed over; TrainerError where there is no good one.
     """
-    return checkpoint.find(source, lambda line: print(line, file=sys.stderr), weights_only=True)
+    return reading.find(source, lambda line: print(line, file=sys.stderr), weights_only=True)
 
 
 def write_hf(

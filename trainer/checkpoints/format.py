@@ -38,6 +38,7 @@ from gristmill.trainer.checkpoints.layout import Part, gap
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.flat_groups import Kind
 from gristmill.trainer.model.names import logical_weights
+from gristmill.trainer.model.nemotron import Nemotron
 from gristmill.trainer.model.shape import Shape
 
 COMMIT, INDEX, PROGRESS = "commit.json", "index.json", "progress.json"
@@ -121,8 +122,6 @@ def committed(directory: str | Path) -> list[Path]:
 
 def weight_sizes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Size of every logical weight of the model."""
-    from gristmill.trainer.model.nemotron import Nemotron
-
     with torch.device("meta"):
         named: dict[str, Tensor] = dict(Nemotron(shape).named_parameters())
     return {name: tuple(weight.shape) for name, weight in logical_weights(named, shape).items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.policy import Judge
 from gristmill.trainer.setup import Built, Run
@@ -33,20 +33,20 @@ class Cursor:
 def start(run: Run, built: Built, fresh: bool, say: Callable[[str], None]) -> Cursor:
     """Weights and cursor from the newest good checkpoint, `initialize_from` or the seed; collective."""
     config, directory = run.config, run.config.checkpoint.directory
-    if fresh and run.groups.world.rank == 0 and (aside := checkpoint.set_aside(directory)):
+    if fresh and run.groups.world.rank == 0 and (aside := reading.set_aside(directory)):
         say(f"{directory}: its checkpoints are in {aside} now")
-    path = checkpoint.newest_good(directory, say, run.groups, retire=True)
+    path = reading.newest_good(directory, say, run.groups, retire=True)
     if path is not None:
-        _check_same_data(path, checkpoint.read_progress(path), run)
-        progress = checkpoint.load(path, built.state, run.groups)
+        _check_same_data(path, reading.read_progress(path), run)
+        progress = reading.load(path, built.state, run.groups)
         say(f"resuming from {path}: step {progress['step']:,}, {progress['tokens']:,} tokens")
         return Cursor(progress["step"], progress["samples"], progress["optimizer_step"], progress.get("instability"))
     if config.initialize_from is None:
         initialise(built.state, config.seed)
         return Cursor()
-    found = checkpoint.find(config.initialize_from, say, run.groups)
+    found = reading.find(config.initialize_from, say, run.groups)
     say(f"starting from the weights and moments of {found}")
-    return Cursor(optimizer_step=checkpoint.load(found, built.state, run.groups)["optimizer_step"])
+    return Cursor(optimizer_step=reading.load(found, built.state, run.groups)["optimizer_step"])
 
 
 def progress(run: Run, cursor: Cursor, judge: Judge) -> dict[str, Any]:

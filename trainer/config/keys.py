@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 from gristmill.settings.errors import ConfigError
 from gristmill.settings.located import Located, read
 from gristmill.settings.validation import configured, message
-from gristmill.trainer.config.optimizer_settings import AdamW
 from gristmill.trainer.model.shape import PRESETS, Shape
 
 FROM_SHARDS = "from shards"
@@ -153,6 +152,17 @@ class Data:
 
     def __post_init__(self) -> None:
         _positive(self, "block_samples", "max_epochs")
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """As NVIDIA published for models of this family: beta 0.9 and 0.95, weight decay 0.1, clip at norm 1."""
+
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # on matrices and embeddings, not on norms
+    clip: float = 1.0  # global gradient norm; 0: no clipping
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Samples from token shards: which window of which shard set comes when, and reading it ahead."""

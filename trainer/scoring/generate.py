@@ -26,7 +26,7 @@ from gristmill.kernels.gpu import registry
 from gristmill.kernels.gpu.attention import attention_sdpa
 from gristmill.kernels.gpu.rope import tables
 from gristmill.tokenizer.encode import Encoder
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import reading
 from gristmill.trainer.checkpoints.export import find_checkpoint, is_hf, read_hf
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.names import logical_weights
@@ -75,8 +75,8 @@ def load_model(source: str | Path, device: str = "cpu", dtype: torch.dtype = tor
         shape, weights = read_hf(source)
     else:
         path = find_checkpoint(source)
-        shape = checkpoint.shape_of(path)
-        weights = checkpoint.read_weights(path, shape, dtype)
+        shape = reading.shape_of(path)
+        weights = reading.read_weights(path, shape, dtype)
     ops = replace(registry.load(torch.device(device).type), attention=attention_sdpa)
     with torch.device("meta"):
         model = Nemotron(shape, ops).to(dtype)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.checkpoints.format import KINDS, weight_sizes
 from gristmill.trainer.data.permutation import key64
 from gristmill.trainer.errors import TrainerError
@@ -74,10 +74,10 @@ def loaded(directory: str, tensor: int, pipeline: int, data: int) -> dict:
     """What a rank of this layout holds after loading the newest good checkpoint."""
     groups = make_groups(tensor, pipeline, data)
     state = build(groups)
-    path = checkpoint.newest_good(directory, print, groups)
+    path = reading.newest_good(directory, print, groups)
     opened: list[Path] = []
     sys.addaudithook(lambda event, given: opened.append(Path(str(given[0]))) if event == "open" else None)
-    progress = checkpoint.load(path, state, groups)
+    progress = reading.load(path, state, groups)
     state.wait()
     files = {file.name for file in opened if file.suffix == ".safetensors"}
     size = groups.tensor.size
@@ -109,7 +109,7 @@ def on_four_ranks(directory: str) -> dict:
     groups = make_groups(2, 1, 2)
     state, rank = build(groups), groups.world.rank
     fill(state, groups)
-    saver = checkpoint.Saver(directory, state, groups, keep=2)
+    saver = saving.Saver(directory, state, groups, keep=2)
     saver.save(PROGRESS)
     for group in state.groups:  # training goes on
         for kind in ("param", *KINDS):
@@ -120,30 +120,30 @@ def on_four_ranks(directory: str) -> dict:
     out = {"saved": saved, "layouts": {layout: loaded(directory, *layout) for layout in layouts}}
 
     own = directory if rank != 3 else f"{directory}-of-another-node"
-    out["not shared"] = failure(lambda: checkpoint.save(own, state, groups, PROGRESS, 2))
+    out["not shared"] = failure(lambda: saving.save(own, state, groups, PROGRESS, 2))
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if rank == 2:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    out["no room"] = failure(lambda: checkpoint.save(directory, state, groups, {**PROGRESS, "step": 8}, 2))
+    out["no room"] = failure(lambda: saving.save(directory, state, groups, {**PROGRESS, "step": 8}, 2))
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     torch.distributed.barrier()
 
     for step in (9, 10):
-        path = checkpoint.save(directory, state, groups, {**PROGRESS, "step": step}, 3)
+        path = saving.save(directory, state, groups, {**PROGRESS, "step": step}, 3)
         torch.distributed.barrier()
     if rank == 0:
         (path / "weights-00001.safetensors").unlink()
         flip(path.with_name("step-00000009") / "moments-00003.safetensors")
     torch.distributed.barrier()
     heard: list[str] = []
-    found = checkpoint.newest_good(directory, heard.append, groups, retire=True)
+    found = reading.newest_good(directory, heard.append, groups, retire=True)
     torch.distributed.barrier()
     out["fallback"] = (found.name, heard, sorted(os.listdir(directory)))
     if rank == 0:
         shutil.copytree(found, Path(f"{directory}-first") / found.name)
     torch.distributed.barrier()
-    checkpoint.save(directory, state, groups, {**PROGRESS, "step": 11}, 1)
+    saving.save(directory, state, groups, {**PROGRESS, "step": 11}, 1)
     torch.distributed.barrier()
     out["pruned"] = sorted(os.listdir(directory))
     return out

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.names import logical_weights
 from gristmill.trainer.model.nemotron import Nemotron

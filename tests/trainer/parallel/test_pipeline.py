@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import PRESETS, Shape, parameters
 from gristmill.trainer.optimizer import optimizer_step

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from processes import run
 
 from gristmill.trainer import loop
-from gristmill.trainer.checkpoints import checkpoint
+from gristmill.trainer.checkpoints.format import committed
 from gristmill.trainer.config.keys import read_config
 from gristmill.trainer.loop import train
 from gristmill.trainer.metrics import read_metrics
@@ -89,7 +89,7 @@ def test_the_ranks_may_change_at_any_step(config_file, tmp_path, whole):
     ours, theirs = (read_metrics(folder)[-1] for folder in (tmp_path / "parts", whole))
     assert ours["tokens"] == theirs["tokens"]
     assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
-    a, b = (load_model(checkpoint.committed(folder / "checkpoints")[-1]) for folder in (tmp_path / "parts", whole))
+    a, b = (load_model(committed(folder / "checkpoints")[-1]) for folder in (tmp_path / "parts", whole))
     for x, y in zip(a.parameters(), b.parameters(), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
 
@@ -122,7 +122,7 @@ def test_on_the_same_ranks_a_resumed_run_is_the_same_to_the_bit(config_file, tmp
         parts, whole = (steps_of(tmp_path / folder) for folder in (name, f"{name}-whole"))
         figures = ("step", "tokens", "loss", "grad_norm", "loss_by_domain")
         assert [[line[key] for key in figures] for line in parts] == [[line[key] for key in figures] for line in whole]
-        ends = [checkpoint.committed(tmp_path / folder / "checkpoints")[-1] for folder in (name, f"{name}-whole")]
+        ends = [committed(tmp_path / folder / "checkpoints")[-1] for folder in (name, f"{name}-whole")]
         files = [{p.name: p.read_bytes() for p in end.glob("*.safetensors")} for end in ends]
         assert len(files[0]) == 8
         assert files[0] == files[1]

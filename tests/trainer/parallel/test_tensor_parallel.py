@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.flat_groups import part_of
 from gristmill.trainer.model.names import logical_weights

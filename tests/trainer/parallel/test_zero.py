@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gristmill.kernels.gpu import registry
-from gristmill.trainer.config.optimizer_settings import AdamW
+from gristmill.trainer.config.keys import AdamW
 from gristmill.trainer.flat_groups import Kind, by_part
 from gristmill.trainer.model.nemotron import Part
 from gristmill.trainer.optimizer import gradient_norm, optimizer_step

@@ -1,14 +1,10 @@
-"""Checkpoints that are whole or refused, in a form that any layout of ranks can load.
-
-    Saver(directory, state, groups, keep)   saves while training goes on        trainer.checkpoint_save
-    newest_good, find                       verifies and chooses                here
-    load, read_weights                      reads what a rank needs             here
-    the files                                                                   trainer.checkpoint_format
+"""Reads checkpoints: chooses the newest that is whole, verifies it, and loads what a rank needs in any layout.
 
 Tensors go by logical names (`trainer.model.names`), all fp32: `main`, `exp_avg`, `exp_avg_sq`; the parameters are the
 rounded `main`. So a checkpoint knows nothing of flat buffers, and what TP2 x DP2 has written TP1, TP4 or DP3 load bit
 for bit. Loading verifies every checksum first, shared out over the ranks, and falls back to the newest checkpoint that
-is good. Rank 0 alone looks what there is and decides; the others are told.
+is good. Rank 0 alone looks what there is and decides; the others are told. Writing is `trainer.checkpoints.saving`, the
+files are `trainer.checkpoints.format`.
 """
 
 from __future__ import annotations
@@ -41,30 +37,12 @@ from gristmill.trainer.checkpoints.format import (
 )
 from gristmill.trainer.checkpoints.layout import Part, copy, overlaps, part_of, rectangles
 from gristmill.trainer.checkpoints.ranks import ALONE, total
-from gristmill.trainer.checkpoints.save import Saved, Saver, save, write
 from gristmill.trainer.errors import TrainerError
 from gristmill.trainer.flat_groups import Kind
 from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel.groups import Groups
 from gristmill.trainer.parallel.placement import logical_part, logical_split
 from gristmill.trainer.state import FlatState
-
-__all__ = [
-    "COMMIT",
-    "Saved",
-    "Saver",
-    "committed",
-    "find",
-    "load",
-    "newest_good",
-    "problem",
-    "read_progress",
-    "read_weights",
-    "save",
-    "set_aside",
-    "shape_of",
-    "write",
-]
 
 READERS = 4
 """Files a rank verifies at a time: one stream seldom fills a parallel file system."""

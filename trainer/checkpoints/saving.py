@@ -81,7 +81,7 @@ class Saver:
     def save(self, progress: dict[str, Any]) -> None:
         """Takes the state as it is now; collective, between two steps. Waits for the save before it.
 
-        progress: what `checkpoint.load` gives back, with "step"; shape and moments are added.
+        progress: what `reading.load` gives back, with "step"; shape and moments are added.
         TrainerError on every rank where an earlier save failed, or this one cannot begin, on any.
         """
         self._join()
