@@ -163,7 +163,7 @@ def test_a_program_that_ends_by_an_exception_ends_its_save_first(tmp_path):
     script.write_text(
         "import sys; sys.path[:0] = sys.argv[2:]\n"
         "from checkpoint_kills import *\n"
-        "checkpoint.Saver(sys.argv[1], build(SMALL, 2, Groups()), Groups(), 1).save(progress(2))\n"
+        "saving.Saver(sys.argv[1], build(SMALL, 2, Groups()), Groups(), 1).save(progress(2))\n"
         "raise SystemExit('stopped')\n"
     )
     here = Path(__file__).resolve()
