@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 from gristmill.trainer.cli import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 assert CliRunner().invoke(app, ["plan", "nemotron4_15b"]).exit_code == 0
+assert CliRunner().invoke(app, ["plan", "nemotron4_340b"]).exit_code == 0
 print(sorted({"torch", "triton", "transformers", "pyarrow", "numba", "sentencepiece"} & set(sys.modules)))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""`gristmill train plan`: prints `trainer.planning.plan`. Imports no torch but for models with a pipeline."""
+"""`gristmill train plan`: prints `trainer.planning.plan`. Imports no torch."""
 
 from __future__ import annotations
 

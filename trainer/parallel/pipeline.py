@@ -1,10 +1,11 @@
-"""Pipeline parallelism: the model cut into chunks, and a step's micro-batches through them (interleaved 1F1B).
+"""Pipeline parallelism: a step's micro-batches through the chunks of the model (interleaved 1F1B).
 
 Rank r of p pipeline ranks holds chunks r, p + r, 2p + r ... of p * v (v: `parallel.virtual_stages`), each a `Nemotron`
-of a few layers under their global names, so that state, checkpoints and export know nothing of the cut. Order, bubble
-and the number of micro-batches in flight: `trainer.parallel.pipeline_schedule`. Between chunks travels one tensor
-[T / n, h] in the parameters' dtype (n tensor-parallel ranks, of which each speaks to its counterpart): x + residual,
-which the next chunk's first norm would form anyway, and back its gradient, which is x's and residual's alike.
+of a few layers under their global names, so that state, checkpoints and export know nothing of the cut
+(`trainer.parallel.chunks`). Order, bubble and the number of micro-batches in flight:
+`trainer.parallel.pipeline_schedule`. Between chunks travels one tensor [T / n, h] in the parameters' dtype (n
+tensor-parallel ranks, of which each speaks to its counterpart): x + residual, which the next chunk's first norm would
+form anyway, and back its gradient, which is x's and residual's alike.
 
     sent by a rank in a step     2 m v tensors [T / n, h], m fewer by the first and by the last rank
     held of each (chunk, micro-batch) in flight     what the chunk's layers keep by policy: the tensor received is the
@@ -32,11 +33,11 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from gristmill.kernels.gpu.registry import Ops
-from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.layers import Policy
 from gristmill.trainer.model.nemotron import Nemotron, window_positions
-from gristmill.trainer.model.shape import Shape, flops_per_token
+from gristmill.trainer.model.shape import Shape
 from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.chunks import cut, head_work
 from gristmill.trainer.parallel.collectives import Pending
 from gristmill.trainer.parallel.groups import Group, Groups
 from gristmill.trainer.parallel.pipeline_schedule import Action, problem, programs, source
@@ -46,15 +47,6 @@ SENDS = 4
 """Transfers under way before the oldest is waited for: each keeps its tensor alive."""
 
 
-class Chunk(NamedTuple):
-    """Layers first to last - 1 of the whole model, with the embedding, with final norm and head."""
-
-    first: int
-    last: int
-    embed: bool
-    head: bool
-
-
 class MicroBatch(NamedTuple):
     """tokens, labels int [B, S]; positions int [B, S] and cu_seqlens int32 [documents + 1] as `Nemotron.forward`'s."""
 
@@ -62,48 +54,6 @@ class MicroBatch(NamedTuple):
     labels: Tensor
     positions: Tensor | None = None
     cu_seqlens: Tensor | None = None
-
-
-def head_work(shape: Shape, sequence: int | None = None) -> float:
-    """The head's FLOPs in layers: 6 V h / (FLOPs of a layer), 3.6 for the 15B, 1.3 for the 340B at 4,096 tokens."""
-    head = 6 * shape.vocab_size * shape.hidden
-    return head * shape.layers / (flops_per_token(shape, sequence=sequence) - head)
-
-
-def cut(layers: int, stages: int, virtual: int, head: float = 0.0) -> list[list[Chunk]]:
-    """rank -> its `virtual` chunks, in order of depth: which layers of the whole model each holds.
-
-    head: what the head takes beside one layer (`head_work`); 0 splits the layers alone. The last chunk has so many
-    layers that the sum over turns of the slowest rank's chunk is least, perhaps none; the others are equal but for
-    what does not divide, which goes to late chunks: early ranks have more micro-batches in flight, the first one the
-    embedding too. The embedding is a lookup and counts nothing. ConfigError where chunks would be empty.
-    """
-    count = stages * virtual
-    least = 0 if head and count > 1 else 1
-    most = layers - (count - 1)
-    if most < least or (virtual > 1 and stages == 1):
-        raise ConfigError(
-            f"parallel: pipeline {stages} x virtual_stages {virtual} makes {count} chunks of {layers} layers"
-            f"{'' if most < least else ' on one rank'}: lower virtual_stages or pipeline"
-        )
-    choices = [_sizes(layers, count, stages, last) for last in (range(least, most + 1) if count > 1 else [layers])]
-
-    def slowest(sizes: list[int]) -> tuple[float, int]:
-        work = [*map(float, sizes[:-1]), sizes[-1] + head]
-        return round(sum(max(work[turn : turn + stages]) for turn in range(0, count, stages)), 9), -sizes[-1]
-
-    sizes = min(choices, key=slowest)
-    bounds = [sum(sizes[:i]) for i in range(count + 1)]
-    chunks = [Chunk(bounds[i], bounds[i + 1], i == 0, i == count - 1) for i in range(count)]
-    return [chunks[rank::stages] for rank in range(stages)]
-
-
-def _sizes(layers: int, count: int, stages: int, last: int) -> list[int]:
-    """Layers of each chunk if the last has `last`."""
-    if count == 1:
-        return [last]
-    each, left = divmod(layers - last, count - 1)
-    return [each] * (count - 1 - left) + [each + 1] * left + [last]
 
 
 def build_chunks(

@@ -28,6 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gristmill.trainer.model.shape import Shape
+from gristmill.trainer.parallel.chunks import cut, head_work
 from gristmill.trainer.parallel.pipeline_schedule import schedule
 
 GIB = 1 << 30
@@ -138,8 +139,6 @@ def _parts(shape: Shape, layout: Layout) -> list[list[Part]]:
     """pipeline rank -> what each of its chunks holds."""
     if layout.pipeline == 1:
         return [[Part(shape.layers)]]
-    from gristmill.trainer.parallel.pipeline import cut, head_work
-
     chunks = cut(shape.layers, layout.pipeline, layout.virtual, head_work(shape))
     return [[Part(chunk.last - chunk.first, chunk.embed, chunk.head) for chunk in mine] for mine in chunks]
 

@@ -14,8 +14,9 @@ from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import PRESETS, Shape, parameters
 from gristmill.trainer.optimizer import optimizer_step
 from gristmill.trainer.parallel import collectives
+from gristmill.trainer.parallel.chunks import cut, head_work
 from gristmill.trainer.parallel.groups import Group, Groups, make_groups
-from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, cut, head_work, run_micro_batches
+from gristmill.trainer.parallel.pipeline import MicroBatch, build_chunks, run_micro_batches
 from gristmill.trainer.parallel.pipeline_schedule import in_flight
 from gristmill.trainer.parallel.placement import logical_part, split_dimension
 from gristmill.trainer.state import FlatState, initialise
