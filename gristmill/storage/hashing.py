@@ -5,10 +5,13 @@ A file can then be checked block by block while it is read (`pipeline.engine.che
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 import xxhash
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BLOCK_BYTES = 4 << 20
 
@@ -22,7 +25,7 @@ class BlockHash:
         self.room = BLOCK_BYTES
         self.blocks: list[str] = []
 
-    def update(self, data: Any) -> None:
+    def update(self, data: ReadableBuffer) -> None:
         self.whole.update(data)
         view = memoryview(data)
         while len(view) >= self.room:
@@ -40,7 +43,7 @@ class BlockHash:
 
 
 class HashingFile:
-    """A binary file for writing that counts and hashes what passes through it. `rows` is for whoever writes to set."""
+    """A binary file for writing that counts and hashes what passes through it. Set `rows` after writing."""
 
     def __init__(self, sink: pa.NativeFile | IO[bytes]) -> None:
         self.sink = sink

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from types import TracebackType
-from typing import Any
+from typing import TypedDict
 
 from gristmill.storage.retrying import StorageError
 from gristmill.storage.store import Store
@@ -23,6 +23,16 @@ from gristmill.storage.store import Store
 PATH = "work/lease.json"
 RENEW_S = 10.0
 STALE_S = 60.0
+
+
+class Holder(TypedDict):
+    """Who holds the output: what `work/lease.json` says."""
+
+    token: str
+    host: str
+    pid: int
+    renewed: float
+    """Seconds since 1970."""
 
 
 class LeaseHeld(RuntimeError):
@@ -42,15 +52,15 @@ class Lease:
         self.store = store
         self.token = uuid.uuid4().hex
         self.renewed = time.monotonic()
-        self.lost: dict[str, Any] | None = None
+        self.lost: Holder | None = None
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
     def _content(self) -> bytes:
-        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "renewed": time.time()}
-        return json.dumps(holder).encode()
+        ours: Holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "renewed": time.time()}
+        return json.dumps(ours).encode()
 
-    def _holder(self) -> dict[str, Any] | None:
+    def _holder(self) -> Holder | None:
         """What the lease says; None where there is none; an unreadable one is nobody's."""
         try:
             value = json.loads(self.store.read(PATH))
@@ -83,7 +93,7 @@ class Lease:
         self.thread.start()
         return self
 
-    def _take_over(self, holder: dict[str, Any]) -> bool:
+    def _take_over(self, holder: Holder) -> bool:
         """Puts our name in the place of a stale one. Of several that try, one creates the claim."""
         claim = f"{PATH}.{holder['token'] or 'unreadable'}"
         if not self.store.create(claim, self._content()):
@@ -137,7 +147,7 @@ class Lease:
                 self.store.delete(PATH)
 
 
-def stale(holder: dict[str, Any]) -> bool:
+def stale(holder: Holder) -> bool:
     if time.time() - float(str(holder["renewed"])) > STALE_S:
         return True
     if holder["host"] != socket.gethostname():

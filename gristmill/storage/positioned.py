@@ -1,4 +1,4 @@
-"""A file of known size that is read at any position, as Python's own files are; who derives from it says how."""
+"""Base class for seekable read-only files of known size. Subclasses implement `read`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 
 class Positioned(io.RawIOBase):
-    """`read` is the derived class's: from `position`, which it moves."""
+    """`read` starts at `position` and moves it."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -11,9 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gristmill.storage.positioned import Positioned
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.fs as pafs
 
 ATTEMPTS = 10
 FIRST_WAIT_S = 0.05
@@ -113,7 +117,7 @@ def explaining(shown: str) -> Iterator[None]:
 class Explaining:
     """A pyarrow file system whose own errors are sentences. Streams opened on it raise what pyarrow raises."""
 
-    def __init__(self, filesystem: Any, shown: str) -> None:
+    def __init__(self, filesystem: pafs.FileSystem, shown: str) -> None:
         self._filesystem = filesystem
         self._shown = shown
 
@@ -157,7 +161,7 @@ class RangedFile(Positioned):
         super().close()
 
 
-def stored_file(handle: Any, shown: str) -> RangedFile:
+def stored_file(handle: pa.NativeFile, shown: str) -> RangedFile:
     """An open pyarrow file of a remote storage; what fails is a StorageError, a short answer too."""
 
     def once(start: int, end: int) -> bytes:

@@ -53,7 +53,7 @@ class Store:
         return self.scheme + self.path(relative)
 
     def exists(self, relative: str) -> bool:
-        return self.filesystem.get_file_info(self.path(relative)).type != pafs.FileType.NotFound
+        return bool(self.filesystem.get_file_info(self.path(relative)).type != pafs.FileType.NotFound)
 
     def size(self, relative: str) -> int:
         return int(self.filesystem.get_file_info(self.path(relative)).size or 0)
@@ -169,9 +169,10 @@ class Store:
     def _alone(self, relative: str) -> Iterator[bool]:
         """Whether this process alone is in the block, on a storage that lists what was written (S3, GCS, HDFS).
 
-        Who wants in writes a claim, then lists the claims. It is in when it sees no other; while it sees a smaller name
-        it gives way, while it sees only larger ones it waits for them to leave. Of two at once the later lister sees
-        the other's claim or what it wrote. A claim a minute older than one's own is of a process that died.
+        To get in, a process writes a claim, then lists all claims. It is in when it sees no other claim. When it sees a
+        smaller name it gives way; when it sees only larger ones it waits for them to leave. Of two at once, the one
+        that lists later sees the other's claim or what the other wrote. A claim a minute older than one's own is that
+        of a process that died.
         """
         claim = f"{relative}.claim-{uuid.uuid4().hex}"
         folder = pafs.FileSelector(self.path(posixpath.dirname(relative)), allow_not_found=True)

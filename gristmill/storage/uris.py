@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ import pyarrow.fs as pafs
 
 from gristmill.storage.retrying import ATTEMPTS, CONNECT_S, QUIET_S, Explaining, explained, stored_file
 from gristmill.storage.web import web_file, web_info
+
+Shape = TypeVar("Shape")
 
 CHECK = "check the source's uri"
 WILD = re.compile(r"[*?\[]")
@@ -54,13 +56,18 @@ def redacted(text: str) -> str:
     return SECRET_OPTION.sub(r"\1***", LOGIN.sub(lambda match: match[1] or match[2], text))
 
 
-def redacted_values(value: Any) -> Any:
-    """JSON values with every string redacted."""
+def redacted_values(value: Shape) -> Shape:
+    """JSON values with every string redacted: of the same shape, whatever that is."""
+    shown: Shape = _redacted(value)
+    return shown
+
+
+def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
-        return {key: redacted_values(entry) for key, entry in value.items()}
-    return [redacted_values(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {key: _redacted(entry) for key, entry in value.items()}
+    return [_redacted(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def find(uri: str) -> list[Found]:
@@ -90,7 +97,7 @@ def find(uri: str) -> list[Found]:
     return sorted(found, key=lambda file: file.path)
 
 
-def _listed(filesystem: Any, root: str, glob: str) -> Iterator[pafs.FileInfo]:
+def _listed(filesystem: pafs.FileSystem, root: str, glob: str) -> Iterator[pafs.FileInfo]:
     """What lies below `root` where `glob` may match: of a bucket with a million files, those folders alone."""
     here, slash, below = glob.partition("/")
     if "**" in glob or "[" in here:  # a class may hold a '/'
@@ -106,7 +113,7 @@ def _listed(filesystem: Any, root: str, glob: str) -> Iterator[pafs.FileInfo]:
                 yield from _listed(filesystem, info.path, below)
 
 
-def _no_bucket(filesystem: Any, path: str) -> str | None:
+def _no_bucket(filesystem: pafs.FileSystem, path: str) -> str | None:
     """A listing of a bucket that does not exist is empty, not an error."""
     bucket = path.partition("/")[0]
     if filesystem.type_name not in ("s3", "gcs") or filesystem.get_file_info(bucket).type != pafs.FileType.NotFound:
@@ -147,7 +154,7 @@ def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
 
 
-def filesystem_of(uri: str) -> tuple[Any, str, str]:
+def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str, str]:
     """(file system, path on it, the form of URIs on it with `{}` for a path); not for http(s).
 
     An object store's URI may carry credentials and options: `s3://anonymous@bucket/key?region=eu-west-1`.
@@ -179,7 +186,7 @@ def _local() -> pafs.FileSystem:
 
 
 @lru_cache(maxsize=64)
-def _remote(uri: str) -> Any:
+def _remote(uri: str) -> pafs.FileSystem:
     """One client a bucket and process: making one takes 40 ms."""
     shown = redacted(uri)
     try:
@@ -219,7 +226,7 @@ def _s3(uri: str) -> pafs.FileSystem | None:
         raise ValueError("write key:secret@, anonymous@ or nothing before the bucket")
     if "endpoint_override" not in options and "region" not in options:
         options["region"] = pafs.resolve_s3_region(parts.netloc.rpartition("@")[2])
-    given: dict[str, Any] = {name: options[name] for name in TEXTS if name in options}
+    given: dict[str, str | bool] = {name: options[name] for name in TEXTS if name in options}
     given |= {name: options[name].lower() in ("true", "1") for name in FLAGS if name in options}
     if colon:
         given |= {"access_key": unquote(key), "secret_key": unquote(secret)}

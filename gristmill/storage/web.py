@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from gristmill.storage.retrying import ATTEMPTS, FIRST_WAIT_S, QUIET_S, RangedFile, Refused, StorageError
@@ -83,7 +83,7 @@ def web_file(url: str, shown: str) -> RangedFile:
     )
 
 
-def _copied(answer: Any, size: int) -> IO[bytes]:
+def _copied(answer: http.client.HTTPResponse, size: int) -> IO[bytes]:
     copy = tempfile.TemporaryFile()  # noqa: SIM115  closed with the file that reads it
     try:
         copied = 0
@@ -104,7 +104,7 @@ def _whole(content: bytes, length: int) -> bytes:
     return content
 
 
-def _open(url: str, method: str, span: str | None = None) -> Any:
+def _open(url: str, method: str, span: str | None = None) -> http.client.HTTPResponse:
     parts = urlsplit(url)
     target = url
     headers = {"Accept-Encoding": "identity"} | ({"Range": span} if span else {})
@@ -114,7 +114,8 @@ def _open(url: str, method: str, span: str | None = None) -> Any:
     if target != url:
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return urllib.request.urlopen(request, timeout=QUIET_S)
+    answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=QUIET_S)
+    return answer
 
 
 def _retried(call: Callable[[], Result], shown: str) -> Result:
