@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from gristmill.tokenizer.encode import Encoder
 from gristmill.tokenizer.export import export
-from gristmill.tokenizer.report import report
-from gristmill.tokenizer.sample import ALPHA, DOMAIN_SHARES, Sample, choose_batch, count_bytes, plan_sample
-from gristmill.tokenizer.train import VOCAB_SIZE, train
+from gristmill.tokenizer.report import Report, report
+from gristmill.tokenizer.sample import (
+    ALPHA,
+    DOMAIN_SHARES,
+    Sample,
+    SampleRecord,
+    choose_batch,
+    count_bytes,
+    plan_sample,
+)
+from gristmill.tokenizer.train import VOCAB_SIZE, TrainedRecord, train
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 """Starts reading the corpus from its beginning: batches with the columns COLUMNS."""
@@ -45,6 +53,14 @@ class Recipe:
     seed: int = 1
 
 
+class BuildReport(Report):
+    """What `build` writes as report.json: how the tokenizer was trained, on what sample, and how well it fits."""
+
+    training: TrainedRecord
+    sample: SampleRecord
+    measured_bytes: int
+
+
 def count(batches: Batches) -> dict[tuple[str, str], int]:
     """Bytes of text per (domain, language) of the corpus."""
     corpus: dict[tuple[str, str], int] = {}
@@ -54,10 +70,12 @@ def count(batches: Batches) -> dict[tuple[str, str], int]:
     return corpus
 
 
-def build(batches: Batches, corpus_bytes: Mapping[tuple[str, str], int], out_dir: str | Path, recipe: Recipe) -> dict:
+def build(
+    batches: Batches, corpus_bytes: Mapping[tuple[str, str], int], out_dir: str | Path, recipe: Recipe
+) -> BuildReport:
     """Makes the tokenizer in out_dir; returns what report.json holds. corpus_bytes is what `count` gives."""
-    options: dict[str, Any] = {"shares": recipe.shares, "alpha": recipe.alpha, "seed": recipe.seed}
-    sample = plan_sample(corpus_bytes, recipe.sample_bytes, **options)
+    planned = partial(plan_sample, corpus_bytes, shares=recipe.shares, alpha=recipe.alpha, seed=recipe.seed)
+    sample = planned(recipe.sample_bytes)
     texts = (text for batch in _sampled(batches, sample) for text in batch["text"].to_pylist())
     trained = train(
         texts,
@@ -69,9 +87,9 @@ def build(batches: Batches, corpus_bytes: Mapping[tuple[str, str], int], out_dir
     model = Path(out_dir) / "tokenizer.model"
     export(model, out_dir)
     encoder = Encoder(model)
-    measured = plan_sample(corpus_bytes, recipe.measure_bytes, purpose="tokenizer-report", **options)
-    content = {
-        "training": asdict(trained),
+    measured = planned(recipe.measure_bytes, purpose="tokenizer-report")
+    content: BuildReport = {
+        "training": trained.record(),
         "sample": sample.record(),
         "measured_bytes": recipe.measure_bytes,
         **report(encoder, _sampled(batches, measured)),

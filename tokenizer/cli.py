@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from gristmill.tokenizer.report import LanguageFigures, Report
 
 app = typer.Typer(
     help="Train a tokenizer on a curated corpus, encode text with it, measure how it fits.",
@@ -57,7 +61,8 @@ def train(
         content = build(batches, corpus, output, recipe)
     trained = content["training"]
     if as_json:
-        _print_json({"tokenizer": str(output / "tokenizer.model"), **content})
+        path = str(output / "tokenizer.model")
+        typer.echo(json.dumps({"tokenizer": path, **content}, ensure_ascii=False))
         return
     if trained["vocab_size"] < vocab_size:
         typer.echo(f"the text has no more than {trained['vocab_size']:,} pieces; {vocab_size:,} were asked for")
@@ -90,7 +95,7 @@ def encode(
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8 at byte {error.start}; convert it first") from error
     if as_json:
-        _print_json({"ids": ids, "pieces": [encoder.piece(i) for i in ids]})
+        typer.echo(json.dumps({"ids": ids, "pieces": [encoder.piece(i) for i in ids]}, ensure_ascii=False))
         return
     typer.echo(" ".join(map(repr, map(encoder.piece, ids)) if pieces else map(str, ids)))
 
@@ -107,8 +112,6 @@ def report(
     \b
     gristmill tokenizer report out/curated --model out/tokenizer/tokenizer.model
     """
-    import json
-
     from gristmill.tokenizer.build import curated_batches
     from gristmill.tokenizer.encode import Encoder
     from gristmill.tokenizer.report import report as figures
@@ -119,7 +122,7 @@ def report(
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if as_json:
-        _print_json(content)
+        typer.echo(json.dumps(content, ensure_ascii=False))
     else:
         _print_table(content)
 
@@ -133,21 +136,15 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _print_json(content: dict) -> None:
-    import json
-
-    typer.echo(json.dumps(content, ensure_ascii=False))
-
-
-def _print_table(content: dict) -> None:
+def _print_table(content: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("domain", "language", "MB", "bytes/token", "tokens/word", "coverage")
-    rows = [{"domain": "all", "language": "", **content["all"]}, *content["languages"]]
+    rows: list[LanguageFigures] = [{"domain": "all", "language": "", **content["all"]}, *content["languages"]]
     for row in rows[: TABLE_ROWS + 1]:
-        ratios = (("bytes_per_token", "{:.2f}"), ("fertility", "{:.2f}"), ("coverage", "{:.3%}"))
-        shown = ["" if row[name] is None else form.format(row[name]) for name, form in ratios]
+        ratios = ((row["bytes_per_token"], "{:.2f}"), (row["fertility"], "{:.2f}"), (row["coverage"], "{:.3%}"))
+        shown = ["" if value is None else form.format(value) for value, form in ratios]
         table.add_row(row["domain"], row["language"], f"{row['bytes'] / 1e6:.2f}", *shown)
     Console().print(table)
     if len(rows) > TABLE_ROWS + 1:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from gristmill.storage.json_values import Json
 from gristmill.tokenizer.encode import SPACE_MARK, Encoder
 
 
@@ -28,7 +29,7 @@ def export(model_path: str | Path, out_dir: str | Path) -> None:
         (out / name).write_bytes((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def tokenizer_json(encoder: Encoder) -> dict:
+def tokenizer_json(encoder: Encoder) -> dict[str, Json]:
     """The document that `tokenizers.Tokenizer.from_file` reads."""
     names = [encoder.piece(i) for i in range(encoder.vocab_size)]
     text = [not (encoder.is_byte[i] or encoder.is_control(i)) for i in range(encoder.vocab_size)]
@@ -57,7 +58,7 @@ def tokenizer_json(encoder: Encoder) -> dict:
     }
 
 
-def _merges(encoder: Encoder, pieces: list[str], text: list[bool]) -> list[list[str]]:
+def _merges(encoder: Encoder, pieces: list[str], text: list[bool]) -> list[Json]:
     """All splits of each learned piece into two pieces: best score first, then the longer left part."""
     of_text = {piece for piece, is_text in zip(pieces, text, strict=True) if is_text}
     learned = [i for i, piece in enumerate(pieces) if text[i] and len(piece) > 1]
@@ -70,7 +71,7 @@ def _merges(encoder: Encoder, pieces: list[str], text: list[bool]) -> list[list[
     ]
 
 
-def _config(encoder: Encoder) -> dict:
+def _config(encoder: Encoder) -> dict[str, Json]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "unk_token": encoder.piece(encoder.unk_id),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TypedDict
 
 import numpy as np
 
-from gristmill.tokenizer.shards import Open, open_to_read, open_to_write, parse_index
+from gristmill.tokenizer.shards import Open, ShardEntry, ShardFile, open_to_read, open_to_write, parse_index
 
 NAME = "manifest.json"
 FORMAT = "gristmill-shards"
@@ -20,16 +21,39 @@ VERSION = 1
 BLOCK_BYTES = 8 << 20
 
 
+class Shards(TypedDict):
+    """The manifest but for its own checksum."""
+
+    format: str
+    version: int
+    blend: str
+    seed: int
+    dtype: str
+    tokenizer_sha256: str
+    vocab_size: int
+    eos_id: int
+    documents: int
+    tokens: int
+    tokens_by_domain: dict[str, int]
+    shards: list[ShardEntry]
+
+
+class ShardManifest(Shards):
+    """What manifest.json holds."""
+
+    xxh3_128: str
+
+
 def manifest(
-    shards: Iterable[dict], *, blend: str, seed: int, tokenizer_sha256: str, vocab_size: int, eos_id: int
-) -> dict:
+    shards: Iterable[ShardEntry], *, blend: str, seed: int, tokenizer_sha256: str, vocab_size: int, eos_id: int
+) -> ShardManifest:
     """The manifest of a blend from the entries that `ShardWriter.close` gave, sorted by name."""
     entries = sorted(shards, key=lambda shard: shard["name"])
     by_domain: dict[str, int] = {}
     for shard in entries:
         for domain, tokens in shard["tokens_by_domain"].items():
             by_domain[domain] = by_domain.get(domain, 0) + tokens
-    content = {
+    content: Shards = {
         "format": FORMAT,
         "version": VERSION,
         "blend": blend,
@@ -46,13 +70,13 @@ def manifest(
     return {**content, "xxh3_128": _sum(content)}
 
 
-def write_manifest(folder: str, content: dict, open: Open = open_to_write) -> None:
+def write_manifest(folder: str, content: ShardManifest, open: Open = open_to_write) -> None:
     """Writes manifest.json into a folder."""
     with open(f"{folder}/{NAME}") as file:
         file.write(to_bytes(content))
 
 
-def read_manifest(folder: str, open: Open = open_to_read) -> dict:
+def read_manifest(folder: str, open: Open = open_to_read) -> ShardManifest:
     """Reads manifest.json of a folder. ValueError, in one sentence, where it is missing, damaged or of another kind."""
     path = f"{folder}/{NAME}"
     try:
@@ -64,12 +88,15 @@ def read_manifest(folder: str, open: Open = open_to_read) -> dict:
         content = json.loads(data)
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}); copy it again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
+    known = isinstance(content, dict) and content.get("format") == FORMAT and content.get("version") == VERSION
+    if not known:
         raise ValueError(f"{path}: not a manifest of {FORMAT} version {VERSION}; write the shards again")
-    claimed = {key: value for key, value in content.items() if key != "xxh3_128"}
-    if _sum(claimed) != content.get("xxh3_128") or to_bytes(content) != data:
+    found: ShardManifest = content
+    claimed = content.copy()
+    claimed.pop("xxh3_128", None)
+    if _sum(claimed) != found.get("xxh3_128") or to_bytes(found) != data:
         raise ValueError(f"{path}: its content does not match its own checksum; copy it again")
-    return content
+    return found
 
 
 def verify_shards(folder: str, open: Open = open_to_read) -> list[str]:
@@ -96,7 +123,7 @@ def verify_shards(folder: str, open: Open = open_to_read) -> list[str]:
     return problems
 
 
-def _check_file(path: str, claimed: dict, open: Open) -> list[str]:
+def _check_file(path: str, claimed: ShardFile, open: Open) -> list[str]:
     import xxhash
 
     digest, size = xxhash.xxh3_128(), 0
@@ -114,7 +141,7 @@ def _check_file(path: str, claimed: dict, open: Open) -> list[str]:
     return []
 
 
-def _check_counts(prefix: str, shard: dict, open: Open) -> list[str]:
+def _check_counts(prefix: str, shard: ShardEntry, open: Open) -> list[str]:
     import pyarrow.parquet as pq
 
     with open(prefix + ".idx") as file:
@@ -134,7 +161,7 @@ def _check_counts(prefix: str, shard: dict, open: Open) -> list[str]:
     }
     problems = [
         f"{prefix}: {key} are {found[key]} where the manifest has {shard[key]}; write the shard again"
-        for key in found
+        for key in ("documents", "tokens", "tokens_by_domain")
         if found[key] != shard[key]
     ]
     starts = np.concatenate([[0], np.cumsum(tokens, dtype=np.int64)])[:-1]
@@ -143,12 +170,12 @@ def _check_counts(prefix: str, shard: dict, open: Open) -> list[str]:
     return problems
 
 
-def to_bytes(content: dict) -> bytes:
+def to_bytes(content: ShardManifest) -> bytes:
     """The content of manifest.json, byte for byte."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _sum(content: dict) -> str:
+def _sum(content: Shards) -> str:
     import xxhash
 
     return xxhash.xxh3_128_hexdigest(json.dumps(content, sort_keys=True).encode())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,51 @@ COUNTS = (
 )
 
 
+class Figures(TypedDict):
+    """What was counted (COUNTS), and the ratios of the head of this file; None where there is nothing to divide by."""
+
+    documents: int
+    bytes: int
+    characters: int
+    words: int
+    tokens: int
+    byte_tokens: int
+    byte_characters: int
+    round_trip_failures: int
+    bytes_per_token: float | None
+    characters_per_token: float | None
+    fertility: float | None
+    byte_fallback_rate: float | None
+    coverage: float | None
+
+
+class LanguageFigures(Figures):
+    domain: str
+    language: str
+
+
+class Model(TypedDict):
+    model_sha256: str
+    vocab_size: int
+
+
+class Pieces(TypedDict):
+    """of_text: pieces that are neither bytes nor control pieces; used: those of them that the corpus needed."""
+
+    of_text: int
+    used: int
+
+
+class Report(TypedDict):
+    """The figures of a corpus as JSON values; languages by size, largest first."""
+
+    tokenizer: Model
+    all: Figures
+    domains: dict[str, Figures]
+    languages: list[LanguageFigures]
+    pieces: Pieces
+
+
 @dataclass
 class Measurement:
     """Sums per (domain, language) in the order of COUNTS, and how often each piece was used: (vocab_size,) int64."""
@@ -54,7 +100,7 @@ class Measurement:
         self.pieces = pieces
 
 
-def report(encoder: Encoder, batches: Iterable[pa.RecordBatch | pa.Table]) -> dict:
+def report(encoder: Encoder, batches: Iterable[pa.RecordBatch | pa.Table]) -> Report:
     """The figures of a corpus, read in batches with the columns text, domain, language."""
     return figures(measure_all(batches, encoder), encoder)
 
@@ -95,7 +141,7 @@ def measure_all(batches: Iterable[pa.RecordBatch | pa.Table], encoder: Encoder) 
     return whole
 
 
-def figures(measurement: Measurement, encoder: Encoder) -> dict:
+def figures(measurement: Measurement, encoder: Encoder) -> Report:
     """The figures as JSON values: the whole, by domain, and by (domain, language), largest first."""
     domains: dict[str, np.ndarray] = {}
     for (domain, _), counts in sorted(measurement.groups.items()):
@@ -117,10 +163,17 @@ def figures(measurement: Measurement, encoder: Encoder) -> dict:
     }
 
 
-def _figures(counts: np.ndarray, with_words: bool) -> dict:
+def _figures(counts: np.ndarray, with_words: bool) -> Figures:
     count = {name: int(value) for name, value in zip(COUNTS, counts, strict=True)}
     return {
-        **count,
+        "documents": count["documents"],
+        "bytes": count["bytes"],
+        "characters": count["characters"],
+        "words": count["words"],
+        "tokens": count["tokens"],
+        "byte_tokens": count["byte_tokens"],
+        "byte_characters": count["byte_characters"],
+        "round_trip_failures": count["round_trip_failures"],
         "bytes_per_token": _ratio(count["bytes"], count["tokens"]),
         "characters_per_token": _ratio(count["characters"], count["tokens"]),
         "fertility": _ratio(count["tokens"], count["words"]) if with_words else None,
@@ -137,4 +190,5 @@ def _per_document(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """(n,) int64: how many flags are set in each document."""
     running = np.zeros(len(flags) + 1, np.int64)
     np.cumsum(flags, out=running[1:])
-    return running[offsets[1:]] - running[offsets[:-1]]
+    sums: np.ndarray = running[offsets[1:]] - running[offsets[:-1]]
+    return sums

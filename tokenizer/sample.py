@@ -11,7 +11,8 @@ neither order nor partitions, and the sample's size meets the budget in expectat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,27 @@ ALPHA = 0.3
 PURPOSE = "tokenizer-sample"
 
 
+class GroupRecord(TypedDict):
+    """A `Group` as JSON values."""
+
+    domain: str
+    language: str
+    bytes: int
+    target_bytes: int
+    fraction: float
+
+
+class SampleRecord(TypedDict):
+    """A `Sample` as JSON values."""
+
+    groups: list[GroupRecord]
+    budget_bytes: int
+    alpha: float
+    shares: dict[str, float]
+    seed: int
+    purpose: str
+
+
 @dataclass(frozen=True)
 class Group:
     """One (domain, language) of the corpus and what the sample takes of it; all but `fraction` in bytes."""
@@ -37,6 +59,15 @@ class Group:
     bytes: int
     target_bytes: int
     fraction: float
+
+    def record(self) -> GroupRecord:
+        return {
+            "domain": self.domain,
+            "language": self.language,
+            "bytes": self.bytes,
+            "target_bytes": self.target_bytes,
+            "fraction": self.fraction,
+        }
 
 
 @dataclass(frozen=True)
@@ -50,9 +81,28 @@ class Sample:
     seed: int
     purpose: str
 
-    def record(self) -> dict:
+    def record(self) -> SampleRecord:
         """The sample as JSON values."""
-        return {**asdict(self), "groups": [asdict(g) for g in self.groups]}
+        return {
+            "groups": [g.record() for g in self.groups],
+            "budget_bytes": self.budget_bytes,
+            "alpha": self.alpha,
+            "shares": dict(self.shares),
+            "seed": self.seed,
+            "purpose": self.purpose,
+        }
+
+    @staticmethod
+    def from_record(record: SampleRecord) -> Sample:
+        """The sample that gave the record."""
+        return Sample(
+            tuple(Group(**group) for group in record["groups"]),
+            record["budget_bytes"],
+            record["alpha"],
+            record["shares"],
+            record["seed"],
+            record["purpose"],
+        )
 
 
 def plan_sample(

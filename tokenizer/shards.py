@@ -14,12 +14,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+    from _typeshed import ReadableBuffer
 
 MAGIC = b"MMIDIDX\0\0"
 VERSION = 1
@@ -34,6 +36,27 @@ DOCUMENT_COLUMNS = (*GIVEN_COLUMNS, "first_token", "tokens")
 
 Open = Callable[[str], BinaryIO]
 """Opens a path for reading or for writing, binary; `pyarrow.fs` streams do."""
+
+
+class FileSum(TypedDict):
+    """Size and checksum of a file as it was written."""
+
+    bytes: int
+    xxh3_128: str
+
+
+class ShardFile(FileSum):
+    name: str
+
+
+class ShardEntry(TypedDict):
+    """A shard in the manifest."""
+
+    name: str
+    documents: int
+    tokens: int
+    tokens_by_domain: dict[str, int]
+    files: list[ShardFile]
 
 
 def open_to_write(path: str) -> BinaryIO:
@@ -59,7 +82,7 @@ class ShardWriter:
         self._open = open
         self._bin = _Summed(open(self.prefix + ".bin"))
         self._documents = _Summed(open(self.prefix + ".docs.parquet"))
-        self._table: Any = None
+        self._table: pq.ParquetWriter | None = None
         self._lengths: list[np.ndarray] = []
         self._tokens = 0
         self._tokens_by_domain: dict[str, int] = {}
@@ -87,12 +110,12 @@ class ShardWriter:
             domain = row["domain"] or ""
             self._tokens_by_domain[domain] = self._tokens_by_domain.get(domain, 0) + row["tokens_sum"]
 
-    def close(self) -> dict:
-        """Writes the index, closes the files; returns name, files with bytes and xxh3_128, documents, tokens,
-        tokens_by_domain."""
-        if self._table is None:
-            self._write_rows(_document_table(None, np.empty(0, np.int64), np.empty(0, np.int64)))
-        self._table.close()
+    def close(self) -> ShardEntry:
+        """Writes the index, closes the files; returns the shard's entry."""
+        table = self._table
+        if table is None:
+            table = self._write_rows(_document_table(None, np.empty(0, np.int64), np.empty(0, np.int64)))
+        table.close()
         lengths = np.concatenate([np.empty(0, "<i4"), *self._lengths])
         index = _Summed(self._open(self.prefix + ".idx"))
         index.write(HEADER.pack(MAGIC, VERSION, DTYPE_CODE, len(lengths), len(lengths) + 1))
@@ -118,12 +141,13 @@ class ShardWriter:
         else:
             self._bin.finish()
 
-    def _write_rows(self, table: pa.Table) -> None:
+    def _write_rows(self, table: pa.Table) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
 
         if self._table is None:
             self._table = pq.ParquetWriter(self._documents, table.schema, compression="zstd")
         self._table.write_table(table)
+        return self._table
 
 
 class ShardReader:
@@ -241,12 +265,12 @@ class _Summed:
         self._hash = xxhash.xxh3_128()
         self._bytes = 0
 
-    def write(self, data: Any) -> int:
-        data = memoryview(data).cast("B") if len(memoryview(data)) else b""
-        self._hash.update(data)
-        self._file.write(data)
-        self._bytes += len(data)
-        return len(data)
+    def write(self, data: ReadableBuffer) -> int:
+        content = memoryview(data).cast("B") if len(memoryview(data)) else b""
+        self._hash.update(content)
+        self._file.write(content)
+        self._bytes += len(content)
+        return len(content)
 
     def tell(self) -> int:
         return self._bytes
@@ -254,6 +278,6 @@ class _Summed:
     def flush(self) -> None:
         """Nothing is held back here."""
 
-    def finish(self) -> dict:
+    def finish(self) -> FileSum:
         self._file.close()
         return {"bytes": self._bytes, "xxh3_128": self._hash.hexdigest()}

@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 VOCAB_SIZE = 256_000  # Parmar et al. 2024, section 2
 UNK, PAD, BOS, EOS = 0, 1, 2, 3  # as in the published Nemotron-4 tokenizer; pad is ours
@@ -58,6 +58,18 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+class TrainedRecord(TypedDict):
+    """A `Trained` as JSON values."""
+
+    vocab_size: int
+    requested_vocab_size: int
+    model_sha256: str
+    documents: int
+    documents_left_out: int
+    sentences: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Trained:
     """What came of a training run; JSON values."""
@@ -69,6 +81,17 @@ class Trained:
     documents_left_out: int  # they hold a character of RESERVED
     sentences: int
     bytes: int
+
+    def record(self) -> TrainedRecord:
+        return {
+            "vocab_size": self.vocab_size,
+            "requested_vocab_size": self.requested_vocab_size,
+            "model_sha256": self.model_sha256,
+            "documents": self.documents,
+            "documents_left_out": self.documents_left_out,
+            "sentences": self.sentences,
+            "bytes": self.bytes,
+        }
 
 
 def train(

@@ -23,6 +23,7 @@ from gristmill.stages.interface import Stage
 from gristmill.stages.rules import Rules, describe
 from gristmill.storage.store import Store
 from gristmill.tokenizer.manifest import NAME, manifest, to_bytes
+from gristmill.tokenizer.shards import ShardEntry
 
 
 def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed) -> None:
@@ -72,8 +73,8 @@ def publish_shards(engine: Engine, blend: BlendWork, written: Sealed, model: Tok
     """Publishes one blend and returns what `run.json` says of it."""
     folder = f"shards/{blend.name}"
     files: list[tuple[str, File]] = []
-    train: list[dict[str, Any]] = []
-    holdout: list[dict[str, Any]] = []
+    train: list[ShardEntry] = []
+    holdout: list[ShardEntry] = []
     for index, task in written.done():
         files += [(file.role.removeprefix("shards/"), file) for file in task.files]
         if task.stats["entry"]:
