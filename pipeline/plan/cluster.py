@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from gristmill.pipeline.engine.engine import COMMITTERS
 from gristmill.pipeline.plan.described import Described
 from gristmill.pipeline.plan.prediction import Plan, plan_of
 from gristmill.pipeline.plan.rates import Rates
 from gristmill.pipeline.plan.volumes import Part
+from gristmill.pipeline.steps.record import PlanRecord
+from gristmill.storage.json_values import Json
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
@@ -71,6 +73,25 @@ class StepTime:
         return max(self.bounds, key=lambda name: self.bounds[name])
 
 
+class EstimateRecord(TypedDict):
+    """An `Estimate` as JSON values."""
+
+    described: dict[str, Json]
+    seconds: float
+    seconds_by_bound: dict[str, float]
+    core_hours_by_stage: dict[str, float]
+    workers_per_node: int
+    bytes_per_token: float
+    near_duplicate_edges: int
+    work_bytes: int
+    output_bytes: int
+    gets: int
+    puts: int
+    warnings: list[str]
+    times: list[dict[str, Json]]
+    plan: PlanRecord
+
+
 @dataclass(frozen=True)
 class Estimate:
     described: Described
@@ -91,7 +112,7 @@ class Estimate:
         names = ("computing", "network", "requests", "driver")
         return {name: sum(time.bounds[name] for time in self.times) for name in names}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> EstimateRecord:
         steps = [{**asdict(time), "seconds": time.seconds, "bound": time.bound} for time in self.times]
         return {
             "described": asdict(self.described),

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gristmill.pipeline.plan.calibration import of_run
 from gristmill.pipeline.plan.rates import Rates, shipped
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
+    from gristmill.pipeline.plan.cluster import EstimateRecord
+    from gristmill.pipeline.steps.record import PlanRecord
 
 
 def planned(
     path: str, assignments: Sequence[str], *, corpus: str | None, measured: str | None, workers: int | None
-) -> tuple[list[str], dict[str, Any]]:
+) -> tuple[list[str], PlanRecord | EstimateRecord]:
     """ValueError in one sentence for a wrong configuration, description or `measured`."""
     from gristmill.pipeline.config.keys import load
     from gristmill.pipeline.engine.progress import size_text

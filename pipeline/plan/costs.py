@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from gristmill.pipeline.plan.exchange import Shuffle, shuffle
 from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
 from gristmill.pipeline.steps.curate import ROW_GROUP_BYTES
+from gristmill.pipeline.steps.record import PlannedStep
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class StepPlan:
     """Of the bytes written, those into an exchange."""
     segments: int = 0
     rows: int = 0
+
+    def to_dict(self) -> PlannedStep:
+        return {
+            "name": self.name,
+            "tasks": self.tasks,
+            "files": self.files,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "core_seconds": self.core_seconds,
+            "longest_s": self.longest_s,
+            "seconds": self.seconds,
+            "memory": self.memory,
+            "gets": self.gets,
+            "puts": self.puts,
+            "sent": self.sent,
+            "segments": self.segments,
+            "rows": self.rows,
+        }
 
     @property
     def stage(self) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict, TypeVar, Unpack
+
+Value = TypeVar("Value")
 
 NETWORK = 25e9 / 8
 """Bytes a second and node where none is said: a common figure of cloud machines of this size."""
@@ -78,23 +80,39 @@ class Described:
         return FORMS[self.form][1]
 
 
+class Said(TypedDict, total=False):
+    """What was said of the corpus and the cluster, as the fields of `Described`."""
+
+    tokens: float
+    size: float
+    form: str
+    nodes: int
+    cores: int
+    memory: float
+    storage: str
+    network: float
+    request_s: float
+    document_bytes: float
+    bytes_per_token: float
+
+
 @dataclass
 class Found:
     """What the items said so far."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Said = field(default_factory=Said)
     sizes: list[tuple[str, float]] = field(default_factory=list)
     """Sizes that do not say of what."""
 
-    def put(self, item: str, **values: Any) -> None:
+    def put(self, item: str, **values: Unpack[Said]) -> None:
         for name, value in values.items():
-            if name in self.values and self.values[name] != value:
+            if name in self.values and self.values.get(name) != value:
                 raise ValueError(f"--corpus: {item!r} says again, and otherwise, what an earlier item said; keep one")
             if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"--corpus: {item!r} is nothing to plan for; write a number above 0")
             if isinstance(value, int | float) and value > MOST:
                 raise ValueError(f"--corpus: {item!r} is beyond what can be planned for; write less than {MOST:.0e}")
-            self.values[name] = value
+        self.values.update(values)
 
 
 def parse(text: str) -> Described:
@@ -116,22 +134,29 @@ def parse(text: str) -> Described:
     return _complete(found.values)
 
 
-def _complete(given: dict[str, Any]) -> Described:
+def _complete(given: Said) -> Described:
     import os
 
     assumed: list[str] = []
 
-    def default(name: str, value: Any, sentence: str) -> Any:
-        if name not in given:
+    def default(said: Value | None, value: Value, sentence: str) -> Value:
+        if said is None:
             assumed.append(sentence)
-        return given.get(name, value)
+            return value
+        return said
 
-    nodes = default("nodes", 1, "one node")
-    cores = default("cores", os.cpu_count() or 1, f"{os.cpu_count()} cores a node, as on this machine")
-    memory = default("memory", cores * MEMORY_PER_CORE, f"{MEMORY_PER_CORE * cores / 1e9:.0f} GB of memory a node")
-    storage = default("storage", "s3" if nodes > 1 else "local", "s3" if nodes > 1 else "a local disk")
-    network = default("network", NETWORK, f"{NETWORK * 8 / 1e9:.0f} Gbit/s a node between it and the storage")
-    request = default("request_s", REQUEST_S[storage], f"{REQUEST_S[storage] * 1000:.0f} ms a request to {storage}")
+    nodes = default(given.get("nodes"), 1, "one node")
+    cores = default(given.get("cores"), os.cpu_count() or 1, f"{os.cpu_count()} cores a node, as on this machine")
+    memory = default(
+        given.get("memory"), cores * MEMORY_PER_CORE, f"{MEMORY_PER_CORE * cores / 1e9:.0f} GB of memory a node"
+    )
+    storage = default(given.get("storage"), "s3" if nodes > 1 else "local", "s3" if nodes > 1 else "a local disk")
+    network = default(
+        given.get("network"), NETWORK, f"{NETWORK * 8 / 1e9:.0f} Gbit/s a node between it and the storage"
+    )
+    request = default(
+        given.get("request_s"), REQUEST_S[storage], f"{REQUEST_S[storage] * 1000:.0f} ms a request to {storage}"
+    )
     return Described(
         given.get("tokens"),
         given.get("size"),

@@ -10,13 +10,14 @@ Needs the inventory's sizes only; nothing is run, nothing written. `compare` set
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
 
 from gristmill.pipeline.plan.costs import Costs, StepPlan
 from gristmill.pipeline.plan.rates import Rates, shipped
 from gristmill.pipeline.plan.steps import Planning
 from gristmill.pipeline.plan.volumes import Part, parts, volumes
+from gristmill.pipeline.steps.record import PlanRecord, RunRecord
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
@@ -63,15 +64,37 @@ class Plan:
             result[step.stage] = result.get(step.stage, 0.0) + step.core_seconds
         return result
 
-    def to_dict(self) -> dict[str, Any]:
-        totals = {name: getattr(self, name) for name in ("seconds", "bytes_written", "core_seconds", "memory")}
-        return {**asdict(self), "totals": totals, "core_seconds_by_stage": self.by_stage()}
+    def to_dict(self) -> PlanRecord:
+        return {
+            "steps": [step.to_dict() for step in self.steps],
+            "workers": self.workers,
+            "start_s": self.start_s,
+            "publish_s": self.publish_s,
+            "published_bytes": self.published_bytes,
+            "volumes": dict(self.volumes),
+            "sources": list(self.sources),
+            "notes": list(self.notes),
+            "totals": {
+                "seconds": self.seconds,
+                "bytes_written": self.bytes_written,
+                "core_seconds": self.core_seconds,
+                "memory": self.memory,
+            },
+            "core_seconds_by_stage": self.by_stage(),
+        }
 
     @staticmethod
-    def from_dict(value: Mapping[str, Any]) -> Plan:
-        known = {f.name: value[f.name] for f in fields(Plan)}
-        steps = tuple(StepPlan(**step) for step in value["steps"])
-        return Plan(**{**known, "steps": steps, "sources": tuple(value["sources"]), "notes": tuple(value["notes"])})
+    def from_dict(value: PlanRecord) -> Plan:
+        return Plan(
+            tuple(StepPlan(**step) for step in value["steps"]),
+            value["workers"],
+            value["start_s"],
+            value["publish_s"],
+            value["published_bytes"],
+            value["volumes"],
+            tuple(value["sources"]),
+            tuple(value["notes"]),
+        )
 
 
 def predicted(
@@ -108,7 +131,19 @@ def plan_of(config: Config, found: Sequence[Part], workers: int | None, rates: R
     )
 
 
-def compare(plan: Plan, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+class ComparedStep(TypedDict):
+    """A step as it was planned and as it went; None on the side that has no such step."""
+
+    step: str
+    predicted_tasks: int | None
+    tasks: int | None
+    predicted_seconds: float | None
+    seconds: float | None
+    predicted_bytes: int | None
+    bytes: int | None
+
+
+def compare(plan: Plan, record: RunRecord) -> list[ComparedStep]:
     """Rows of (step, predicted and actual tasks, seconds, bytes_written), in order of the run, and a row `total`.
 
     record: `run.json`. A side that has no such step is None; so are the seconds of a step that was found done.
@@ -116,7 +151,7 @@ def compare(plan: Plan, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     planned = {step.name: step for step in plan.steps}
     actual = {step["name"]: step for step in record["steps"]}
     names = [*actual, *(name for name in planned if name not in actual)]
-    rows: list[dict[str, Any]] = []
+    rows: list[ComparedStep] = []
     for name in names:
         mine, real = planned.get(name), actual.get(name)
         computed = real is not None and not real.get("reused")

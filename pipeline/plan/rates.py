@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gristmill.storage.json_values import Json
+
 FILE = Path(__file__).with_suffix(".json")
 
 Share = tuple[float, float]
@@ -123,7 +125,7 @@ class Rates:
         found = name in self.stages or any(name in kind.stages for kind in self.kinds.values())
         return found or name in self.stage_seconds
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         return asdict(self)
 
     @staticmethod
@@ -142,7 +144,7 @@ class Rates:
         return Rates(**{**value, "kinds": kinds, "steps": steps, "stages": _shares(value["stages"])})
 
 
-def _shares(value: Mapping[str, Any]) -> dict[str, Share]:
+def _shares(value: Mapping[str, Share]) -> dict[str, Share]:
     return {name: (documents, size) for name, (documents, size) in value.items()}
 
 

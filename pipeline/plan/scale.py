@@ -7,21 +7,25 @@ planned, step by step, corrects the rates. So overheads that a single run cannot
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from inspect import signature
+from typing import TYPE_CHECKING, TypeVar
 
 from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
+from gristmill.pipeline.steps.record import RunRecord, source_of
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
     from gristmill.pipeline.plan.volumes import Part
 
+Built = TypeVar("Built")
+
 LEAST_S = 0.5
 """A step shorter than this tells nothing of its speed."""
 
 
-def scaled(rates: Rates, record: Mapping[str, Any]) -> Rates:
+def scaled(rates: Rates, record: RunRecord) -> Rates:
     """`rates` with the speeds and sizes of the record's steps; those that it found done stay as they are."""
     from gristmill.pipeline.plan.prediction import compare, plan_of
 
@@ -35,8 +39,9 @@ def scaled(rates: Rates, record: Mapping[str, Any]) -> Rates:
         if row["seconds"] is None or not row["predicted_seconds"]:
             continue
         entry = sums.setdefault(canonical(row["step"]), [0.0, 0.0, 0.0, 0.0])
-        for i, name in enumerate(("seconds", "predicted_seconds", "bytes", "predicted_bytes")):
-            entry[i] += row[name]
+        figures = (row["seconds"], row["predicted_seconds"], row["bytes"], row["predicted_bytes"])
+        for i, figure in enumerate(figures):
+            entry[i] += figure or 0
     for name, (seconds, foreseen, size, planned) in sums.items():
         speed = seconds / foreseen if foreseen and max(seconds, foreseen) > LEAST_S else 1.0
         volume = size / planned if planned and size else 1.0
@@ -58,7 +63,7 @@ def faster(rate: StepRate, speed: float, volume: float) -> StepRate:
     return replace(rate, **times, **sizes)
 
 
-def part_of(record: Mapping[str, Any], rates: Rates) -> Part:
+def part_of(record: RunRecord, rates: Rates) -> Part:
     """What the run read, as one source; of the kind of its first source."""
     from gristmill.pipeline.plan.volumes import Part
 
@@ -82,26 +87,25 @@ def part_of(record: Mapping[str, Any], rates: Rates) -> Part:
     )
 
 
-def config_of(record: Mapping[str, Any]) -> Config:
+def config_of(record: RunRecord) -> Config:
     """The record's configuration, without asking whether its files are still there."""
     import warnings
 
     from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig, ShardsConfig, TokenizerConfig
-    from gristmill.pipeline.readers.source import SourceSpec
     from gristmill.stages.blend import Blend
     from gristmill.stages.registry import load
 
     given = record["configuration"]
 
-    def build(cls: Any, values: Mapping[str, Any]) -> Any:
-        known = {each.name for each in fields(cls)}
+    def build(cls: Callable[..., Built], values: Mapping[str, object]) -> Built:
+        known = signature(cls).parameters
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known})
 
     with warnings.catch_warnings():  # they were said when the run was configured
         warnings.simplefilter("ignore")
         stages = [build(load(name), values) for entry in given["stages"] for name, values in entry.items()]
     return Config(
-        sources=tuple(build(SourceSpec, source) for source in given["sources"]),
+        sources=tuple(source_of(source) for source in given["sources"]),
         output=given["output"],
         seed=given["seed"],
         stages=tuple(stages),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gristmill.pipeline.plan.costs import Costs, peak
 from gristmill.pipeline.plan.exchange import Shuffle
@@ -194,7 +194,7 @@ def work(amount: Amount) -> dict[str, float]:
     return {"documents": amount.documents, "bytes": amount.bytes}
 
 
-def cut(groups: Mapping[Any, float], partition_bytes: int) -> tuple[int, int]:
+def cut(groups: Mapping[tuple[str, str], float], partition_bytes: int) -> tuple[int, int]:
     """(buckets, tasks) of `pipeline.steps.curate`: slices of the groups in order, packed while they fit a partition."""
     buckets = tasks = 0
     room = -1.0

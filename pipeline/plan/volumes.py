@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gristmill.pipeline.plan.rates import Rates, Share
-from gristmill.pipeline.readers.segments import partitions
+from gristmill.pipeline.readers.segments import Segment, partitions
 from gristmill.stages.blend import Unit, plan
 from gristmill.stages.interface import CorpusStage, Stage
 
@@ -92,7 +92,7 @@ def parts(config: Config, inventory: Sequence[FileEntry], rates: Rates) -> list[
     """One for each source that has files; partitions as the run will cut them."""
     entries = {(entry.source, entry.path): entry for entry in inventory}
     specs = {spec.name: spec for spec in config.sources}
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[tuple[float, int]]] = {}
     for partition in partitions(inventory, config.plan.partition_bytes):
         size = sum(
             _read_bytes(segment, entries[partition.source, segment.path], rates) for segment in partition.segments
@@ -130,7 +130,7 @@ def category(spec: SourceSpec, kind: str) -> str:
     return spec.category or ("web" if kind in ("warc", "wet") else "misc")
 
 
-def _read_bytes(segment: Any, entry: FileEntry, rates: Rates) -> float:
+def _read_bytes(segment: Segment, entry: FileEntry, rates: Rates) -> float:
     if segment.unit == "row_groups":
         return float(sum(entry.row_groups[segment.start : segment.end]))
     expansion = rates.kind(entry.format).expansion
@@ -216,13 +216,13 @@ def _groups(part: Part, rates: Rates) -> list[tuple[str, str, float]]:
 def _sample(config: Config, groups: Mapping[tuple[str, str], float]) -> float:
     if config.tokenizer.path:
         return 0.0
-    from gristmill.tokenizer.sample import plan_sample
+    from gristmill.tokenizer.sample import DOMAIN_SHARES, plan_sample
 
-    options: dict[str, Any] = {"shares": config.tokenizer.shares} if config.tokenizer.shares is not None else {}
+    shares = DOMAIN_SHARES if config.tokenizer.shares is None else config.tokenizer.shares
     totals = {key: round(size) for key, size in groups.items()}
     try:
         sample = plan_sample(
-            totals, config.tokenizer.sample_bytes, seed=config.seed, alpha=config.tokenizer.alpha, **options
+            totals, config.tokenizer.sample_bytes, seed=config.seed, shares=shares, alpha=config.tokenizer.alpha
         )
     except ValueError:  # no text in the domains it samples: the run will say so
         return 0.0
