@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from gristmill.pipeline.steps.record import RunRecord
 from gristmill.pipeline.views.report.limitations import limitations
 from gristmill.pipeline.views.report.markdown import cell, count, limits, share, size, table, wrapped
 from gristmill.pipeline.views.report.sheet_tokens import blend, languages, tokenizer
 from gristmill.pipeline.views.report.sums import NOT_STATED, OTHERS, SourceSums, shard_tokens, source_sums
+from gristmill.pipeline.views.tables import RuleRow
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
 
@@ -41,13 +43,13 @@ LIMITS = {"language.score": ("language", "min_score", "≥ {}")}
 """Verdicts with a limit in their stage's configuration: (stage, key, how it is written)."""
 
 
-def write(store: Store, record: Mapping[str, Any]) -> str:
-    """Writes `datasheet.md` below the output and returns its path there. record: what stands in `run.json`."""
+def write(store: Store, record: Any) -> str:
+    """Writes `datasheet.md` below the output and returns its path there. record: a RunRecord."""
     store.write(PATH, datasheet(record, store).encode(errors="replace"))
     return PATH
 
 
-def datasheet(record: Mapping[str, Any], store: Store) -> str:
+def datasheet(record: RunRecord, store: Store) -> str:
     """The datasheet as Markdown. record: what stands in `run.json`; store: the output with its published folders."""
     record = {**record, "configuration": redacted_values(record["configuration"])}
     sources = source_sums(store)
@@ -70,7 +72,7 @@ def datasheet(record: Mapping[str, Any], store: Store) -> str:
 # -- the sections ------------------------------------------------------------------------------------------------------
 
 
-def head(record: Mapping[str, Any], store: Store) -> str:
+def head(record: RunRecord, store: Store) -> str:
     first, groups = record["funnel"][0], record["groups"]
     documents, weight = sum(g["documents"] for g in groups), sum(g["bytes"] for g in groups)
     code = {g["language"] for g in groups if g["domain"] == "code"}
@@ -97,17 +99,17 @@ After Gebru et al. 2021, "Datasheets for Datasets". Written by the run itself fr
 Text for pre-training a language model. Who made this corpus, for which purpose and with whose money: {NOT_STATED}."""
 
 
-def composition(record: Mapping[str, Any], sources: Mapping[str, SourceSums]) -> str:
+def composition(record: RunRecord, sources: Mapping[str, SourceSums]) -> str:
     inputs = record["inputs"].get("sources", {})
     configured = {source["name"]: source for source in record["configuration"].get("sources", [])}
     rows, licences = [], []
     for name in dict.fromkeys([*configured, *sources]):
-        spec, entry = configured.get(name, {}), sources.get(name, SourceSums())
-        files = inputs.get(name, {})
+        spec, entry = configured.get(name), sources.get(name, SourceSums())
+        files = inputs.get(name)
         rows.append(
             (
                 name,
-                spec.get("uri", ""),
+                spec.get("uri", "") if spec else "",
                 count(files["files"]) if files else "–",
                 size(files["bytes"]) if files else "–",
                 count(entry.read),
@@ -139,7 +141,7 @@ As the sources' own columns `license` or `licence` state them for the curated do
 {table(("source", "licence", "documents", "share"), licences, "llrr")}"""
 
 
-def processing(record: Mapping[str, Any], store: Store) -> str:
+def processing(record: RunRecord, store: Store) -> str:
     from gristmill.pipeline.views.report.data import rule_rows
 
     rows, stages, rules = rule_rows(store), [], []
@@ -180,7 +182,7 @@ A document counts for the first rule it failed. The ledger has a row for each of
 {table(rule_head, rules, "llrrrrl", len(rules))}{tail}"""
 
 
-def duplicates(record: Mapping[str, Any]) -> str:
+def duplicates(record: RunRecord) -> str:
     rows = []
     for step, found in record["clusters"].items():
         sizes = {int(value): n for value, n in found.items()}
@@ -193,7 +195,7 @@ def duplicates(record: Mapping[str, Any]) -> str:
     return f"### Duplicates\n\nOf each cluster one document stays.\n\n{table(head, rows, 'lrrrr')}"
 
 
-def uses(record: Mapping[str, Any], sources: Mapping[str, SourceSums]) -> str:
+def uses(record: RunRecord, sources: Mapping[str, SourceSums]) -> str:
     known = "\n".join(wrapped(sentence, "- ") for sentence in limitations(record, sources))
     return f"""## Uses and known limitations
 
@@ -202,7 +204,7 @@ Made for training language models. Not made for conclusions about the people or 
 {known}"""
 
 
-def maintenance(record: Mapping[str, Any], store: Store) -> str:
+def maintenance(record: RunRecord, store: Store) -> str:
     import yaml
 
     versions = [("gristmill", _version()), ("python", record["python"]), *record["libraries"].items()]
@@ -235,7 +237,7 @@ Each step's fingerprint covers its configuration, versions, models and everythin
 ```"""
 
 
-def _limit(rule: str, row: Mapping[str, Any] | None, record: Mapping[str, Any]) -> str:
+def _limit(rule: str, row: RuleRow | None, record: RunRecord) -> str:
     if row and row.get("expression"):
         return str(row["expression"])
     if row:

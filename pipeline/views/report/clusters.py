@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.pipeline.views.report.sums import column_batches, parts
+from gristmill.pipeline.views.tables import MemberRow
 from gristmill.storage.store import Store
 
 CLUSTERS = 12
@@ -34,8 +34,8 @@ class Cluster:
 
     step: str
     size: int
-    kept: dict[str, Any]
-    removed: tuple[dict[str, Any], ...]
+    kept: MemberRow
+    removed: tuple[MemberRow, ...]
 
 
 def largest_clusters(store: Store) -> dict[str, tuple[Cluster, ...]]:
@@ -92,10 +92,10 @@ def _counted(values: pa.Array) -> tuple[list[bytes], list[int]]:
     return coded.dictionary.to_pylist(), counts.tolist()
 
 
-def members(store: Store, paths: Sequence[str], wanted: Sequence[bytes]) -> dict[bytes, tuple[dict[str, Any], ...]]:
+def members(store: Store, paths: Sequence[str], wanted: Sequence[bytes]) -> dict[bytes, tuple[MemberRow, ...]]:
     """Survivor -> at most MEMBERS - 1 of the documents removed for it."""
     known = pa.array(wanted, ID)
-    found: dict[bytes, list[dict[str, Any]]] = {survivor: [] for survivor in wanted}
+    found: dict[bytes, list[MemberRow]] = {survivor: [] for survivor in wanted}
     for batch in column_batches(store, paths, [*SHOWN, "bytes", "survivor"]):
         mine = batch.filter(pc.is_in(batch.column("survivor"), known))
         for row in first_rows(mine).to_pylist():
@@ -116,15 +116,16 @@ def first_rows(batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([batch]).take(table["row"].filter(pa.array(place < MEMBERS - 1)))
 
 
-def survivors(store: Store, wanted: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
+def survivors(store: Store, wanted: Sequence[bytes]) -> dict[bytes, MemberRow]:
     """Id -> the document's row in `signals/`, with its bytes of text."""
-    known, found = pa.array(wanted, ID), {}
+    known = pa.array(wanted, ID)
+    found: dict[bytes, MemberRow] = {}
     columns = [*SHOWN, "url", "text_bytes"]
     for batch in column_batches(store, parts(store, "signals") if wanted else [], columns):
         for row in batch.filter(pc.is_in(batch.column("id"), known)).to_pylist():
-            found[row["id"]] = {**row, "bytes": row["text_bytes"]}
+            found[row["id"]] = row | {"bytes": row["text_bytes"]}
     return found
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, bytes]:
+def _rank(row: MemberRow) -> tuple[bool, bytes]:
     return row["preview"] is None, row["id"]

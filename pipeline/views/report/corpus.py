@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
+from gristmill.pipeline.steps.record import FunnelEntry, GroupRecord
 from gristmill.pipeline.views.report.charts import Sieve, bar, funnel, pair
 from gristmill.pipeline.views.report.data import Removal, Run
 from gristmill.pipeline.views.report.elements import Section, fold, folded, quiet, table
 from gristmill.pipeline.views.report.figures import count, esc, language, limits, number, plural, share, size
+from gristmill.pipeline.views.tables import SampleRow
 
 WHAT = {
     "read": "records of the input files",
@@ -49,7 +50,7 @@ def funnel_section(run: Run) -> Section:
     return Section("funnel", "The funnel", lede, body + fold("The funnel in figures", funnel_table(entries)))
 
 
-def pages(entries: Sequence[dict[str, Any]]) -> int:
+def pages(entries: Sequence[FunnelEntry]) -> int:
     """How many stages from the first on have bytes of raw pages: to `extract`, where it edited more than half away."""
     for i, entry in enumerate(entries):
         if entry["stage"] == "extract" and entry["bytes_edited_away"] > 0.5 * entry["bytes_in"]:
@@ -57,7 +58,7 @@ def pages(entries: Sequence[dict[str, Any]]) -> int:
     return 0
 
 
-def sieve(entry: dict[str, Any], raw: bool, raw_kept: bool) -> Sieve:
+def sieve(entry: FunnelEntry, raw: bool, raw_kept: bool) -> Sieve:
     gone = entry["dropped"] + entry["quarantined"] + entry["merged"]
     worst = max(entry["rules"].items(), key=lambda item: item[1][0], default=None)
     lost, why = "", ""
@@ -72,7 +73,7 @@ def sieve(entry: dict[str, Any], raw: bool, raw_kept: bool) -> Sieve:
     return Sieve(entry["stage"], what, *kept, entry["bytes_kept"], lost, _cut(why, 40), raw, raw_kept)
 
 
-def funnel_table(entries: Sequence[dict[str, Any]]) -> str:
+def funnel_table(entries: Sequence[FunnelEntry]) -> str:
     head = (
         "stage",
         "in",
@@ -86,17 +87,18 @@ def funnel_table(entries: Sequence[dict[str, Any]]) -> str:
         "edited away",
         "kept",
     )
-    names = ("documents_in", "split", "kept", "merged", "dropped", "quarantined")
     nothing = '<span class="zero">0</span>'
-    weights = ("bytes_in", "bytes_added", "bytes_edited_away", "bytes_kept")
-    rows = [
-        (
-            esc(e["stage"]),
-            *(count(e[name]) if e[name] else nothing for name in names),
-            *(size(e[name]) if e[name] else nothing for name in weights),
+    rows = []
+    for e in entries:
+        documents = (e["documents_in"], e["split"], e["kept"], e["merged"], e["dropped"], e["quarantined"])
+        weights = (e["bytes_in"], e["bytes_added"], e["bytes_edited_away"], e["bytes_kept"])
+        rows.append(
+            (
+                esc(e["stage"]),
+                *(count(number) if number else nothing for number in documents),
+                *(size(number) if number else nothing for number in weights),
+            )
         )
-        for e in entries
-    ]
     return table(head, rows, "l" + "n" * 10)
 
 
@@ -175,7 +177,7 @@ def scope(removal: Removal) -> str:
     return esc(", ".join([*removal.domains, *(f"language {code}" for code in removal.languages)]))
 
 
-def sample(row: dict[str, Any], removal: Removal) -> str:
+def sample(row: SampleRow, removal: Removal) -> str:
     facts = []
     if row["value"] is not None:
         against = f" against {number(row['limit'])}" if row["limit"] is not None else ""
@@ -209,7 +211,7 @@ def languages_section(run: Run) -> Section:
     )
 
 
-def language_table(groups: Sequence[dict[str, Any]], name: str) -> str:
+def language_table(groups: Sequence[GroupRecord], name: str) -> str:
     most = max(1, *(g["bytes"] for g in groups))
     rows = [
         (language(g["domain"], g["language"]), bar(g["bytes"] / most), size(g["bytes"]), count(g["documents"]))

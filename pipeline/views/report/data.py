@@ -9,21 +9,22 @@ streamed besides: `distributions` over the signals, `clusters` of duplicates, `s
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
 from gristmill.pipeline.views.report.clusters import Cluster, largest_clusters
 from gristmill.pipeline.views.report.distributions import Distributions, distributions
 from gristmill.pipeline.views.report.sums import Group, shard_tokens
+from gristmill.pipeline.views.tables import RuleRow, SampleRow
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+from gristmill.tokenizer.report import Report
 
 SAMPLES = 3
 """Documents that a rule's row opens to."""
@@ -43,7 +44,7 @@ class Taken:
     bytes: int = 0
     alone: int | None = None
     limits: set[float] = field(default_factory=set)  # at most three, to tell one from several
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Removal:
     languages: tuple[str, ...]
     source: str
     limit: float | None  # where the rule is no row of the table but all its documents were held against one limit
-    samples: tuple[dict[str, Any], ...]
-    previews: tuple[dict[str, Any], ...] = ()
+    samples: tuple[SampleRow, ...]
+    previews: tuple[SampleRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ class Run:
     """A run's record and what its ledger adds."""
 
     name: str
-    record: dict[str, Any]
+    record: RunRecord
     removals: tuple[Removal, ...]
     idle: tuple[Removal, ...]  # rules that took nothing
     edits: tuple[Removal, ...]
-    tokenizer: dict[str, Any] | None  # what `tokenizer.report.figures` gives
+    tokenizer: Report | None
     distributions: Distributions | None = None
     clusters: Mapping[str, tuple[Cluster, ...]] = field(default_factory=dict)  # by step, the largest first
     taken: Mapping[str, Mapping[Group, tuple[int, int]]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ def gather(store: Store) -> Run:
     """Raises ValueError where `store` holds no run."""
     if not store.exists("run.json"):
         raise ValueError(f"{store.path('run.json')}: missing; give the output of a finished run, or run it to the end")
-    record = json.loads(store.read("run.json"))
+    record = parsed(store.read("run.json"))
     record["configuration"] = redacted_values(record["configuration"])
     table = rule_rows(store)
     taken = scan(store)
@@ -107,26 +108,24 @@ def gather(store: Store) -> Run:
         if found.action == "edited"
     ]
     name = store.shown.rstrip("/").rsplit("/", 1)[-1]
-    report = record["tokenizer"]["report"]
-    measured = report.get("measured", report) if report else None  # a run's report has it beside how it was trained
     return Run(
         name,
         record,
         tuple(removals.values()),
         tuple(idle),
         tuple(edits),
-        measured,
+        measured_by(record["tokenizer"]),
         distributions(store, list(table.values())),
         largest_clusters(store),
         {blend: shard_tokens(store, f"shards/{blend}") for blend in record["blends"]},
     )
 
 
-def rule_rows(store: Store) -> dict[str, dict[str, Any]]:
+def rule_rows(store: Store) -> dict[str, RuleRow]:
     """Rows of `ledger/rules.parquet` by rule, in configured order."""
     if not store.exists("ledger/rules.parquet"):
         return {}
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, RuleRow] = {}
     for row in pq.read_table(io.BytesIO(store.read("ledger/rules.parquet"))).to_pylist():
         rows.setdefault(row["rule"], row)
     return rows
@@ -179,7 +178,7 @@ def failing(mask: pa.Array) -> np.ndarray:
     return running[ends] - running[ends - widths]
 
 
-def choose(batch: pa.RecordBatch, codes: np.ndarray) -> list[tuple[int, dict[str, Any]]]:
+def choose(batch: pa.RecordBatch, codes: np.ndarray) -> list[tuple[int, SampleRow]]:
     """(code, row) of the first rows of each code by `_rank`."""
     without = batch.column("preview").is_null()
     table = pa.table({"code": codes, "without": without, "id": batch.column("id"), "row": np.arange(len(codes))})
@@ -191,25 +190,22 @@ def choose(batch: pa.RecordBatch, codes: np.ndarray) -> list[tuple[int, dict[str
     return list(zip(sorted_codes[picked].tolist(), values, strict=True))
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, bytes]:
+def _rank(row: SampleRow) -> tuple[bool, bytes]:
     return row["preview"] is None, row["id"]
 
 
-def _removal(
-    key: tuple[str, str], figures: tuple[int, int, int], row: dict[str, Any] | None, taken: Taken | None
-) -> Removal:
-    rule = row or {"minimum": None, "maximum": None, "domains": (), "languages": (), "source": ""}
+def _removal(key: tuple[str, str], figures: tuple[int, int, int], row: RuleRow | None, taken: Taken | None) -> Removal:
     only = next(iter(taken.limits)) if taken and len(taken.limits) == 1 and not row else None
     return Removal(
         *key,
         taken.action if taken else "",
         *figures,
         taken.alone if taken else None,
-        rule["minimum"],
-        rule["maximum"],
-        tuple(rule["domains"]),
-        tuple(rule["languages"]),
-        rule["source"],
+        row["minimum"] if row else None,
+        row["maximum"] if row else None,
+        tuple(row["domains"]) if row else (),
+        tuple(row["languages"]) if row else (),
+        row["source"] if row else "",
         only,
         tuple(taken.samples[:SAMPLES]) if taken else (),
         tuple(row for row in taken.samples if row["preview"] is not None) if taken else (),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.engine.publish import MANIFEST
 from gristmill.pipeline.views.report.axes import Axis, axis_of
 from gristmill.pipeline.views.report.sums import column_batches, parts
+from gristmill.pipeline.views.tables import RuleRow
 from gristmill.storage.store import Store
 
 MAX_DOCUMENTS = 50_000_000
@@ -39,6 +39,8 @@ APART = ("id", "source", "path", "record", "domain", "category", "language", "ur
 Pair = tuple[str, str]
 Cut = tuple[str, float | None, float | None]
 """Signal, minimum, maximum."""
+Scope = tuple[tuple[str, ...], tuple[str, ...]]
+"""Domains and languages; none: all."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Distributions:
     """1: all files of `signals/` were counted; n: each n-th."""
 
 
-def distributions(store: Store, rules: Sequence[Mapping[str, Any]]) -> Distributions | None:
+def distributions(store: Store, rules: Sequence[RuleRow]) -> Distributions | None:
     """None where there are no signals. rules: rows of `ledger/rules.parquet`."""
     paths = parts(store, "signals")
     every = stride(store)
@@ -115,9 +117,7 @@ def signal_names(store: Store, paths: Sequence[str]) -> list[str]:
 # -- the axes ----------------------------------------------------------------------------------------------------------
 
 
-def choose_axes(
-    store: Store, paths: Sequence[str], names: Sequence[str], rules: Sequence[Mapping[str, Any]]
-) -> dict[str, Axis]:
+def choose_axes(store: Store, paths: Sequence[str], names: Sequence[str], rules: Sequence[RuleRow]) -> dict[str, Axis]:
     """An axis for each signal that has a value in the sample."""
     values: dict[str, list[np.ndarray]] = {name: [] for name in names}
     whole: dict[str, bool] = {}
@@ -159,7 +159,7 @@ class Tally:
     """Counts by (domain, language), a row a pair in every array."""
 
     axes: Mapping[str, Axis]
-    rules: Sequence[Mapping[str, Any]]
+    rules: Sequence[RuleRow]
     pairs: dict[Pair, int] = field(default_factory=dict)
     documents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     bins: dict[str, np.ndarray] = field(default_factory=dict)  # (pairs, bins)
@@ -234,7 +234,7 @@ class Tally:
 
     def limits(self, signal: str, order: Sequence[Pair]) -> tuple[Limit, ...]:
         """Equal limits with an equal scope are one, in configured order."""
-        merged: dict[Any, list[Mapping[str, Any]]] = {}
+        merged: dict[tuple[Cut, Scope], list[RuleRow]] = {}
         for rule in self.rules:
             if rule["signal"] == signal:
                 scope = (tuple(rule["domains"]), tuple(rule["languages"]))
@@ -258,7 +258,7 @@ def in_scope(domains: Sequence[str], languages: Sequence[str], pair: Pair) -> bo
     return (not domains or pair[0] in domains) and (not languages or pair[1] in languages)
 
 
-def _cut(rule: Mapping[str, Any]) -> Cut:
+def _cut(rule: RuleRow) -> Cut:
     return rule["signal"], rule["minimum"], rule["maximum"]
 
 

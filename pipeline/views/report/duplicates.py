@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from gristmill.pipeline.views.report.charts import histogram, pair
 from gristmill.pipeline.views.report.clusters import Cluster
 from gristmill.pipeline.views.report.data import Run
 from gristmill.pipeline.views.report.elements import Section, quiet
 from gristmill.pipeline.views.report.figures import count, esc, plural, size
+from gristmill.pipeline.views.tables import MemberRow
 
 TITLES = {
     "exact_dedup": "Exact duplicates",
@@ -63,7 +63,7 @@ def cluster(each: Cluster) -> str:
     )
 
 
-def member(row: dict[str, Any], kept: bool) -> str:
+def member(row: MemberRow, kept: bool) -> str:
     facts = [f"<b>{'stayed' if kept else 'left'}</b>"]
     if row.get("language"):
         facts.append(esc(row["language"]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from gristmill.pipeline.steps.record import SourceRecord
 from gristmill.pipeline.views.report.charts import bar
 from gristmill.pipeline.views.report.data import Run
 from gristmill.pipeline.views.report.elements import Section, fold, folded, quiet, table
@@ -67,5 +67,5 @@ def facts_section(run: Run) -> Section:
     return Section("facts", "The run", lede, body)
 
 
-def _source(source: dict[str, Any]) -> tuple[str, str, str]:
+def _source(source: SourceRecord) -> tuple[str, str, str]:
     return esc(source.get("name", "")), f"<code>{esc(source.get('uri', ''))}</code>", esc(source.get("domain") or "any")

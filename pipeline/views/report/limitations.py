@@ -6,8 +6,8 @@ Each row of the table says when its sentence holds: with a stage, without one, o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from gristmill.pipeline.steps.record import RunRecord
 from gristmill.pipeline.views.report.markdown import cell, listing
 from gristmill.pipeline.views.report.sums import NOT_STATED, SourceSums
 
@@ -34,7 +34,7 @@ WITHOUT = {
 """Stage -> what not having it means."""
 
 
-def limitations(record: Mapping[str, Any], sources: Mapping[str, SourceSums]) -> list[str]:
+def limitations(record: RunRecord, sources: Mapping[str, SourceSums]) -> list[str]:
     """Sentences in Markdown. record: what stands in `run.json`; sources: `pipeline.views.report.sums.source_sums`."""
     stages = [next(iter(stage)) for stage in record["configuration"].get("stages", [])]
     unstated = [name for name, entry in sources.items() if entry.licences.get(NOT_STATED)]

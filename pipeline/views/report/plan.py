@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
+from gristmill.pipeline.steps.record import PlannedStep, StepRecord
 from gristmill.pipeline.views.report.data import Run
 from gristmill.pipeline.views.report.elements import Section, folded
 from gristmill.pipeline.views.report.figures import count, duration, esc, plural, size
@@ -16,7 +17,8 @@ OFF = 2.0
 
 def plan_section(run: Run) -> Section | None:
     """None where `run.json` has no plan. Ratios are what happened over what was planned."""
-    planned = {step["name"]: step for step in (run.record.get("plan") or {}).get("steps", [])}
+    plan = run.record.get("plan")
+    planned = {step["name"]: step for step in plan.get("steps", [])} if plan else {}
     if not planned:
         return None
     happened = {step["name"]: step for step in run.record["steps"]}
@@ -34,20 +36,23 @@ def plan_section(run: Run) -> Section | None:
     return Section("plan", "The plan", lede, folded(head, rows, "lNNnnnNNN", FIRST, "steps"))
 
 
-KEYS = ("seconds", "bytes_written")
+Figure = Literal["seconds", "bytes_written"]
+KEYS: tuple[Figure, ...] = ("seconds", "bytes_written")
 
 
-def row(name: str, planned: Mapping[str, Any] | None, happened: Mapping[str, Any] | None) -> tuple[str, ...]:
+def row(name: str, planned: PlannedStep | None, happened: StepRecord | None) -> tuple[str, ...]:
     reused = happened is not None and done_before(happened)
-    cells = [esc(name), *(_cell(side, "tasks", count) for side in (planned, happened))]
-    for key, write in (("seconds", duration), ("bytes_written", size)):
+    cells = [esc(name), *(_cell(side and side.get("tasks"), count) for side in (planned, happened))]
+    sides: tuple[tuple[Figure, Callable[[float], str]], ...] = (("seconds", duration), ("bytes_written", size))
+    for key, write in sides:
         again = reused and key == "seconds"
-        cells += [_cell(planned, key, write), "done before" if again else _cell(happened, key, write)]
+        after = "done before" if again else _cell(happened and happened.get(key), write)
+        cells += [_cell(planned and planned.get(key), write), after]
         cells.append("" if again else ratio(planned, happened, key))
     return tuple(cells)
 
 
-def ratio(planned: Mapping[str, Any] | None, happened: Mapping[str, Any] | None, key: str) -> str:
+def ratio(planned: PlannedStep | None, happened: StepRecord | None, key: Figure) -> str:
     """× 1.24; marked where it is far off."""
     if planned is None or happened is None or not planned.get(key):
         return ""
@@ -56,12 +61,10 @@ def ratio(planned: Mapping[str, Any] | None, happened: Mapping[str, Any] | None,
     return f'<span class="off">{text}</span>' if not 1 / OFF <= value <= OFF else text
 
 
-def done_before(step: Mapping[str, Any]) -> bool:
+def done_before(step: StepRecord) -> bool:
     """No task was run: an earlier run had committed them all, or left others that hold."""
     return bool(step["tasks"]) and not step.get("computed", step["tasks"] - step["reused"])
 
 
-def _cell(side: Mapping[str, Any] | None, key: str, write: Any) -> str:
-    if side is None or side.get(key) is None:
-        return '<span class="zero">–</span>'
-    return str(write(side[key]))
+def _cell(figure: float | None, write: Callable[[float], str]) -> str:
+    return '<span class="zero">–</span>' if figure is None else write(figure)

@@ -6,14 +6,14 @@ Markdown; `pipeline.views.datasheet` puts them together. record: what stands in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from gristmill.pipeline.steps.record import BlendRecord, RunRecord, measured_by
 from gristmill.pipeline.views.report.figures import LANGUAGES
 from gristmill.pipeline.views.report.markdown import cell, count, ratio, share, size, table, wrapped
-from gristmill.pipeline.views.report.sums import UNIT, Group
+from gristmill.pipeline.views.report.sums import Group, unit_key
 
 
-def languages(record: Mapping[str, Any], held: Mapping[str, Mapping[Group, tuple[int, int]]]) -> str:
+def languages(record: RunRecord, held: Mapping[str, Mapping[Group, tuple[int, int]]]) -> str:
     tokens: dict[tuple[str, str], int] = {}
     for name, entry in list(record["blends"].items())[:1]:  # every blend draws from the same tokenized documents
         for unit in entry["units"]:
@@ -21,12 +21,13 @@ def languages(record: Mapping[str, Any], held: Mapping[str, Mapping[Group, tuple
             tokens[key] = tokens.get(key, 0) + unit["tokens"]
         for (domain, _, _, language), (_, n) in held[name].items():
             tokens[domain, language] = tokens.get((domain, language), 0) + n
-    measured = {(row["domain"], row["language"]): row for row in _measured(record).get("languages", [])}
+    report = measured_by(record["tokenizer"])
+    measured = {(row["domain"], row["language"]): row for row in report.get("languages", [])} if report else {}
     whole = sum(group["bytes"] for group in record["groups"])
     rows = []
     for group in sorted(record["groups"], key=lambda g: (-g["bytes"], g["domain"], g["language"])):
         key = (group["domain"], group["language"])
-        row = measured.get(key, {"bytes_per_token": None, "fertility": None})
+        row = measured.get(key)
         rows.append(
             (
                 group["domain"],
@@ -36,8 +37,8 @@ def languages(record: Mapping[str, Any], held: Mapping[str, Mapping[Group, tuple
                 size(group["bytes"]),
                 share(group["bytes"], whole),
                 count(tokens[key]) if key in tokens else "–",
-                ratio(row["bytes_per_token"]),
-                ratio(row["fertility"]),
+                ratio(row["bytes_per_token"] if row else None),
+                ratio(row["fertility"] if row else None),
             )
         )
     head = ("domain", "language", "", "documents", "text", "share", "tokens", "bytes per token", "tokens per word")
@@ -49,13 +50,13 @@ documents of the blended domains, each once; the last two columns were measured 
 {table(head, rows, "lllrrrrrr", len(rows))}"""
 
 
-def tokenizer(record: Mapping[str, Any]) -> str:
+def tokenizer(record: RunRecord) -> str:
     found = record["tokenizer"]
     text = f"SHA-256 of tokenizer.model: `{found['sha256']}`."
-    report = found["report"]
-    if not report:
+    report, measured = found["report"], measured_by(found)
+    if not report or not measured:
         return f"## Tokenizer\n\n{wrapped(text + ' It was given, not trained in this run.')}"
-    trained, measured = report.get("trained"), _measured(record)
+    trained = report.get("trained")
     if trained:
         text += (
             f" Byte-pair encoding of {count(trained['vocab_size'])} pieces, trained on {count(trained['documents'])} "
@@ -79,9 +80,7 @@ def tokenizer(record: Mapping[str, Any]) -> str:
     return f"## Tokenizer\n\n{wrapped(text)}\n\n{table(head, rows, 'lrrrrrr')}\n\n{trip}"
 
 
-def blend(
-    name: str, entry: Mapping[str, Any], record: Mapping[str, Any], taken: Mapping[Group, tuple[int, int]]
-) -> str:
+def blend(name: str, entry: BlendRecord, record: RunRecord, taken: Mapping[Group, tuple[int, int]]) -> str:
     targets, found = entry["target_tokens_by_domain"], entry["tokens_by_domain"]
     whole, planned = sum(found.values()), sum(targets.values())
     domains = [
@@ -103,10 +102,10 @@ def blend(
             count(unit["documents"]),
             count(unit["tokens"]),
             count(unit["target"]),
-            count(taken[key][1]) if (key := _key(unit)) in taken else "0",
+            count(taken[key][1]) if (key := unit_key(unit)) in taken else "0",
             f"{unit['epochs']:.2f}",
         )
-        for unit in sorted(entry["units"], key=lambda unit: (-unit["target"], _key(unit)))
+        for unit in sorted(entry["units"], key=lambda unit: (-unit["target"], unit_key(unit)))
     ]
     fraction = record["configuration"].get("shards", {}).get("holdout", 0)
     text = (
@@ -125,13 +124,3 @@ def blend(
 Epochs: target over tokens there. Above 1 documents are repeated.
 
 {table(head, units, "llllrrrrr")}"""
-
-
-def _measured(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the tokenizer's report measured; empty where the tokenizer was given."""
-    report: Mapping[str, Any] = record["tokenizer"]["report"] or {}
-    return report.get("measured", report)
-
-
-def _key(unit: Mapping[str, Any]) -> Group:
-    return tuple(unit[name] or "" for name in UNIT)

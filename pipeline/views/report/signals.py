@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -42,6 +42,34 @@ class Group:
         if not self.language:
             return self.domain
         return (NAMES.get(self.language) if self.domain != "code" else None) or self.language
+
+
+class GroupFigures(TypedDict):
+    """A group for `signals.js`."""
+
+    name: str
+    domain: str
+    documents: int
+
+
+class LimitFigures(TypedDict):
+    """Where a limit is drawn, from 0 to 1, and for each group how many documents are asked, below and above."""
+
+    min: float | None
+    max: float | None
+    of: list[tuple[int, int, int]]
+
+
+class SignalFigures(TypedDict):
+    """A signal for `signals.js`; counts and lost have an entry a group."""
+
+    name: str
+    edges: list[float]
+    at: list[float]
+    ticks: list[tuple[float, str]]
+    limits: list[LimitFigures]
+    counts: list[list[int]]
+    lost: list[dict[int, int]]
 
 
 def signals_section(found: Distributions | None) -> Section | None:
@@ -136,13 +164,13 @@ def _scope(limit: Limit) -> str:
     return f" · {esc(', '.join(names))}" if names else ""
 
 
-def _signal(each: Distribution, groups: Sequence[Group]) -> dict[str, Any]:
+def _signal(each: Distribution, groups: Sequence[Group]) -> SignalFigures:
     axis = each.axis
     return {
         "name": each.signal,
         "edges": [float(f"{edge:.6g}") for edge in axis.edges],
         "at": [round(axis.place(float(edge)), 4) for edge in axis.edges],
-        "ticks": [[round(axis.place(value), 4), brief(value)] for value in apart(axis, axis_ticks(axis))],
+        "ticks": [(round(axis.place(value), 4), brief(value)) for value in apart(axis, axis_ticks(axis))],
         "limits": [
             {
                 "min": None if limit.minimum is None else round(axis.line(limit.minimum, False), 4),
@@ -161,7 +189,7 @@ def _sparse(counts: np.ndarray) -> dict[int, int]:
     return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group) -> GroupFigures:
     return {"name": group.name, "domain": group.domain, "documents": group.documents}
 
 

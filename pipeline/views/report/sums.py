@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.steps.record import UnitRecord
 from gristmill.storage.store import Store
 
 BATCH_ROWS = 65_536
@@ -27,6 +28,11 @@ OTHERS = "others"
 UNIT = ("domain", "category", "source", "language")
 
 Group = tuple[str, ...]
+
+
+def unit_key(unit: UnitRecord) -> Group:
+    """The unit's values of UNIT; '' where it has none."""
+    return unit["domain"] or "", unit["category"] or "", unit["source"] or "", unit["language"] or ""
 
 
 def column_batches(store: Store, paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from gristmill.pipeline.steps.record import BlendRecord, BlendSettings, UnitRecord
 from gristmill.pipeline.views.report.charts import Panel, Share, bar, curves, pair, shares
 from gristmill.pipeline.views.report.data import Run
 from gristmill.pipeline.views.report.elements import Section, folded, quiet, table
 from gristmill.pipeline.views.report.figures import count, duration, esc, language, number, plural, share, short
-from gristmill.pipeline.views.report.sums import UNIT, Group
-from gristmill.pipeline.views.report.training import Point, Training
+from gristmill.pipeline.views.report.sums import UNIT, Group, unit_key
+from gristmill.pipeline.views.report.training import Evaluation, Point, Training
 
 CHART_POINTS = 160
 
@@ -22,7 +22,7 @@ def blends_section(run: Run) -> Section | None:
     if not blends:
         return None
     body = "".join(
-        blend(name, entry, run.record["configuration"].get("blends", {}).get(name, {}), run.taken.get(name) or None)
+        blend(name, entry, run.record["configuration"].get("blends", {}).get(name), run.taken.get(name) or None)
         for name, entry in blends.items()
     )
     lede = "Shares of tokens in the shards against the plan. A source repeated has more than one epoch."
@@ -31,14 +31,14 @@ def blends_section(run: Run) -> Section | None:
 
 def blend(
     name: str,
-    entry: dict[str, Any],
-    configured: dict[str, Any],
+    entry: BlendRecord,
+    configured: BlendSettings | None = None,
     taken: Mapping[Group, tuple[int, int]] | None = None,
 ) -> str:
     """taken: what the shards hold by (domain, category, source, language); None where they do not say."""
     targets, found = entry["target_tokens_by_domain"], entry["tokens_by_domain"]
     whole, planned = max(1, sum(found.values())), max(1, sum(targets.values()))
-    asked = configured.get("domains", {})
+    asked = configured.get("domains", {}) if configured else {}
     asked_sum = sum(asked.values()) or 1
     rows, notes = [], [esc(note) for note in entry["notes"]]
     for domain in dict.fromkeys([*(d for d in asked if d in targets), *targets, *found]):
@@ -61,7 +61,7 @@ def blend(
 
 
 def units_table(
-    units: Sequence[dict[str, Any]],
+    units: Sequence[UnitRecord],
     keys: tuple[str, ...],
     planned: int,
     taken: Mapping[Group, tuple[int, int]] | None,
@@ -69,8 +69,9 @@ def units_table(
     """Sums over units that agree in `keys`; epochs are target over what is there, `taken` stands beside the target."""
     sums: dict[Group, list[int]] = {}
     for unit in units:
-        entry = sums.setdefault(tuple(unit[key] or "" for key in keys), [0, 0, 0, 0])
-        _, in_shards = (taken or {}).get(tuple(unit[key] or "" for key in UNIT), (0, 0))
+        whole = unit_key(unit)
+        entry = sums.setdefault(tuple(dict(zip(UNIT, whole))[key] for key in keys), [0, 0, 0, 0])
+        _, in_shards = (taken or {}).get(whole, (0, 0))
         for i, value in enumerate((unit["documents"], unit["tokens"], unit["target"], in_shards)):
             entry[i] += value
     most = max([1.0, *(target / tokens for _, tokens, target, _ in sums.values() if tokens)])
@@ -170,7 +171,7 @@ def training_section(training: Training | None) -> Section | None:
     return Section("training", "The training", lede, body + facts + others)
 
 
-def evaluation(entry: dict[str, Any]) -> str:
+def evaluation(entry: Evaluation) -> str:
     rows = [("all", entry), *entry.get("domains", {}).items()]
     cells = [
         (esc(name), _ratio(row.get("loss"), 4), _ratio(row.get("bits_per_byte"), 4), count(row.get("tokens", 0)))

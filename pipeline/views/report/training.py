@@ -9,14 +9,41 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from gristmill.storage.store import Store
 
 NAME = "metrics.jsonl"
 FOLDERS = ("train", "training")
 MAX_POINTS = 1024
+
+
+class Start(TypedDict, total=False):
+    event: str
+    parameters: int
+    unigram_entropy: float
+
+
+class StepEvent(TypedDict):
+    step: int
+    tokens: int
+    loss: float
+    learning_rate: NotRequired[float]
+    grad_norm: NotRequired[float]
+    tokens_per_s: NotRequired[float]
+    seconds: NotRequired[float]
+
+
+class Evaluation(TypedDict, total=False):
+    """Of the held-out text, or of one domain of it."""
+
+    loss: float
+    """Nats a token."""
+    bits_per_byte: float
+    tokens: int
+    domains: dict[str, Evaluation]
 
 
 @dataclass(frozen=True)
@@ -54,9 +81,9 @@ class Point:
 class Training:
     path: str
     others: tuple[str, ...] = ()
-    start: dict[str, Any] = field(default_factory=dict)
+    start: Start = field(default_factory=Start)
     points: list[Point] = field(default_factory=list)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
     last_loss: float = math.nan
@@ -91,7 +118,7 @@ def _read(store: Store, path: str) -> Training:
     for event in _events(store, path):
         kind = event.get("event", "step" if "loss" in event else "start")
         if kind == "start":
-            run.start = {**run.start, **event}
+            run.start.update(event)
         elif kind == "evaluation":
             run.evaluations.append(event)
         elif kind == "step":
@@ -110,7 +137,7 @@ def _read(store: Store, path: str) -> Training:
     return run
 
 
-def _events(store: Store, path: str) -> Any:
+def _events(store: Store, path: str) -> Iterator[Any]:
     """Complete lines; the last one may be half written by a run that is still going."""
     import io
 
@@ -124,7 +151,15 @@ def _events(store: Store, path: str) -> Any:
                 yield event
 
 
-def _point(event: dict[str, Any]) -> Point:
+def _point(event: StepEvent) -> Point:
     loss = float(event["loss"])
-    rest = (float(event.get(name, 0.0)) for name in ("learning_rate", "grad_norm", "tokens_per_s"))
-    return Point(int(event["tokens"]), 1, loss, loss, loss, *rest)
+    return Point(
+        int(event["tokens"]),
+        1,
+        loss,
+        loss,
+        loss,
+        float(event.get("learning_rate", 0.0)),
+        float(event.get("grad_norm", 0.0)),
+        float(event.get("tokens_per_s", 0.0)),
+    )
