@@ -7,9 +7,8 @@ the chain is followed to the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from gristmill.pipeline.views.explain.find import Place, Query, find, id_mask, over
 from gristmill.pipeline.views.explain.way import Run, departure, ledger_rows
+from gristmill.pipeline.views.tables import LedgerRow
 from gristmill.storage.store import Store
 
 MEMBERS = 10
@@ -42,7 +42,7 @@ class Cluster:
     """(id, source:path:record) of up to `MEMBERS` that left, this document aside."""
 
 
-def clusters(run: Run, place: Place, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Cluster], Place | None]:
+def clusters(run: Run, place: Place, rows: Sequence[LedgerRow]) -> tuple[list[Cluster], Place | None]:
     """Clusters in the order of the steps, then those of its survivors; and the place of the document's own survivor."""
     chain: list[tuple[str, bytes, Place | None, str]] = []  # step, survivor, where it is, what became of it
     leaving = departure(rows)
@@ -76,7 +76,7 @@ def clusters(run: Run, place: Place, rows: Sequence[Mapping[str, Any]]) -> tuple
     return result, chain[0][2] if chain else None
 
 
-def fate_of(gone: Mapping[str, Any] | None) -> str:
+def fate_of(gone: LedgerRow | None) -> str:
     return "kept" if gone is None else f"{gone['action']} by {gone['rule']}"
 
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain, pairwise
-from typing import Any
 
 SMALL = 40_000
 """Products of lengths up to which difflib compares every pair: 200 × 200."""
@@ -185,7 +184,7 @@ def _anchors(a: Sequence[int], b: Sequence[int], area: tuple[int, int, int, int]
     return series[::-1]
 
 
-def _runs(items: Sequence[int], run: int) -> Sequence[Any]:
+def _runs(items: Sequence[int], run: int) -> Sequence[int | tuple[int, ...]]:
     return items if run == 1 else list(zip(*(items[k:] for k in range(run))))
 
 

@@ -10,20 +10,38 @@ that of a few row groups. Rendering is `pipeline.views.explain.show`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict
 
 from gristmill.pipeline.steps.first_pass import IDENTIFYING
 from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.views.explain.clusters import Cluster, clusters, first_of_its_id
 from gristmill.pipeline.views.explain.find import Place, find, parse, read_row
 from gristmill.pipeline.views.explain.shards import Blend, blends, count_tokens, locate, sampled
-from gristmill.pipeline.views.explain.text import Comparison, Text, compare, complete, document_of, stored_text, text_of
+from gristmill.pipeline.views.explain.text import (
+    Comparison,
+    Document,
+    Text,
+    compare,
+    complete,
+    document_of,
+    stored_text,
+    text_of,
+)
 from gristmill.pipeline.views.explain.way import Limit, Run, Step, departure, ledger_rows, limits, number, open_run, way
+from gristmill.pipeline.views.tables import SignalsRow
+from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
 
 SHOWN_MATCHES = 5
+
+
+class CuratedPlace(TypedDict):
+    """Where a document is in `curated/`."""
+
+    file: str
+    row: int
 
 
 @dataclass(frozen=True)
@@ -34,21 +52,21 @@ class Explanation:
     outcome: str
     """curated | dropped | quarantined | merged | missing"""
     summary: str
-    document: dict[str, Any]
+    document: Document
     steps: list[Step]
     limits: list[Limit]
     signals: dict[str, float | None]
     clusters: list[Cluster]
     comparison: Comparison | None
     text: Text | None
-    curated: dict[str, Any] | None
+    curated: CuratedPlace | None
     tokens: int | None
     """With eos, by the output's tokenizer."""
     blends: list[Blend]
     notes: list[str]
     """What cannot be shown, and why."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """As JSON values."""
         return asdict(self)
 
@@ -61,17 +79,20 @@ def explain(store: Store, query: str) -> Explanation:
     gone = departure(rows)
     if not run.record:
         notes.append("run.json is missing, so steps have no fingerprints and sources no configuration")
-    measured = read_row(store, place.file, place.row) if place.file.startswith("signals/") else {}
+    measured: SignalsRow = {}
+    values: dict[str, float | None] = {}  # of the same row: its signals
+    if place.file.startswith("signals/"):
+        measured = values = read_row(store, place.file, place.row)
     document = document_of(place, measured, rows)
     found = None if gone else locate(run, place.id, document["domain"], document["language"])
     stored, origin, notes_of_text = stored_text(run, place, found, gone)
     notes += notes_of_text
     complete(run, document, stored)
-    signals = {name: value for name, value in measured.items() if name not in (*IDENTIFYING, "preview")}
-    resolved = limits(run, measured, rows) if measured else []
+    signals = {name: value for name, value in values.items() if name not in (*IDENTIFYING, "preview")}
+    resolved = limits(run, measured, values, rows) if measured else []
     related, survivor = clusters(run, place, rows)
     comparison = compare(run, survivor, stored, notes) if survivor else None
-    curated = {"file": found[0], "row": found[1]} if found else None
+    curated: CuratedPlace | None = {"file": found[0], "row": found[1]} if found else None
     placed = blends(run, document) if found else []
     tokens = _tokens(run, found, placed)
     steps = way(
@@ -109,7 +130,8 @@ def explain(store: Store, query: str) -> Explanation:
 
 def _the_one(run: Run, text: str) -> tuple[Place, list[str]]:
     """The document meant, and what is to be said of others with its id."""
-    query = parse(text, [source["name"] for source in run.configuration.get("sources", ())])
+    sources = run.configuration.get("sources", []) if run.configuration else []
+    query = parse(text, [source["name"] for source in sources])
     places, count = find(run.store, query)
     if not places:
         removed = next((r for r in load_removed(run.store) if bytes.fromhex(r.id) in query.ids), None)
@@ -140,11 +162,11 @@ def _tokens(run: Run, found: tuple[str, int] | None, placed: Sequence[Blend]) ->
 
 def _details(
     run: Run,
-    document: Mapping[str, Any],
-    measured: Mapping[str, Any],
+    document: Document,
+    measured: SignalsRow,
     resolved: Sequence[Limit],
     related: Sequence[Cluster],
-    curated: Mapping[str, Any] | None,
+    curated: CuratedPlace | None,
     tokens: int | None,
     placed: Sequence[Blend],
 ) -> dict[str, tuple[str, str]]:
@@ -152,7 +174,7 @@ def _details(
     details = {"read": ("kept", f"record {document['record']:,}")}
     score, least = measured.get("language_score"), run.settings("language").get("min_score")
     if document["language"] and measured:
-        asked = f", at least {number(least)} asked" if least is not None else ""
+        asked = f", at least {number(least)} asked" if isinstance(least, int | float) else ""
         scored = f", score {number(score)}{asked}" if score is not None else ", as its reader says"
         details["language"] = ("kept", f"{document['language']}{scored}")
     if measured:

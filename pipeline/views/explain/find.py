@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ HITS_PER_FILE = 10
 """Places that are remembered of a file; all are counted."""
 
 Mask = Callable[[pa.Table], np.ndarray]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Found:
     """Places by document: the ledger has a row for each step that changed one, `signals/` may have it too."""
 
     def __init__(self) -> None:
-        self.places: dict[Any, Place] = {}
+        self.places: dict[tuple[bytes, str, str, int], Place] = {}
         self.count = 0
 
     def add(self, places: list[Place], count: int) -> None:
@@ -123,7 +124,7 @@ def first_pass_files(store: Store) -> list[str]:
     return signals + [path for name in folders for path in store.files(f"ledger/{name}")]
 
 
-def over(store: Store, files: Iterable[str], function: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+def over(store: Store, files: Iterable[str], function: Callable[[str], Result]) -> Iterator[tuple[str, Result]]:
     """(file, result) in order, of the Parquet files."""
     paths = [path for path in files if path.endswith(".parquet")]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -194,7 +195,7 @@ def partition_of(path: str) -> int | None:
 
 def rows_with_id(
     store: Store, path: str, ids: Sequence[bytes], column: str = "id", columns: Sequence[str] | None = None
-) -> list[tuple[int, dict[str, Any]]]:
+) -> list[tuple[int, Any]]:
     """(row, its columns) of a Parquet file where `column` is one of `ids`; all columns unless some are named."""
     found = []
     with store.open_input(path) as handle:
@@ -211,16 +212,15 @@ def rows_with_id(
     return found
 
 
-def read_row(store: Store, path: str, row: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
-    """One row of a Parquet file; its row group is read."""
+def read_row(store: Store, path: str, row: int, columns: Sequence[str] | None = None) -> Any:
+    """One row of a Parquet file by column; its row group is read."""
     with store.open_input(path) as handle:
         parquet = pq.ParquetFile(handle, pre_buffer=True)
         for group in range(parquet.num_row_groups):
             count = parquet.metadata.row_group(group).num_rows
             if row < count:
                 table = parquet.read_row_group(group, columns=list(columns) if columns else None)
-                value: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
-                return value
+                return table.slice(row, 1).to_pylist()[0]
             row -= count
     raise OSError(f"{store.path(path)}: has no row {row}; run again to restore it")
 

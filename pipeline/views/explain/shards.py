@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.views.explain.text import Document
 
 TOKEN_BYTES = 4  # int32: docs/formats.md
 
@@ -55,12 +57,12 @@ def locate(run: Run, key: bytes, domain: str | None, language: str | None) -> tu
     return None
 
 
-def blends(run: Run, document: Mapping[str, Any]) -> list[Blend]:
+def blends(run: Run, document: Document) -> list[Blend]:
     """Every blend in configured order with the document's copies by epoch, holdout last."""
     key = bytes.fromhex(document["id"])
     result = []
     names = run.store.folders("shards")
-    configured = [name for name in run.record.get("blends", {}) if name in names]
+    configured = [name for name in (run.record.get("blends", {}) if run.record else ()) if name in names]
     for name in dict.fromkeys([*configured, *names]):
         files = [p for p in run.store.files(f"shards/{name}") if p.endswith(".docs.parquet")]
         copies = []
@@ -83,16 +85,17 @@ def blends(run: Run, document: Mapping[str, Any]) -> list[Blend]:
     return result
 
 
-def _detail(run: Run, name: str, copies: list[Copy], document: Mapping[str, Any]) -> str:
+def _detail(run: Run, name: str, copies: list[Copy], document: Document) -> str:
     if any(copy.holdout for copy in copies):
-        share = run.configuration.get("shards", {}).get("holdout")
+        share = run.configuration.get("shards", {}).get("holdout") if run.configuration else None
         part = f" with {100 * share:g} % of all clusters" if share else ""
         return f"held out{part}: not in the training shards"
     times = {0: "not drawn", 1: "drawn once", 2: "drawn twice"}.get(len(copies), f"drawn {len(copies)} times")
+    blend = run.record.get("blends", {}).get(name) if run.record else None
     unit = next(
         (
             unit
-            for unit in run.record.get("blends", {}).get(name, {}).get("units", ())
+            for unit in (blend.get("units", []) if blend else ())
             if all(unit[key] == document.get(key) for key in ("domain", "category", "source", "language"))
         ),
         None,
@@ -118,16 +121,16 @@ def count_tokens(run: Run, text: str) -> int | None:
         return len(Encoder(model).encode(text, eos=True))
 
 
-def sampled(run: Run, document: Mapping[str, Any]) -> tuple[str, str] | None:
+def sampled(run: Run, document: Document) -> tuple[str, str] | None:
     """Whether the tokenizer was trained on the document; None where no sample was taken."""
-    from gristmill.tokenizer.sample import Group, Sample, choose_batch
+    from gristmill.tokenizer.sample import Sample, choose_batch
 
     if not run.store.exists("tokenizer/report.json"):
         return None
     record = json.loads(run.store.read("tokenizer/report.json")).get("sample")
     if not record:
         return None
-    sample = Sample(**{**record, "groups": tuple(Group(**group) for group in record["groups"])})
+    sample = Sample.from_record(record)
     row = {
         "id": pa.array([bytes.fromhex(document["id"])], pa.binary(16)),
         "domain": pa.array([document.get("domain")], pa.string()),

@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TypedDict
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -94,10 +94,18 @@ def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
     yield Padding(body, (0, 0, 0, 2))
 
 
-def _grid(*widths: dict[str, Any]) -> Table:
+class ColumnOptions(TypedDict, total=False):
+    """Of `rich.table.Table.add_column`."""
+
+    style: str
+    justify: JustifyMethod
+    no_wrap: bool
+
+
+def _grid(*columns: ColumnOptions) -> Table:
     table = Table.grid(padding=(0, 2))
-    for options in widths:
-        table.add_column(**{"overflow": "fold", **options})
+    for options in columns:
+        table.add_column(overflow="fold", **options)
     return table
 
 
@@ -234,13 +242,13 @@ def safe(text: str) -> str:
 
 
 def _shards(e: Explanation) -> Group:
-    curated = e.curated or {}
-    lines: list[RenderableType] = [Text(f"{safe(curated.get('file', ''))}, row {curated.get('row', 0):,}")]
+    file, row = (e.curated["file"], e.curated["row"]) if e.curated else ("", 0)
+    lines: list[RenderableType] = [Text(f"{safe(file)}, row {row:,}")]
     for blend in e.blends:
         lines.append(Text.assemble((f"blend {blend.name}: ", "bold"), safe(blend.detail)))
         if not blend.copies:
             continue
-        right: dict[str, Any] = {"justify": "right", "no_wrap": True}
+        right: ColumnOptions = {"justify": "right", "no_wrap": True}
         table = _grid({}, right, right, right, right, right)
         table.add_row(*(Text(n, "dim") for n in ("file", "epoch", "sequence", "first token", "tokens", "byte")))
         for copy in blend.copies:

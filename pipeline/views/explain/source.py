@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import sysconfig
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -21,6 +19,9 @@ from gristmill.pipeline.readers.machine import ROOTS, root_of
 from gristmill.pipeline.readers.segments import Partition, Segment
 from gristmill.pipeline.readers.source import SourceSpec, format_of
 from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.steps.record import ConfigurationRecord, source_of
+from gristmill.pipeline.views.tables import StoredRow
+from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, find, is_local, open_input, redacted
 
 BATCH_BYTES = 1_000_000  # small batches: only one record is wanted
@@ -29,16 +30,17 @@ MAX_STREAM_BYTES = 2_000_000_000
 
 
 def read_again(
-    configuration: Mapping[str, Any], source: str, path: str, record: int
-) -> tuple[dict[str, Any] | None, str]:
+    configuration: ConfigurationRecord | None, source: str, path: str, record: int
+) -> tuple[StoredRow | None, str]:
     """(columns of `pipeline.readers.rows.READ`, "") or (None, why it cannot be read).
 
     `text` is filled from the page where there is one; `raw` holds up to 1 kB of a record that is no text.
     """
-    value = next((entry for entry in configuration.get("sources", ()) if entry["name"] == source), None)
-    if value is None:
+    sources = configuration.get("sources", []) if configuration else []
+    value = next((entry for entry in sources if entry["name"] == source), None)
+    if configuration is None or value is None:
         return None, f"the configuration has no source {source}"
-    spec = SourceSpec(**{f.name: value[f.name] for f in fields(SourceSpec) if f.name in value})
+    spec = source_of(value)
     limit = int(configuration.get("plan", {}).get("max_document_bytes", 64_000_000))
     try:
         file = _file(spec, path)
@@ -53,7 +55,7 @@ def read_again(
         return None, f"source {source} cannot be read from here ({redacted(str(error).splitlines()[0])}{where})"
     if row is None:
         return None, f"{redacted(file.uri)} has no record {record} now"
-    return _with_text(row, configuration.get("stages", ())), ""
+    return _with_text(row, configuration.get("stages", [])), ""
 
 
 def _file(spec: SourceSpec, path: str) -> Found | None:
@@ -98,7 +100,7 @@ def _segment(spec: SourceSpec, file: Found, record: int) -> Segment:
     return Segment(file.uri, file.path, file.size, 0, file.size)
 
 
-def _row(spec: SourceSpec, segment: Segment, path: str, record: int, limit: int) -> dict[str, Any] | None:
+def _row(spec: SourceSpec, segment: Segment, path: str, record: int, limit: int) -> dict[str, pa.Array] | None:
     partition = Partition(0, spec.name, (segment,), segment.size)
     for batch in read(partition, spec, max_document_bytes=limit, batch_bytes=BATCH_BYTES):
         paths, records = batch.column("path").to_pylist(), batch.column("record").to_pylist()
@@ -108,11 +110,12 @@ def _row(spec: SourceSpec, segment: Segment, path: str, record: int, limit: int)
     return None
 
 
-def _with_text(row: dict[str, Any], stages: Any) -> dict[str, Any]:
+def _with_text(row: Mapping[str, pa.Array], stages: Sequence[Mapping[str, Mapping[str, Json]]]) -> StoredRow:
     """Values of a row of one-row columns; a page becomes text by the configured `extract`."""
     batch = pa.RecordBatch.from_arrays(list(row.values()), names=list(row))
-    value: dict[str, Any] = batch.to_pylist()[0]
-    page = value.pop("content", None)
+    columns = batch.to_pylist()[0]
+    page = columns.pop("content", None)
+    value: StoredRow = columns
     value["raw"] = page[:1024].decode("utf-8", "replace") if page else None
     settings = next((entry["extract"] for entry in stages if "extract" in entry), None)
     if page and value["quarantined_by"] is None and settings is not None:

@@ -7,10 +7,10 @@ is a row's columns as a dictionary; one row group is held at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -19,22 +19,29 @@ from gristmill.pipeline.views.explain.diff import Difference, difference
 from gristmill.pipeline.views.explain.find import Place, read_row
 from gristmill.pipeline.views.explain.shards import locate
 from gristmill.pipeline.views.explain.way import Run, departure, ledger_rows
+from gristmill.pipeline.views.tables import LedgerRow, SignalsRow, StoredRow
 
 EXCERPT_CHARACTERS = 1_000
 
-FACTS = (
-    "own_id",
-    "source",
-    "path",
-    "record",
-    "domain",
-    "category",
-    "language",
-    "url",
-    "timestamp",
-    "priority",
-    "metadata",
-)
+
+class Document(TypedDict):
+    """What is known of a document beside its text and signals."""
+
+    id: str
+    own_id: str | None
+    source: str
+    path: str
+    record: int
+    domain: str | None
+    category: str | None
+    language: str | None
+    url: str | None
+    timestamp: str | None
+    priority: int | None
+    metadata: str | None
+    bytes: int | None
+    partition: int | None
+    row: int | None
 
 
 @dataclass(frozen=True)
@@ -50,39 +57,63 @@ class Text:
 class Comparison:
     """The document beside the one that stayed for it; of the difference the first text is the document's."""
 
-    survivor: dict[str, Any]
+    survivor: Document
     difference: Difference | None
     normalised: bool
     """Whether the texts are the same after NFC, CRLF → LF and an outer strip."""
 
 
-def document_of(place: Place, measured: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is known without the text; `_complete` adds what only a stored or re-read record says."""
-    known: Mapping[str, Any] = measured or (rows[0] if rows else {})
-    document: dict[str, Any] = {"id": place.id.hex(), **dict.fromkeys(FACTS)}
-    document.update({name: known.get(name) for name in FACTS if known.get(name) is not None})
-    document.update(source=place.source, path=place.path, record=place.record)
+def document_of(place: Place, measured: SignalsRow, rows: Sequence[LedgerRow]) -> Document:
+    """What is known without the text; `complete` adds what only a stored or re-read record says."""
+    known: SignalsRow = measured
+    if not known and rows:
+        known = {"domain": rows[0]["domain"], "language": rows[0]["language"], "url": rows[0]["url"]}
     size = measured.get("text_bytes")
     if size is None:
         size = next((row["bytes"] for row in rows if row["action"] != "edited"), None)
-    return {**document, "bytes": size, "partition": place.partition, "row": place.row if measured else None}
+    return {
+        "id": place.id.hex(),
+        "own_id": None,
+        "source": place.source,
+        "path": place.path,
+        "record": place.record,
+        "domain": known.get("domain"),
+        "category": known.get("category"),
+        "language": known.get("language"),
+        "url": known.get("url"),
+        "timestamp": None,
+        "priority": None,
+        "metadata": None,
+        "bytes": size,
+        "partition": place.partition,
+        "row": place.row if measured else None,
+    }
 
 
-def complete(run: Run, document: dict[str, Any], stored: Mapping[str, Any] | None) -> None:
+def complete(run: Run, document: Document, stored: StoredRow | None) -> None:
     """Fills in what `signals/` and `ledger/` do not repeat."""
-    source: Mapping[str, Any] = next(
-        (s for s in run.configuration.get("sources", ()) if s["name"] == document["source"]), {}
-    )
-    for name in FACTS:
-        if document[name] is None:
-            document[name] = (stored or {}).get(name, source.get(name) if name == "priority" else None)
-    if isinstance(document["timestamp"], datetime):
-        document["timestamp"] = document["timestamp"].astimezone(UTC).isoformat().replace("+00:00", "Z")
+    row: StoredRow = stored or {}
+    sources = run.configuration.get("sources", []) if run.configuration else []
+    source = next((source for source in sources if source["name"] == document["source"]), None)
+    if document["domain"] is None:
+        document["domain"] = row.get("domain")
+    if document["category"] is None:
+        document["category"] = row.get("category")
+    if document["language"] is None:
+        document["language"] = row.get("language")
+    if document["url"] is None:
+        document["url"] = row.get("url")
+    timestamp = row.get("timestamp")
+    if timestamp is not None:
+        document["timestamp"] = timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    document["own_id"] = row.get("own_id")
+    document["priority"] = row.get("priority", source.get("priority") if source else None)
+    document["metadata"] = row.get("metadata")
 
 
 def stored_text(
-    run: Run, place: Place, found: tuple[str, int] | None, gone: Mapping[str, Any] | None
-) -> tuple[dict[str, Any] | None, str, list[str]]:
+    run: Run, place: Place, found: tuple[str, int] | None, gone: LedgerRow | None
+) -> tuple[StoredRow | None, str, list[str]]:
     """(the document's columns with its text, where they come from, what cannot be shown)."""
     notes = []
     file = None
@@ -113,26 +144,29 @@ def stored_text(
     return None, "", [*notes, f"its text cannot be shown: {why}"]
 
 
-def text_of(stored: Mapping[str, Any] | None, origin: str, rows: Sequence[Mapping[str, Any]]) -> Text | None:
-    if stored is not None and stored.get("text"):
-        return Text(stored["text"][:EXCERPT_CHARACTERS], len(stored["text"]), origin)
-    if stored is not None and stored.get("raw"):
-        return Text(stored["raw"], None, f"the record's first bytes, {origin}")
+def text_of(stored: StoredRow | None, origin: str, rows: Sequence[LedgerRow]) -> Text | None:
+    if stored is not None and (text := stored.get("text")):
+        return Text(text[:EXCERPT_CHARACTERS], len(text), origin)
+    if stored is not None and (raw := stored.get("raw")):
+        return Text(raw, None, f"the record's first bytes, {origin}")
     preview = next((row["preview"] for row in rows if row["preview"]), None)
     return Text(preview, None, "the preview in the ledger, white space folded") if preview else None
 
 
-def compare(run: Run, survivor: Place, stored: Mapping[str, Any] | None, notes: list[str]) -> Comparison:
+def compare(run: Run, survivor: Place, stored: StoredRow | None, notes: list[str]) -> Comparison:
     from gristmill.kernels.text.hashing import text_hashes
 
     gone = departure(ledger_rows(run, survivor))
-    measured = read_row(run.store, survivor.file, survivor.row) if survivor.file.startswith("signals/") else {}
+    measured: SignalsRow = (
+        read_row(run.store, survivor.file, survivor.row) if survivor.file.startswith("signals/") else {}
+    )
     found = None if gone else locate(run, survivor.id, measured.get("domain"), measured.get("language"))
     other, _, _ = stored_text(run, survivor, found, gone)
     facts = document_of(survivor, measured, [])
     complete(run, facts, other)
-    if not stored or not other or stored.get("text") is None or other.get("text") is None:
+    first, second = (row.get("text") if row else None for row in (stored, other))
+    if first is None or second is None:
         notes.append("the two texts cannot be compared, since one of them is not there")
         return Comparison(facts, None, False)
-    hashes = text_hashes(pa.array([stored["text"], other["text"]], pa.large_string()))
-    return Comparison(facts, difference(stored["text"], other["text"]), bool((hashes[0] == hashes[1]).all()))
+    hashes = text_hashes(pa.array([first, second], pa.large_string()))
+    return Comparison(facts, difference(first, second), bool((hashes[0] == hashes[1]).all()))

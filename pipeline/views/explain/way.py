@@ -8,20 +8,31 @@ over the rows of `ledger/rules.parquet`. Nothing here reads text.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import pyarrow.parquet as pq
 
 from gristmill.pipeline.engine.commit import StepFolder
 from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.steps.record import ConfigurationRecord, RunRecord, parsed
 from gristmill.pipeline.views.explain.find import Place, over, rows_with_id
+from gristmill.pipeline.views.tables import LedgerRow, RuleRow, SignalsRow
+from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
 
 LEAVES = ("dropped", "quarantined", "merged")
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """What `run.json` says of a step."""
+
+    name: str
+    fingerprint: str | None = None
+    missing: tuple[int, ...] = ()
+    """Tasks that failed and were left out."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +40,17 @@ class Run:
     """What an output says of the run that wrote it."""
 
     store: Store
-    record: Mapping[str, Any]
-    """`run.json`; empty where it is missing."""
+    record: RunRecord | None
+    """`run.json`; None where it is missing."""
 
     @property
-    def configuration(self) -> Mapping[str, Any]:
-        return self.record.get("configuration", {})
+    def configuration(self) -> ConfigurationRecord | None:
+        return self.record.get("configuration") if self.record else None
 
-    def settings(self, stage: str) -> Mapping[str, Any]:
+    def settings(self, stage: str) -> Mapping[str, Json]:
         """The configured fields of a stage; empty where it has none."""
-        found = next((entry[stage] for entry in self.configuration.get("stages", ()) if stage in entry), None)
-        return found or {}
+        stages = self.configuration.get("stages", []) if self.configuration else []
+        return next((entry[stage] for entry in stages if stage in entry), None) or {}
 
     @cached_property
     def stages(self) -> dict[str, list[str]]:
@@ -52,14 +63,16 @@ class Run:
         return result
 
     @cached_property
-    def steps(self) -> list[Mapping[str, Any]]:
-        """Steps in order, with name, fingerprint and missing tasks; names alone where `run.json` is missing."""
-        return list(self.record.get("steps", ())) or [{"name": name} for name in self.stages]
+    def steps(self) -> list[RecordedStep]:
+        """Steps in order; names alone where `run.json` is missing."""
+        steps = self.record.get("steps", []) if self.record else []
+        recorded = [RecordedStep(s["name"], s.get("fingerprint"), tuple(s.get("missing", ()))) for s in steps]
+        return recorded or [RecordedStep(name) for name in self.stages]
 
     @cached_property
-    def rules(self) -> list[list[dict[str, Any]]]:
+    def rules(self) -> list[list[RuleRow]]:
         """The rows of each configured list of rules; their order is that of the bits in `failed`."""
-        lists: list[list[dict[str, Any]]] = []
+        lists: list[list[RuleRow]] = []
         if self.store.exists("ledger/rules.parquet"):
             for row in pq.read_table(io.BytesIO(self.store.read("ledger/rules.parquet"))).to_pylist():
                 if row["index"] == 0:
@@ -70,10 +83,10 @@ class Run:
     @cached_property
     def documents(self) -> dict[int, Manifest]:
         """Partition → what the first pass committed, as far as `work/` still has it."""
-        step = next((step for step in self.steps if step["name"] == "read" and "fingerprint" in step), None)
-        if step is None:
+        fingerprint = next((step.fingerprint for step in self.steps if step.name == "read"), None)
+        if fingerprint is None:
             return {}
-        folder = StepFolder(self.store, "read", step["fingerprint"])
+        folder = StepFolder(self.store, "read", fingerprint)
         sealed = folder.sealed()
         if sealed is None:
             return folder.committed()
@@ -87,7 +100,7 @@ def open_run(store: Store) -> Run:
             f"{store.shown}: holds no signals/, so there is nothing to explain; name the output of a finished "
             "`gristmill run`"
         )
-    return Run(store, json.loads(store.read("run.json")) if store.exists("run.json") else {})
+    return Run(store, parsed(store.read("run.json")) if store.exists("run.json") else None)
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class Step:
     """That left with the document, or that an edit removed."""
 
 
-def ledger_rows(run: Run, place: Place) -> list[dict[str, Any]]:
+def ledger_rows(run: Run, place: Place) -> list[LedgerRow]:
     """The document's rows in the order of the steps; of its partition's files, of all where it has none."""
     files = run.store.files("ledger")
     if place.partition is not None:
@@ -143,12 +156,14 @@ def ledger_rows(run: Run, place: Place) -> list[dict[str, Any]]:
     return [row for row in rows if (row["source"], row["path"], row["record"]) == place.document[1:]]
 
 
-def departure(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def departure(rows: Sequence[LedgerRow]) -> LedgerRow | None:
     """The row that says where the document left; None: it was kept."""
     return next((row for row in rows if row["action"] in LEAVES), None)
 
 
-def limits(run: Run, signals: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Limit]:
+def limits(
+    run: Run, measured: SignalsRow, signals: Mapping[str, float | None], rows: Sequence[LedgerRow]
+) -> list[Limit]:
     """Every configured rule against the document's signals; what a mask in the ledger says counts."""
     masks = {row["rule"]: int.from_bytes(row["failed"], "little") for row in rows if row["failed"]}
     result = []
@@ -156,24 +171,34 @@ def limits(run: Run, signals: Mapping[str, Any], rows: Sequence[Mapping[str, Any
         mask = next((masks[rule["rule"]] for rule in table if rule["rule"] in masks), None)
         for rule in table:
             value = signals.get(rule["signal"])
-            applies = all(
-                not rule[scope] or signals.get(name) in rule[scope]
-                for scope, name in (("domains", "domain"), ("languages", "language"))
+            applies = (not rule["domains"] or measured.get("domain") in rule["domains"]) and (
+                not rule["languages"] or measured.get("language") in rule["languages"]
             )
             low, high = rule["minimum"], rule["maximum"]
             outside = value is not None and ((low is not None and value < low) or (high is not None and value > high))
             failed = applies and outside if mask is None else bool(mask >> rule["index"] & 1)
-            given = {name: rule[name] for name in ("rule", "signal", "minimum", "maximum", "source")}
-            scopes = {"domains": rule["domains"], "languages": rule["languages"]}
-            expression = rule.get("expression")
-            result.append(Limit(**given, **scopes, value=value, applies=applies, failed=failed, expression=expression))
+            result.append(
+                Limit(
+                    rule["rule"],
+                    rule["signal"],
+                    value,
+                    low,
+                    high,
+                    rule["domains"],
+                    rule["languages"],
+                    applies,
+                    failed,
+                    rule["source"],
+                    rule.get("expression"),
+                )
+            )
     return result
 
 
 def way(
     run: Run,
     place: Place,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[LedgerRow],
     details: Mapping[str, tuple[str, str]],
     failing: Sequence[str],
 ) -> list[Step]:
@@ -183,43 +208,38 @@ def way(
     aligned = True  # up to here a step's tasks are the partitions of the first pass
     by_stage = {row["step"]: row for row in rows}
     for name, parts in groups(run.steps):
-        fingerprint = parts[-1].get("fingerprint")
-        stages = [stage for part in parts for stage in run.stages.get(part["name"], ())] or [name]
+        fingerprint = parts[-1].fingerprint
+        stages = [stage for part in parts for stage in run.stages.get(part.name, ())] or [name]
         aligned &= name != "curate"
         lost = place.partition is not None and any(
-            place.partition in part.get("missing", ())
+            place.partition in part.missing
             for part in parts
-            if (aligned and part["name"] == name) or part["name"] == "curate.send"
+            if (aligned and part.name == name) or part.name == "curate.send"
         )
         for stage in stages:
             row = by_stage.get(stage)
-            common: dict[str, Any] = {
-                "step": name,
-                "stage": stage,
-                "fingerprint": fingerprint,
-                "parts": [p["name"] for p in parts],
-            }
+            made = partial(Step, name, stage, fingerprint=fingerprint, parts=[part.name for part in parts])
             if left:
-                result.append(Step(action="not reached", detail="", **common))
+                result.append(made(action="not reached", detail=""))
             elif lost and row is None:
                 left = True
                 text = f"the task of its partition {place.partition} failed and the run went on without it"
-                result.append(Step(action="missing", detail=text, **common))
+                result.append(made(action="missing", detail=text))
             elif row is None:
                 action, text = details.get(stage, ("kept", ""))
-                result.append(Step(action=action, detail=text, **common))
+                result.append(made(action=action, detail=text))
             else:
                 left = row["action"] in LEAVES
-                result.append(_ledger_step(row, failing, details, common))
+                result.append(_ledger_step(row, failing, details, made))
     return result
 
 
-def groups(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def groups(steps: Sequence[RecordedStep]) -> list[tuple[str, list[RecordedStep]]]:
     """(name, steps) in order: the rounds of a stage with the stage, the parts of a blend or a tokenizer together."""
-    names = {step["name"] for step in steps}
-    result: dict[str, list[Mapping[str, Any]]] = {}
+    names = {step.name for step in steps}
+    result: dict[str, list[RecordedStep]] = {}
     for step in steps:
-        name = step["name"]
+        name = step.name
         if name.startswith("blend/"):
             name = "/".join(name.split("/")[:2])
         elif name.startswith("tokenizer."):
@@ -232,7 +252,7 @@ def groups(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[s
 
 
 def _ledger_step(
-    row: Mapping[str, Any], failing: Sequence[str], details: Mapping[str, tuple[str, str]], common: Mapping[str, Any]
+    row: LedgerRow, failing: Sequence[str], details: Mapping[str, tuple[str, str]], made: Callable[..., Step]
 ) -> Step:
     survivor = row["survivor"].hex() if row["survivor"] else None
     if row["action"] == "edited":
@@ -248,7 +268,7 @@ def _ledger_step(
             text += f": {number(row['value'])}"
         if survivor:
             text += f" of {survivor}"
-    return Step(
+    return made(
         action=row["action"],
         detail=text,
         rule=row["rule"],
@@ -257,7 +277,6 @@ def _ledger_step(
         failing=list(failing) if row["failed"] else [],
         survivor=survivor,
         bytes=row["bytes"],
-        **common,
     )
 
 
