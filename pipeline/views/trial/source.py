@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -31,6 +31,9 @@ from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
 from gristmill.stages.extract import is_html
 from gristmill.stages.languages import language_of_path
 from gristmill.storage.uris import is_local, open_input
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 STDIN = "-"
 HEAD_BYTES = 1 << 16
@@ -181,7 +184,7 @@ def _fetched(url: str, spec: SourceSpec, folder: Path, max_document_bytes: int) 
     return Input(spec, Segment(str(target), name, size, 0, size), "warc", url)
 
 
-def _get(url: str, max_bytes: int) -> tuple[Any, str, bytes]:
+def _get(url: str, max_bytes: int) -> tuple[Message, str, bytes]:
     """(headers, URL after redirects, payload of at most `max_bytes` + 1 bytes)."""
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
@@ -197,7 +200,7 @@ def _get(url: str, max_bytes: int) -> tuple[Any, str, bytes]:
         raise RuntimeError(f"{url}: cannot be fetched ({reason}); check the address and the network") from None
 
 
-def _response_record(url: str, headers: Any, payload: bytes) -> bytes:
+def _response_record(url: str, headers: Message, payload: bytes) -> bytes:
     """A WARC response (ISO 28500) of what was fetched; chunks are already joined."""
     http = io.BytesIO()
     http.write(b"HTTP/1.1 200 OK\r\n")

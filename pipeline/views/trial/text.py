@@ -6,7 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gristmill.pipeline.views.report.figures import limits, number
-from gristmill.pipeline.views.trial.trial import FAILS, NO_VALUE, PASSES, Judged, Line, Passed, Recipe, Trial, Verdict
+from gristmill.pipeline.views.trial.trial import (
+    FAILS,
+    NO_VALUE,
+    PASSES,
+    Judged,
+    Line,
+    Passed,
+    Recipe,
+    Trial,
+    Value,
+    Verdict,
+)
 from gristmill.pipeline.views.whatif.text import measured, printable
 
 if TYPE_CHECKING:
@@ -176,7 +187,7 @@ def no_document(given: Input) -> str:
     return f"{given.name}: no document in it, read as {given.format}: {', '.join(passed_over) or 'nothing is in it'}"
 
 
-def _verdict(verdict: Verdict | None) -> dict[str, Any]:
+def _verdict(verdict: Verdict | None) -> dict[str, str | float | None]:
     return {"by": None} if verdict is None else {"by": verdict.by, "value": verdict.value, "limit": verdict.limit}
 
 
@@ -322,5 +333,5 @@ def _standing(lines: Iterable[Line]) -> list[Line]:
     return [line for line in lines if line.mark != "-"]
 
 
-def _value(value: Any) -> str:
+def _value(value: Value) -> str:
     return number(value) if isinstance(value, int | float) else str(value)

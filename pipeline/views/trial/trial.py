@@ -12,7 +12,8 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import TypeAlias, TypedDict
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from gristmill.pipeline.steps.ledger import without_verdicts
 from gristmill.settings.located import ConfigError, Located, override, read
 from gristmill.settings.validation import validated
 from gristmill.stages.document import VERDICT
-from gristmill.stages.interface import DocumentStage
+from gristmill.stages.interface import DocumentStage, Stage
 from gristmill.stages.measured import MEASURED
 from gristmill.stages.presets.rule import Rule
 from gristmill.stages.rules import Rules
@@ -39,6 +40,34 @@ FACTS = ("language_score", "perplexity", "lines_removed", "lines_edited")
 """Measured columns that are told of the stage that measures them, too."""
 
 PASSES, FAILS, OTHER_DOMAIN, OTHER_LANGUAGE, NO_VALUE = "pass", "fail", "other domain", "other language", "no value"
+
+
+Value: TypeAlias = bool | int | float | str | bytes | datetime | None
+"""Of one column in one row."""
+
+
+class DocumentRow(TypedDict):
+    """Columns of the reader (`pipeline.readers.rows.READ`), but for text, page and reason."""
+
+    id: bytes
+    source: str
+    path: str
+    record: int
+    own_id: str | None
+    domain: str | None
+    category: str | None
+    language: str | None
+    url: str | None
+    timestamp: datetime | None
+    priority: int
+    title: str | None
+    site: str | None
+    canonical_url: str | None
+    published: datetime | None
+    license: str | None
+    metadata: str | None
+    content_type: str | None
+    read_bytes: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,7 @@ class Passed:
     """What one stage did."""
 
     stage: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Value]
     """Values of the columns that it adds, but for text, signals and verdicts."""
     bytes_before: int
     bytes_after: int
@@ -96,8 +125,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Trial:
-    document: Mapping[str, Any]
-    """Columns of the reader, but for text and page."""
+    document: DocumentRow
     quarantined_by: str | None
     """The reader's reason."""
     passed: tuple[Passed, ...]
@@ -165,7 +193,7 @@ def source_spec(recipe: Recipe, source: str | None, format_name: str | None) -> 
     return replace(spec, format=format_name) if format_name is not None else spec
 
 
-def _absent(stage: Any) -> list[str]:
+def _absent(stage: Stage) -> list[str]:
     values = [getattr(stage, name) for name in stage.files]
     uris = [uri for value in values for uri in ([value] if isinstance(value, str) else value or ())]
     return [str(uri) for uri in uris if missing(str(uri))]
@@ -174,7 +202,7 @@ def _absent(stage: Any) -> list[str]:
 def trial(row: pa.RecordBatch, stages: Sequence[DocumentStage]) -> Trial:
     """`row`: one row of schema `pipeline.readers.rows.READ`."""
     told = [name for name in row.schema.names if name not in ("text", "content", "quarantined_by")]
-    document = {name: row.column(name)[0].as_py() for name in told}
+    document: DocumentRow = row.select(told).to_pylist()[0]
     reason = row.column("quarantined_by")[0].as_py()
     found = _Trial(row.drop_columns(["quarantined_by", "read_bytes"]))
     for stage in stages:
@@ -305,7 +333,7 @@ def _stands(told: Sequence[tuple[bool, str | None]], text: str) -> bool:
     return any(stays and line.strip() for (stays, _), line in zip(told, text.split("\n"), strict=True))
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Value) -> bool:
     return isinstance(value, str)
 
 

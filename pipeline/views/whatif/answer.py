@@ -7,7 +7,6 @@ passes may still be a duplicate. No text is read, and nothing is written.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
 from gristmill.pipeline.views.whatif.expression import Change, change, parse
 from gristmill.pipeline.views.whatif.scan import Example, Scan, Tally
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import own_column
+from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
 
 
@@ -75,24 +76,26 @@ def whatif(output: str, expressions: Sequence[str]) -> Answer:
     )
 
 
-def token_rates(record: Mapping[str, Any]) -> tuple[dict[tuple[str | None, str | None], float], str]:
+def token_rates(record: RunRecord) -> tuple[dict[tuple[str | None, str | None], float], str]:
     """(bytes per token, where they come from) by (domain, language), (domain, None) and (None, None).
 
     From the tokenizer's report; where the run was given a tokenizer, from the tokens that its blends counted over the
     bytes curated. Empty where the run has neither.
     """
-    report = (record["tokenizer"] or {}).get("report")
-    counts: list[tuple[str, str, float, float]] = []
-    if report:
-        measured = report.get("measured", report)
+    measured = measured_by(record["tokenizer"])
+    counts: list[tuple[str | None, str | None, float, float]] = []
+    if measured:
         counts = [(row["domain"], row["language"], row["bytes"], row["tokens"]) for row in measured["languages"]]
         source = "the tokenizer's report"
     else:
-        mean = {(each["domain"], each["language"]): each["bytes"] / each["documents"] for each in record["groups"]}
-        blend: dict[str, Any] = next(iter(record["blends"].values()), {"units": []})
-        for unit in blend["units"]:  # these lack held-out documents, so bytes are by the mean size of a document
-            group = (unit["domain"], unit["language"])
-            counts.append((*group, mean.get(group, 0) * unit["documents"], unit["tokens"]))
+        mean: dict[tuple[str | None, str | None], float] = {
+            (each["domain"], each["language"]): each["bytes"] / each["documents"] for each in record["groups"]
+        }
+        blend = next(iter(record["blends"].values()), None)
+        # units lack held-out documents, so bytes are by the mean size of a document
+        for unit in blend["units"] if blend else ():
+            document = mean.get((unit["domain"], unit["language"]), 0)
+            counts.append((unit["domain"], unit["language"], document * unit["documents"], unit["tokens"]))
         source = "the token counts of the blend"
     sums: dict[tuple[str | None, str | None], list[float]] = {}
     for domain, language, size, tokens in counts:
@@ -108,11 +111,10 @@ def _rate(rates: Mapping[tuple[str | None, str | None], float], group: tuple[str
     return rates.get((domain, language)) or rates.get((domain, None)) or rates[(None, None)]
 
 
-def _record(store: Store) -> dict[str, Any]:
+def _record(store: Store) -> RunRecord:
     if not store.exists("run.json"):
         raise ValueError(f"{store.location()}: holds no run.json; name the output of a finished run with --output")
-    record: dict[str, Any] = json.loads(store.read("run.json"))
-    return record
+    return parsed(store.read("run.json"))
 
 
 def _rules(fields: Mapping[str, Any]) -> Rules:
@@ -121,7 +123,7 @@ def _rules(fields: Mapping[str, Any]) -> Rules:
         return Rules(**fields)
 
 
-def _missing(record: Mapping[str, Any], names: Sequence[str]) -> list[int]:
+def _missing(record: RunRecord, names: Sequence[str]) -> list[int]:
     """Partitions that failed in a step up to the rules, and so never came to them."""
     steps = [step["missing"] for step in record["steps"] if step["name"] in names]
     return sorted({index for missing in steps for index in missing})
@@ -135,8 +137,11 @@ def _signal_files(store: Store, missing: Sequence[int]) -> list[str]:
     return [name for name in files if name not in left_out]
 
 
-def _own_signals(store: Store, files: Sequence[str], stages: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
-    references = stages.get("signals", {}).get("add", ())
+def _own_signals(
+    store: Store, files: Sequence[str], stages: Mapping[str, Mapping[str, Json]]
+) -> dict[str, tuple[str, bool]]:
+    added = stages.get("signals", {}).get("add")
+    references = [str(each) for each in added] if isinstance(added, list) else []
     if not references or not files:
         return {}
     with store.open_input(files[0]) as handle:
@@ -144,14 +149,14 @@ def _own_signals(store: Store, files: Sequence[str], stages: Mapping[str, Any]) 
     return {own_column(each): (each, pa.types.is_integer(schema.field(own_column(each)).type)) for each in references}
 
 
-def _check(store: Store, record: Mapping[str, Any], groups: Mapping[Any, Tally]) -> None:
+def _check(store: Store, record: RunRecord, groups: Mapping[tuple[str, str], Tally]) -> None:
     """What is counted here for the run's own rules is what the run counted."""
     counted = next((entry for entry in record["funnel"] if entry["stage"] == "rules"), None)
     if counted is None:
         return
     whole = sum(groups.values(), Tally())
     found = (whole.documents, whole.bytes, whole.kept_before, whole.bytes_before)
-    told = tuple(counted[name] for name in ("documents_in", "bytes_in", "kept", "bytes_kept"))
+    told = (counted["documents_in"], counted["bytes_in"], counted["kept"], counted["bytes_kept"])
     if found != told:
         raise RuntimeError(
             f"{store.location()}: signals/ gives {found[2]:,} of {found[0]:,} documents kept by the rules, run.json "

@@ -19,7 +19,6 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +27,7 @@ from gristmill.stages.measured import MEASURED
 from gristmill.stages.presets.rule import Rule
 from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.rules import Rules
+from gristmill.storage.json_values import Json
 
 PREFIX = "whatif"
 """Of rules that the configuration does not have."""
@@ -35,6 +35,8 @@ PREFIX = "whatif"
 FORMS = (
     'write "RULE <= 8", "RULE >= 3", "3 <= RULE <= 10", "RULE off" or "drop when words < 9 and lines > 2", in quotes'
 )
+Limits = Mapping[str, Mapping[str, int | float | None]]
+"""As `stages.rules.Rules.set`: a rule or signal -> its limits by `min` and `max`; None takes a limit away."""
 SIDES = {"min": "minimum", "max": "maximum"}
 
 _NUMBER = r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
@@ -126,10 +128,13 @@ def change(rules: Rules, conditions: Sequence[Condition], own: Mapping[str, tupl
             continue
         signal = matched[0].signal
         whole = pa.types.is_integer(MEASURED[signal].dtype) if signal in MEASURED else own.get(signal, ("", False))[1]
-        limits: dict[str, Any] = {side: bound.limit(side, whole) for side, bound in condition.bounds.items()}
+        limits: dict[str, int | float | None] = {
+            side: bound.limit(side, whole) for side, bound in condition.bounds.items()
+        }
         limits = limits or dict.fromkeys(SIDES)
         for rule in matched:
-            rows[rule.name] = replace(rule, **{SIDES[side]: value for side, value in limits.items()})
+            low, high = limits.get("min", rule.minimum), limits.get("max", rule.maximum)
+            rows[rule.name] = replace(rule, minimum=low, maximum=high)
             touched |= {(rule.name, side): None for side in limits}
         if any(rule.name in of_presets for rule in matched):
             limits_by_key.setdefault(condition.name, {}).update(limits)
@@ -180,7 +185,7 @@ def _only_off(condition: Condition, rule: Rule) -> None:
         )
 
 
-def _dropping(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any]) -> Rule:
+def _dropping(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, tuple[str, bool]]) -> Rule:
     """A new rule for `drop when`, numbered where there are several."""
     signals = parse_expression(condition.expression).signals
     for name in signals:
@@ -197,7 +202,7 @@ def _number(text: str) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def _new(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any]) -> Rule:
+def _new(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, tuple[str, bool]]) -> Rule:
     """A rule that the configuration does not have yet; in the scope of the preset's rule that is named."""
     name = condition.name
     elsewhere = {rule.name: rule for preset in PRESETS.values() for rule in preset}
@@ -213,14 +218,14 @@ def _new(condition: Condition, rows: Mapping[str, Rule], own: Mapping[str, Any])
     return Rule(f"{PREFIX}.{name}", name)
 
 
-def _row(given: Mapping[str, Any], rule: Rule, own: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
+def _row(given: Mapping[str, Json], rule: Rule, own: Mapping[str, tuple[str, bool]]) -> dict[str, Json]:
     """The rule as an item of `add`."""
     if rule.expression:
-        references = [own[name][0] for name in rule.signals if name in own]
-        return dict(given) or {"rule": rule.name, "drop_when": rule.expression} | (
-            {"signals": references} if references else {}
-        )
-    new: dict[str, Any] = {"rule": rule.name}
+        condition: dict[str, Json] = {"rule": rule.name, "drop_when": rule.expression}
+        if references := [own[name][0] for name in rule.signals if name in own]:
+            condition["signals"] = [*references]
+        return dict(given) or condition
+    new: dict[str, Json] = {"rule": rule.name}
     if rule.signal in own:
         new["signal"] = own[rule.signal][0]
     new |= {key: list(names) for key, names in (("domains", rule.domains), ("languages", rule.languages)) if names}
@@ -228,7 +233,7 @@ def _row(given: Mapping[str, Any], rule: Rule, own: Mapping[str, tuple[str, bool
     return {key: value for key, value in row.items() if value is not None or key in given}
 
 
-def _rules(presets: Sequence[str], limits: Mapping[str, Any], add: Sequence[Mapping[str, Any]]) -> Rules:
+def _rules(presets: Sequence[str], limits: Limits, add: Sequence[Mapping[str, Json]]) -> Rules:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the run said so already
         return Rules(tuple(presets), limits, tuple(add))
@@ -238,7 +243,7 @@ def _limits(rule: Rule) -> tuple[float | None, float | None]:
     return rule.minimum, rule.maximum
 
 
-def _flow(value: Any) -> str:
+def _flow(value: Limits | Sequence[Mapping[str, Json]]) -> str:
     """YAML on one line."""
     import yaml
 

@@ -7,9 +7,9 @@ The examples are those with the smallest `draw`, so neither the order of files n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,19 @@ BATCH_ROWS = 65_536  # read at once: some thirty megabytes of signals
 KEY = ("source", "path", "record")
 """What tells documents apart; two may share an id until `identity` has decided."""
 SHOWN = ("id", "source", "path", "record", "url", "domain", "language", "preview")
+
+
+class ExampleRow(TypedDict):
+    """Columns `SHOWN` of `signals/`; None where an output lacks one."""
+
+    id: bytes
+    source: str
+    path: str
+    record: int
+    url: str | None
+    domain: str | None
+    language: str | None
+    preview: str | None
 
 
 @dataclass
@@ -53,8 +66,7 @@ class Example:
     rule: str
     value: float | None
     limit: float | None
-    document: Mapping[str, Any]
-    """Columns of `SHOWN`."""
+    document: ExampleRow
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,13 @@ class Scan:
                 self._draw(path, rows, batch, at, kept_after, verdict)
 
     def _draw(
-        self, path: str, rows: np.ndarray, batch: pa.RecordBatch, at: np.ndarray, kept_after: bool, verdict: Any
+        self,
+        path: str,
+        rows: np.ndarray,
+        batch: pa.RecordBatch,
+        at: np.ndarray,
+        kept_after: bool,
+        verdict: pa.RecordBatch,
     ) -> None:
         """The `EXAMPLES` smallest draws so far, whatever the order of files and rows."""
         from gristmill.kernels.text.draw import draw
@@ -148,7 +166,7 @@ class Scan:
         chosen = lost[: max(half, EXAMPLES - len(gained))] + gained[: max(half, EXAMPLES - len(lost))]
         return tuple(Example(c.kept_after, c.rule, c.value, c.limit, self._document(c)) for c in chosen)
 
-    def _document(self, found: _Changing) -> dict[str, Any]:
+    def _document(self, found: _Changing) -> ExampleRow:
         with self.store.open_input(found.path) as handle:
             parquet = pq.ParquetFile(handle)
             columns = [name for name in SHOWN if name in parquet.schema_arrow.names]
@@ -157,7 +175,8 @@ class Scan:
                 row -= parquet.metadata.row_group(group).num_rows
                 group += 1
             table = parquet.read_row_group(group, columns=columns).slice(row, 1)
-        return dict.fromkeys(SHOWN) | table.to_pylist()[0]
+        shown: ExampleRow = dict.fromkeys(SHOWN) | table.to_pylist()[0]
+        return shown
 
 
 def _runs(metadata: pq.FileMetaData) -> Iterator[list[int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypedDict
 
 from gristmill.pipeline.views.report.figures import number, share, short, size
 from gristmill.pipeline.views.whatif.answer import Answer
@@ -14,6 +14,7 @@ from gristmill.pipeline.views.whatif.scan import Example, Tally
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 LANGUAGES = 12
 """Rows of the table of languages; --json has all."""
@@ -32,19 +33,48 @@ def measured(value: float, *limits: float | None) -> str:
     return repr(value) if alike else number(value)
 
 
-def as_dict(answer: Answer) -> dict[str, Any]:
+class ExampleRecord(TypedDict):
+    """A document that changes sides, for programs."""
+
+    becomes: str
+    """kept | dropped"""
+    rule: str
+    value: float | None
+    limit: float | None
+    id: str
+    source: str
+    path: str
+    record: int
+    url: str | None
+    domain: str | None
+    language: str | None
+    preview: str | None
+
+
+class AnswerRecord(TypedDict):
+    """An answer for programs. Sums are by the fields of `Tally`, and tokens where they are known."""
+
+    conditions: list[str]
+    notes: list[str]
+    total: dict[str, int]
+    domains: list[dict[str, str | int]]
+    groups: list[dict[str, str | int]]
+    tokens_from: str | None
+    examples: list[ExampleRecord]
+    missing_partitions: list[int]
+    later_steps: list[str]
+    set: list[str]
+
+
+def as_dict(answer: Answer) -> AnswerRecord:
     """Everything, with plain JSON values; groups in order of domain and language."""
-    rows = [
-        {"domain": domain, "language": language, **_figures(tally, answer.rates.get((domain, language)))}
-        for (domain, language), tally in sorted(answer.groups.items())
-    ]
-    domains = sorted({domain for domain, _ in answer.groups})
+    groups = _groups(answer)
     return {
         "conditions": list(answer.change.lines),
         "notes": list(answer.change.notes),
-        "total": _sum(rows),
-        "domains": [{"domain": name, **_sum(row for row in rows if row["domain"] == name)} for name in domains],
-        "groups": rows,
+        "total": _sum(groups.values()),
+        "domains": [{"domain": name, **sums} for name, sums in _domains(groups).items()],
+        "groups": [{"domain": domain, "language": language, **sums} for (domain, language), sums in groups.items()],
         "tokens_from": answer.rates_from if answer.rates else None,
         "examples": [
             {
@@ -52,8 +82,14 @@ def as_dict(answer: Answer) -> dict[str, Any]:
                 "rule": each.rule,
                 "value": each.value,
                 "limit": each.limit,
-                **each.document,
                 "id": each.document["id"].hex(),
+                "source": each.document["source"],
+                "path": each.document["path"],
+                "record": each.document["record"],
+                "url": each.document["url"],
+                "domain": each.document["domain"],
+                "language": each.document["language"],
+                "preview": each.document["preview"],
             }
             for each in answer.examples
         ],
@@ -65,8 +101,8 @@ def as_dict(answer: Answer) -> dict[str, Any]:
 
 def show(answer: Answer, console: Console) -> None:
     """Prints what the conditions stand for, the sums, what changes where, examples, and last the --set."""
-    figures = as_dict(answer)
-    total = figures["total"]
+    groups = _groups(answer)
+    total = _sum(groups.values())
     for line in answer.change.lines:
         console.print(line, style="bold")
     for note in answer.change.notes:
@@ -74,9 +110,8 @@ def show(answer: Answer, console: Console) -> None:
     console.print()
     _totals(total, bool(answer.rates), console)
     if total["lost"] or total["gained"]:
-        _changes("domain", [(row["domain"], row) for row in figures["domains"]], console)
-        rows = [(_language(row), row) for row in figures["groups"]]
-        _changes("language", rows, console)
+        _changes("domain", list(_domains(groups).items()), console)
+        _changes("language", [(_language(*group), sums) for group, sums in groups.items()], console)
         _examples(answer, console)
     else:
         console.print("\nno document changes sides")
@@ -96,6 +131,16 @@ def show(answer: Answer, console: Console) -> None:
         console.print(f"gristmill run {sets}", soft_wrap=True)
 
 
+def _groups(answer: Answer) -> dict[tuple[str, str], dict[str, int]]:
+    """(domain, language) -> its figures, in this order."""
+    return {group: _figures(tally, answer.rates.get(group)) for group, tally in sorted(answer.groups.items())}
+
+
+def _domains(groups: Mapping[tuple[str, str], Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    names = sorted({domain for domain, _ in groups})
+    return {name: _sum(sums for (domain, _), sums in groups.items() if domain == name) for name in names}
+
+
 def _figures(tally: Tally, rate: float | None) -> dict[str, int]:
     figures = dict(vars(tally))
     if rate:
@@ -105,18 +150,17 @@ def _figures(tally: Tally, rate: float | None) -> dict[str, int]:
     return figures
 
 
-def _sum(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def _sum(groups: Iterable[Mapping[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, int):
-                sums[name] = sums.get(name, 0) + value
+    for figures in groups:
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0) + value
     return sums or dict(vars(Tally()))
 
 
 def _totals(total: Mapping[str, int], tokens: bool, console: Console) -> None:
     table = _table(f"{total['documents']:,} documents, {size(total['bytes'])}", "before", "after", "change", "")
-    units: list[tuple[str, str, Any]] = [("documents", "kept_", _whole), ("bytes", "bytes_", size)]
+    units: list[tuple[str, str, Callable[[float], str]]] = [("documents", "kept_", _whole), ("bytes", "bytes_", size)]
     units += [("tokens", "tokens_", short)] if tokens else []
     for name, prefix, text in units:
         before, after = total[f"{prefix}before"], total[f"{prefix}after"]
@@ -158,7 +202,7 @@ def _examples(answer: Answer, console: Console) -> None:
             console.print(f"\n{heading}, for example", style="bold")
             title = heading
         document = each.document
-        console.print(f"{document['id'].hex()}  {_language(document)}")
+        console.print(f"{document['id'].hex()}  {_language(document['domain'], document['language'])}")
         lines = [_why(each, answer)]
         lines += [document["url"] or f"{document['source']}: {document['path']}", document["preview"] or ""]
         for line, style in zip(lines, ("", "", "dim")):
@@ -177,11 +221,11 @@ def _why(example: Example, answer: Answer) -> str:
     return f"{example.rule} {measured(example.value, example.limit)}, {side} {limit_text(_plain(example.limit))}"
 
 
-def _language(row: Mapping[str, Any]) -> str:
-    return f"{row['language']} (code)" if row["domain"] == "code" else str(row["language"])
+def _language(domain: str | None, language: str | None) -> str:
+    return f"{language} (code)" if domain == "code" else str(language)
 
 
-def _table(*heads: str) -> Any:
+def _table(*heads: str) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -194,7 +238,7 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _signed(value: float, text: Any) -> str:
+def _signed(value: float, text: Callable[[float], str]) -> str:
     return f"{'+' if value > 0 else '−' if value < 0 else '±'}{text(abs(value))}"
 
 
