@@ -14,7 +14,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -34,6 +34,9 @@ from gristmill.pipeline.commands.try_ import try_
 from gristmill.pipeline.commands.verify import verify
 from gristmill.pipeline.commands.whatif import whatif
 
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context  # the click that typer brings along has no public name
+
 DONE, FAILED, WRONG = 0, 1, 2
 GROUP = "gristmill.commands"
 REMEDIES = {
@@ -47,10 +50,10 @@ REMEDIES = {
 class Commands(TyperGroup):
     """Our own commands, and those of installed packages, loaded when they are asked for."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Context) -> list[str]:
         return [*super().list_commands(ctx), *sorted(entry.name for entry in entry_points(group=GROUP))]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
@@ -104,9 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _takes_debug(arguments: list[str]) -> bool:
     """Whether the command has a --debug of its own, as those of other parts may."""
-    command: Any = get_command(app)
+    command: Command = get_command(app)
     for argument in arguments:
-        below = command.get_command(None, argument) if hasattr(command, "get_command") else None
+        below = command.get_command(typer.Context(command), argument) if isinstance(command, TyperGroup) else None
         if below is None:
             break
         command = below
@@ -166,7 +169,14 @@ def _say(sentence: str, code: int) -> int:
     return code
 
 
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning):  # those for users; a library's deprecations are not
         typer.echo(f"gristmill: {message}", err=True)
 

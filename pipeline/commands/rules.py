@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -25,46 +25,77 @@ def rules(
     gristmill rules | grep repetition
     gristmill rules --signals
     """
-    rows = _signals() if signals else _rules()
+    measured, limiting = (_signals(), []) if signals else ([], _rules())
     if as_json:
         import json
 
-        for row in rows:
+        for row in (*measured, *limiting):
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
     for of, title in (("documents", "documents"), ("lines", "lines, by the stage lines")):
-        those = [row for row in rows if row["of"] == of]
-        console.print(_signal_table(title, those) if signals else _rule_table(title, those))
+        if signals:
+            console.print(_signal_table(title, [row for row in measured if row["of"] == of]))
+        else:
+            console.print(_rule_table(title, [row for row in limiting if row["of"] == of]))
         console.print()
 
 
-def _rules() -> list[dict[str, Any]]:
-    from dataclasses import asdict
+class RuleEntry(TypedDict):
+    """A rule for programs: `stages.presets.rule.Rule`, its preset, and what it is of: documents or lines."""
 
+    preset: str
+    of: str
+    name: str
+    signal: str
+    minimum: float | None
+    maximum: float | None
+    domains: tuple[str, ...]
+    languages: tuple[str, ...]
+    source: str
+
+
+class SignalEntry(TypedDict):
+    of: str
+    signal: str
+    unit: str
+    definition: str
+
+
+def _rules() -> list[RuleEntry]:
     from gristmill.stages.presets.table import LINE_PRESETS, PRESETS
 
-    def row(of: str, preset: str, rule: Rule) -> dict[str, Any]:
-        return {"preset": preset, "of": of} | {name: x for name, x in asdict(rule).items() if name != "expression"}
+    def row(of: str, preset: str, rule: Rule) -> RuleEntry:
+        return {
+            "preset": preset,
+            "of": of,
+            "name": rule.name,
+            "signal": rule.signal,
+            "minimum": rule.minimum,
+            "maximum": rule.maximum,
+            "domains": rule.domains,
+            "languages": rule.languages,
+            "source": rule.source,
+        }
 
     tables = (("documents", PRESETS), ("lines", LINE_PRESETS))
     return [row(of, preset, rule) for of, table in tables for preset, rules in table.items() for rule in rules]
 
 
-def _signals() -> list[dict[str, Any]]:
+def _signals() -> list[SignalEntry]:
     from gristmill.stages.lines import MEANINGS
     from gristmill.stages.measured import MEASURED
 
-    rows = [
+    rows: list[SignalEntry] = [
         {"of": "documents", "signal": each.name, "unit": each.unit, "definition": each.definition}
         for each in MEASURED.values()
     ]
     return rows + [{"of": "lines", "signal": name, "unit": "", "definition": text} for name, text in MEANINGS.items()]
 
 
-def _rule_table(title: str, rows: list[dict[str, Any]]) -> Table:
+def _rule_table(title: str, rows: list[RuleEntry]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -79,7 +110,7 @@ def _rule_table(title: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _signal_table(title: str, rows: list[dict[str, Any]]) -> Table:
+def _signal_table(title: str, rows: list[SignalEntry]) -> Table:
     from rich.table import Table
 
     units = any(row["unit"] for row in rows)

@@ -15,7 +15,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
@@ -186,7 +185,7 @@ def _describe(row: Row, metadata: Element | None, spec: SourceSpec, missing: int
     stated = dates.get("publication") or next(iter(dates.values()), None) or modified
     row.timestamp = parse_timestamp(stated)
     authors = [text for found in children(metadata, "creator") if (text := all_text(found))]
-    more: dict[str, Any] = {
+    more: dict[str, str | int | None] = {
         "author": "; ".join(authors) or None,
         "publisher": said("publisher"),
         "identifier": said("identifier"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import xxhash
@@ -20,6 +20,7 @@ import xxhash
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
 from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
 from gristmill.pipeline.readers.stream import compression_of
+from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, http_etag, is_folder, is_local, names_many
 
 WHOLE_BYTES = 64 << 20
@@ -27,6 +28,19 @@ EDGE_BYTES = 1 << 20
 THREADS = 8  # files are hashed side by side; the result is in order
 MAX_NOTES = 10  # of things passed over in one source; beyond them their number
 IGNORED_FOLDERS = {".git", ".hg", ".svn", "__pycache__"}
+
+
+class FileRecord(TypedDict):
+    """A `FileEntry` as JSON values."""
+
+    source: str
+    uri: str
+    path: str
+    size: int
+    etag: str
+    format: str
+    compression: str | None
+    row_groups: list[int]
 
 
 @dataclass(frozen=True)
@@ -44,12 +58,21 @@ class FileEntry:
     row_groups: tuple[int, ...] = ()
     """Uncompressed bytes of each row group of a Parquet file."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         return asdict(self)
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> FileEntry:
-        return FileEntry(**{**value, "row_groups": tuple(value["row_groups"])})
+    def from_json(value: FileRecord) -> FileEntry:
+        return FileEntry(
+            value["source"],
+            value["uri"],
+            value["path"],
+            value["size"],
+            value["etag"],
+            value["format"],
+            value["compression"],
+            tuple(value["row_groups"]),
+        )
 
 
 def inventory(sources: Sequence[SourceSpec], notes: list[str] | None = None) -> list[FileEntry]:

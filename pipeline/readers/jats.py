@@ -11,7 +11,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from gristmill.pipeline.readers.archive import Entry, entries, is_packed
@@ -83,7 +82,7 @@ def _row(path: str, record: int, text: str, article: Element, spec: SourceSpec) 
     if row.language is None and article.get("lang"):
         row.language = iso_code(article.get("lang", ""))
     journal = child(article, "front", "journal-meta")
-    more: dict[str, Any] = {
+    more: dict[str, str | list[str] | None] = {
         "journal": all_text(child(journal, "journal-title-group", "journal-title"))
         or all_text(child(journal, "journal-title"))
         or None,

@@ -19,7 +19,7 @@ from gristmill.kernels.text.hashing import document_ids
 from gristmill.pipeline.readers.json_metadata import Metadata
 from gristmill.pipeline.readers.json_pieces import Piece, pieces
 from gristmill.pipeline.readers.jsonl import Line, line_limit, line_row
-from gristmill.pipeline.readers.records import LICENSE_COLUMNS, domain_and_language, name_of
+from gristmill.pipeline.readers.records import LICENSE_COLUMNS, Record, domain_and_language, name_of
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, MAX_BATCH_ROWS, MIN_BESIDE_BYTES, READ, Skipped, row_batch
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
@@ -149,7 +149,7 @@ class Lines:
         keyed = [self.theirs["language"], self.theirs["programming_language"]]
 
         def told(pair: tuple[str | None, str | None]) -> tuple[str | None, str | None, bool]:
-            record = {key: value for key, value in zip(keyed, pair, strict=True) if value is not None}
+            record: Record = {key: value for key, value in zip(keyed, pair, strict=True) if value is not None}
             language = name_of(record, keyed[0])
             by_path = spec.domain == "code" and not pair[1] and not (language or spec.language)
             domain, named = domain_and_language(record, self.theirs, spec, language, None)
@@ -167,7 +167,7 @@ class Lines:
             return pa.repeat(pa.scalar(given or "misc"), count), np.ones(count, np.bool_)
         columns, each = pairs(column, pa.nulls(count, pa.string()))
         key = self.theirs["category"]
-        records = [{key: pair[0]} if pair[0] is not None else {} for pair in columns]
+        records: list[Record] = [{key: pair[0]} if pair[0] is not None else {} for pair in columns]
         names = [given or name_of(record, key) or "misc" for record in records]
         if given:
             names = [given] * len(columns)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gristmill.pipeline.readers.folder import open_segment
-from gristmill.pipeline.readers.records import record_row
+from gristmill.pipeline.readers.records import Record, Value, record_row
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
@@ -64,7 +64,7 @@ def line_row(path: str, line: Line, columns: Mapping[str, str], spec: SourceSpec
 
 def _row(path: str, line: Line, data: bytes, columns: Mapping[str, str], spec: SourceSpec) -> Row:
     try:
-        record: Any = json.loads(data.decode("utf-8"))
+        record = json.loads(data.decode("utf-8"))
         if isinstance(record, dict) and _is_shallow(data, record):
             row = record_row(path, line.offset, record, columns, spec)
             return row or quarantined(path, line.offset, "read.no_text", line.size, data)
@@ -75,12 +75,12 @@ def _row(path: str, line: Line, data: bytes, columns: Mapping[str, str], spec: S
     return quarantined(path, line.offset, "read.malformed_json", line.size, data)
 
 
-def _is_shallow(data: bytes, record: dict[str, Any]) -> bool:
+def _is_shallow(data: bytes, record: Record) -> bool:
     """Whether at most `MAX_DEPTH` objects and lists stand in each other. The parser's own limit is that of the
     interpreter's stack, which differs from one process to the next."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return True
-    level: list[Any] = [record]
+    level: list[list[Value] | Record] = [record]
     for _ in range(MAX_DEPTH):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [value for values in inner for value in values if isinstance(value, dict | list)]

@@ -9,15 +9,18 @@ and the rest of the segment is one quarantined row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from gristmill.pipeline.readers.folder import open_segment
-from gristmill.pipeline.readers.records import record_row
+from gristmill.pipeline.readers.records import Record, Value, record_row
 from gristmill.pipeline.readers.rows import Row, Skipped, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 DECODED_BYTES = 16_000_000  # aimed at per decoded batch
 BATCH_ROWS = 256
@@ -100,14 +103,16 @@ class Watched:
             raise self.error from error
 
 
-def _rows_and_bytes(metadata: Any, group: int) -> tuple[int, int]:
+def _rows_and_bytes(metadata: pq.FileMetaData, group: int) -> tuple[int, int]:
     row_group = metadata.row_group(group)
     if row_group.num_rows < 0:
         raise BrokenRowGroupError
     return row_group.num_rows, max(0, row_group.total_byte_size)
 
 
-def _group_rows(parquet: Any, file: Watched, group: int, at: int, path: str, spec: SourceSpec) -> Iterator[Row]:
+def _group_rows(
+    parquet: pq.ParquetFile, file: Watched, group: int, at: int, path: str, spec: SourceSpec
+) -> Iterator[Row]:
     rows, size = _rows_and_bytes(parquet.metadata, group)
     row_bytes = max(size / max(1, rows), _longest_repeated(parquet.metadata.row_group(group), file), 1)
     batch_rows = max(1, min(rows, BATCH_ROWS, int(DECODED_BYTES / row_bytes)))
@@ -122,7 +127,7 @@ def _group_rows(parquet: Any, file: Watched, group: int, at: int, path: str, spe
             return
 
 
-def _longest_repeated(row_group: Any, file: Watched) -> int:
+def _longest_repeated(row_group: pq.RowGroupMetaData, file: Watched) -> int:
     """Bytes that one value may have although the file holds it once: of a dictionary, or as the beginning of others."""
     longest = 0
     for i in range(row_group.num_columns):
@@ -158,7 +163,7 @@ def _page_bytes(file: Watched, offset: int) -> int:
     return values[1]
 
 
-def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
+def _records(batch: pa.RecordBatch) -> Iterator[Record | str]:
     """Per row its values, or the reason why they cannot be had."""
     try:
         yield from batch.to_pylist()
@@ -175,7 +180,7 @@ def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
             yield "read.unreadable_value"
 
 
-def _value(scalar: pa.Scalar) -> Any:
+def _value(scalar: pa.Scalar) -> Value:
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
@@ -187,7 +192,7 @@ def _value(scalar: pa.Scalar) -> Any:
 def _row(
     path: str,
     at: int,
-    record: dict[str, Any] | str,
+    record: Record | str,
     batch: pa.RecordBatch,
     i: int,
     columns: dict[str, str],
@@ -196,8 +201,8 @@ def _row(
     if isinstance(record, str):
         return quarantined(path, at, record, _row_bytes(batch, i))
     for name in (columns["text"], columns.get("id", "")):
-        if isinstance(record.get(name), bytes):
-            record[name] = _text_of(record[name])
+        if isinstance(value := record.get(name), bytes):
+            record[name] = _text_of(value)
     try:
         row = record_row(path, at, record, columns, spec)
     except (ValueError, RecursionError, TypeError):

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import TypeAlias
 
 from gristmill.pipeline.readers.rows import Row, encodable, metadata_json
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.timestamps import parse_timestamp
 from gristmill.stages.languages import language_of_path, programming_language
+
+Value: TypeAlias = (
+    "bool | int | float | str | bytes | date | time | timedelta | Decimal"
+    " | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
+)
+"""What JSON and Arrow have for a value; a datetime is a date."""
+Record = dict[str, Value]
 
 PATH_COLUMNS = ("path", "file_path", "filename")
 LICENSE_COLUMNS = ("licenses", "detected_licenses", "max_stars_repo_licenses")
@@ -21,7 +30,7 @@ LICENSE_COLUMNS = ("licenses", "detected_licenses", "max_stars_repo_licenses")
 _NAME = re.compile(r"[\w+#*'(][\w+#*'().@ -]{0,59}")
 
 
-def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec) -> Row | None:
+def record_row(path: str, at: int, record: Record, columns: Mapping[str, str], spec: SourceSpec) -> Row | None:
     """`record` is consumed: what is left of it becomes metadata. None where it holds neither text nor page."""
     text = record.pop(columns["text"], None)
     content = record.pop(columns["content"], None) if "content" in columns else None
@@ -62,7 +71,7 @@ def record_row(path: str, at: int, record: dict[str, Any], columns: Mapping[str,
 
 
 def domain_and_language(
-    record: dict[str, Any], columns: Mapping[str, str], spec: SourceSpec, language: str | None, own_id: str | None
+    record: Record, columns: Mapping[str, str], spec: SourceSpec, language: str | None, own_id: str | None
 ) -> tuple[str | None, str | None]:
     """('code', programming language) where the record names one or the source holds code, else the stated language."""
     if spec.domain in ("english", "multilingual"):
@@ -79,7 +88,7 @@ def domain_and_language(
     return None, language or spec.language
 
 
-def name_of(record: dict[str, Any], column: str) -> str | None:
+def name_of(record: Record, column: str) -> str | None:
     """The column's value if it can be the name of something: not empty, short, no path and no control characters."""
     value = record.pop(column, None)
     if value is None or value == "":
@@ -91,27 +100,31 @@ def name_of(record: dict[str, Any], column: str) -> str | None:
     return None
 
 
-def _plain(record: dict[str, Any], column: str) -> str | None:
+def _plain(record: Record, column: str) -> str | None:
     """The column's value if it is a string; else it stays among the metadata."""
     value = record.get(column)
     if not isinstance(value, str):
         return None
-    return encodable(record.pop(column)) or None
+    del record[column]
+    return encodable(value) or None
 
 
-def _license(record: dict[str, Any], column: str) -> str | None:
+def _license(record: Record, column: str) -> str | None:
     """A licence, or a list of them joined by OR, as collections of source code state them."""
     for name in (column, *LICENSE_COLUMNS):
         value = record.get(name)
-        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-            record.pop(name)
-            return encodable(" OR ".join(value))
+        if isinstance(value, list) and value:
+            stated = [each for each in value if isinstance(each, str)]
+            if len(stated) == len(value):
+                del record[name]
+                return encodable(" OR ".join(stated))
         if isinstance(value, str):
-            return encodable(record.pop(name)) or None
+            del record[name]
+            return encodable(value) or None
     return None
 
 
-def _string(value: Any) -> str | None:
+def _string(value: Value) -> str | None:
     """None for nothing and for a number of more digits than Python writes."""
     if value is None or isinstance(value, str):
         return value and encodable(value)

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,7 +64,16 @@ def quarantined(
     return Row(path, record, content=excerpt, url=url, quarantined_by=reason, raw_bytes=raw_bytes)
 
 
-COMPACT: dict[str, Any] = {"ensure_ascii": False, "sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+class JsonOptions(TypedDict):
+    """Of `json.dumps`."""
+
+    ensure_ascii: bool
+    sort_keys: bool
+    separators: tuple[str, str]
+    allow_nan: bool
+
+
+COMPACT: JsonOptions = {"ensure_ascii": False, "sort_keys": True, "separators": (",", ":"), "allow_nan": False}
 """How metadata is written, as options of `json`."""
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.readers.inventory import FileEntry
+    from gristmill.storage.json_values import Json
+from gristmill.pipeline.readers.inventory import FileEntry
 
 EXPANSION = 4  # text per compressed byte: 3.2 to 5.1 for WARC, JSONL and manual pages, measured on the test data
 MAX_SEGMENTS = 4_096  # small files in a partition: bounds the size of a task and gives work to several workers
@@ -37,6 +38,26 @@ class Segment:
         return self.unit == "bytes" and self.start == 0 and self.end == self.size
 
 
+class SegmentRecord(TypedDict):
+    """A `Segment` as JSON values."""
+
+    uri: str
+    path: str
+    size: int
+    start: int
+    end: int
+    unit: str
+
+
+class PartitionRecord(TypedDict):
+    """A `Partition` as JSON values."""
+
+    index: int
+    source: str
+    segments: list[SegmentRecord]
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Partition:
     index: int
@@ -45,11 +66,11 @@ class Partition:
     bytes: int
     """Of text, estimated."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         return asdict(self)
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> Partition:
+    def from_json(value: PartitionRecord) -> Partition:
         segments = tuple(Segment(**segment) for segment in value["segments"])
         return Partition(value["index"], value["source"], segments, value["bytes"])
 

@@ -13,7 +13,7 @@ import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import IO, Any
+from typing import IO
 
 RUN_BYTES = 64 << 20
 """Of records, held at once."""
@@ -22,7 +22,8 @@ FAN_IN = 64
 """Files open at once on a level, and merged into one."""
 BUFFER_BYTES = 1 << 18
 
-Record = tuple[Any, bytes]
+Key = tuple[int, ...]
+Record = tuple[Key, bytes]
 _KEY = itemgetter(0)
 
 
@@ -37,7 +38,7 @@ class Spill:
         self._held: list[Record] = []
         self._size = 0
 
-    def add(self, key: tuple[int, ...], data: bytes) -> None:
+    def add(self, key: Key, data: bytes) -> None:
         self._held.append((key, data))
         self._size += len(data) + RECORD_BYTES
         if self._size > self._run_bytes:

@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
 
 from gristmill.pipeline.readers.archive import stored_name
 from gristmill.pipeline.readers.markup.fragment import FragmentError, fragment_text
@@ -47,7 +46,8 @@ OLDEST_LICENSE = "CC-BY-SA-2.5"
 _TAG = re.compile(r"[^<>|]+")
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
-Post = dict[str, Any]
+Post = dict[str, str]
+"""Attributes of a row, and `offset`, where it begins, in decimal."""
 
 
 def read_stackexchange(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def _keep(piece: Piece, encoding: str | None, spill: Spill, skipped: Skipped) ->
     elif not _ID.fullmatch(question) or not _ID.fullmatch(post.get("Id", "")):
         return "stackexchange.no_id"
     else:
-        post["offset"] = piece.offset
+        post["offset"] = str(piece.offset)
         rank = (0, 0) if kind == QUESTION else (1, -_number(post.get("Score")))
         spill.add((int(question), *rank, piece.offset), json.dumps(post).encode())
     return None
@@ -118,7 +118,7 @@ def _thread(
     if question.get("PostTypeId") != QUESTION:
         skipped["stackexchange.no_question"] += 1 + sum(1 for _ in posts)
         return None
-    offset = question["offset"]
+    offset = int(question["offset"])
     parts: list[str] = []
     taken: list[Post] = []
     size = 0
@@ -164,7 +164,7 @@ def _describe(row: Row, question: Post, answers: list[Post], site: str | None, s
         row.url = row.own_id = f"https://{site}/questions/{number}"
     row.license = " AND ".join(sorted({_license(post) for post in (question, *answers)}))
     accepted = question.get("AcceptedAnswerId")
-    more: dict[str, Any] = {
+    more: dict[str, int | list[int] | list[str] | None] = {
         "post": int(number),
         "score": _number(question.get("Score")),
         "tags": _TAG.findall(question.get("Tags", "")) or None,

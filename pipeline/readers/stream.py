@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from gristmill.pipeline.readers.folder import open_file, open_segment
 
 if TYPE_CHECKING:
+    from zstandard import ZstdCompressionDict, ZstdDecompressionObj
+
     from gristmill.pipeline.readers.segments import Segment
 
 SKIPPABLE, ZSTANDARD = b"\x5d\x2a\x4d\x18", b"\x28\xb5\x2f\xfd"
@@ -178,6 +180,7 @@ class Expansion:
 
 
 Feed = Callable[[Any, bytes, list[bytes]], Iterator[bytes]]
+"""Each takes the decompressors of its own library."""
 
 
 def _decoder(compression: str, head: bytes) -> tuple[Callable[[], Any], Feed]:
@@ -194,7 +197,7 @@ def _decoder(compression: str, head: bytes) -> tuple[Callable[[], Any], Feed]:
     return (lambda: context.decompressobj(write_size=INPUT_BYTES)), _feed_zstandard
 
 
-def _feed_zlib(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+def _feed_zlib(member: zlib._Decompress, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
     while True:
         before = member.copy()
         try:
@@ -212,7 +215,7 @@ def _feed_zlib(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
             return
 
 
-def _bytewise(member: Any, data: bytes) -> Iterator[bytes]:
+def _bytewise(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
     made = bytearray()
     with suppress(zlib.error):
         for i in range(len(data)):
@@ -220,7 +223,9 @@ def _bytewise(member: Any, data: bytes) -> Iterator[bytes]:
     yield bytes(made)
 
 
-def _feed_bounded(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+def _feed_bounded(
+    member: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes, rest: list[bytes]
+) -> Iterator[bytes]:
     for start in range(0, len(data), BOUNDED_STEP):
         piece = member.decompress(data[start : start + BOUNDED_STEP], OUTPUT_BYTES)
         while True:
@@ -234,7 +239,7 @@ def _feed_bounded(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes
             return
 
 
-def _feed_zstandard(member: Any, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
+def _feed_zstandard(member: ZstdDecompressionObj, data: bytes, rest: list[bytes]) -> Iterator[bytes]:
     for start in range(0, len(data), ZSTANDARD_STEP):
         piece = member.decompress(data[start : start + ZSTANDARD_STEP])
         if piece:
@@ -252,7 +257,7 @@ def _damage() -> tuple[type[Exception], ...]:
     return (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError)
 
 
-def _warc_dictionary(head: bytes) -> Any:
+def _warc_dictionary(head: bytes) -> ZstdCompressionDict | None:
     """The dictionary in the leading skippable frame of a .warc.zst, None if there is none."""
     import zstandard
 

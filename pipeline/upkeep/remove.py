@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from gristmill.pipeline.config.keys import Config
 from gristmill.pipeline.engine.engine import Progress
 from gristmill.pipeline.run import run
 from gristmill.pipeline.steps.removal import request
 from gristmill.pipeline.upkeep.clean import clean
+from gristmill.storage.json_values import Json
 from gristmill.storage.lease import Lease
 from gristmill.storage.store import Store
 
@@ -29,7 +29,7 @@ class Removal:
     """Files and bytes deleted below `work/`."""
     summary: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         return asdict(self)
 
 

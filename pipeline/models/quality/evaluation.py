@@ -6,17 +6,44 @@ accuracy   documents on the right side of 0.5, the mean of both sides, so that t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+
+from gristmill.storage.json_values import Json
 
 TAKEN = (0.95, 0.9, 0.75, 0.5)
 """Shares of the good documents for which the minimum that keeps them is told."""
 
 
-def figures(good: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
+class Minimum(TypedDict):
+    """A least score, and the shares of both sides that reach it."""
+
+    minimum: float
+    good_kept: float
+    bad_kept: float
+
+
+class Figures(TypedDict):
+    auc: float
+    accuracy: float
+    minimums: list[Minimum]
+
+
+class Result(Figures):
+    """What a training run says of its model; numbers of documents by side."""
+
+    model: str
+    bytes: int
+    label: str
+    options: dict[str, Json]
+    trained_on: dict[str, int]
+    held_out: dict[str, int]
+
+
+def figures(good: np.ndarray, bad: np.ndarray) -> Figures:
     """auc, accuracy, and for each share of TAKEN the minimum and what it keeps. good, bad: (n,) scores, not empty."""
-    rows = []
+    rows: list[Minimum] = []
     for share in TAKEN:
         minimum = float(np.quantile(good, 1 - share, method="lower"))
         rows.append(
@@ -40,7 +67,7 @@ def area(good: np.ndarray, bad: np.ndarray) -> float:
     return float(wins.sum() / (2 * len(good) * len(bad)))
 
 
-def lines_of(result: dict[str, Any]) -> list[str]:
+def lines_of(result: Result) -> list[str]:
     trained, held = result["trained_on"], result["held_out"]
     lines = [
         f"trained on {trained['good']:,} good and {trained['bad']:,} bad documents, judged by {held['good']:,} and "

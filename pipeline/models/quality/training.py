@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,7 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text.fasttext_model import load
 from gristmill.kernels.text.fasttext_predict import probabilities
-from gristmill.pipeline.models.quality.evaluation import figures
+from gristmill.pipeline.models.quality.evaluation import Result, figures
 from gristmill.pipeline.models.quality.sample import sample
 
 GOOD, BAD = "good", "bad"
@@ -50,7 +49,7 @@ class Options:
     text: str = "text"
 
 
-def train(good: Sequence[str], bad: Sequence[str], output: str, options: Options) -> dict[str, Any]:
+def train(good: Sequence[str], bad: Sequence[str], output: str, options: Options) -> Result:
     """Writes the model at `output` in one move; what it was trained on and how it does, for JSON.
 
     ValueError in one sentence where there is too little text or the output is no place for a model.
