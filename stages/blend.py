@@ -15,7 +15,7 @@ their prefix sum reaches `remainder`. No unit is taken more than max_epochs time
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -77,10 +77,6 @@ class BlendPlan:
     tokens_by_domain: dict[str, int]
     units: tuple[UnitPlan, ...]
     notes: tuple[str, ...]
-
-    def record(self) -> dict:
-        """The plan as JSON values."""
-        return asdict(self)
 
 
 def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
@@ -147,7 +143,17 @@ class _Domain:
     flattens: bool  # unimax: a full group leaves its part to the others
 
     @classmethod
-    def of(cls, domain, method, units, rows, max_epochs, renormalize, name, notes) -> _Domain:
+    def of(
+        cls,
+        domain: str,
+        method: Mapping[str, Any],
+        units: Sequence[Unit],
+        rows: Sequence[int],
+        max_epochs: Fraction,
+        renormalize: bool,
+        name: str,
+        notes: list[str],
+    ) -> _Domain:
         """Reads `within.<domain>` of a blend."""
         key = f"blends.{name}.within.{domain}"
         kind, over = _method(domain, method, key)
@@ -196,7 +202,17 @@ class _Domain:
         return targets
 
 
-def _weighted_groups(domain, key, over, explicit, by_group, units, renormalize, name, notes) -> dict[str, list[int]]:
+def _weighted_groups(
+    domain: str,
+    key: str,
+    over: str,
+    explicit: Mapping[str, Fraction],
+    by_group: Mapping[str, list[int]],
+    units: Sequence[Unit],
+    renormalize: bool,
+    name: str,
+    notes: list[str],
+) -> dict[str, list[int]]:
     """The groups that have both text and a weight; what lacks one of them is an error or a note."""
     missing = [group for group, weight in explicit.items() if weight and group not in by_group]
     if missing:

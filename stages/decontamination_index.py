@@ -114,7 +114,7 @@ def _mapped(folder: Path) -> tuple[Benchmarks, list[dict[str, str]]] | None:
 def _array(path: Path) -> np.ndarray:
     """Mapped; of no elements there is nothing to map."""
     if path.stat().st_size <= 128:  # the header alone
-        return np.load(path)
+        return np.asarray(np.load(path))
     return np.asarray(np.load(path, mmap_mode="r"))
 
 

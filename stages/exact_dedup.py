@@ -86,4 +86,5 @@ def source_salts(sources: pa.Array) -> np.ndarray:
 
     encoded = sources.dictionary_encode()
     salts = np.array([xxh3_64_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()], np.uint64)
-    return salts[encoded.indices.to_numpy()]
+    of_rows: np.ndarray = salts[encoded.indices.to_numpy()]
+    return of_rows

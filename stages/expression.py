@@ -109,7 +109,7 @@ def _check(node: ast.expr, text: str, names: dict[str, None], condition: bool) -
     elif isinstance(node, ast.Name):
         _want(condition, False, node, text)
         names[node.id] = None
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e300:  # type: ignore[operator,arg-type]
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e300:  # type: ignore[arg-type]
         _want(condition, False, node, text)
     else:
         raise ValueError(

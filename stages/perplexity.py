@@ -225,7 +225,8 @@ def bins(perplexity: np.ndarray) -> np.ndarray:
     """(n,) int32: bin of each perplexity > 0; bin b is 2^(b / 64) up to 2^((b + 1) / 64), the upper edge outside."""
     mantissa, exponent = np.frexp(perplexity)  # mantissa 0.5 up to 1
     within = np.searchsorted(_EDGES, mantissa, "right") - 1
-    return ((exponent - 1) * BINS_PER_OCTAVE + within).astype(np.int32)
+    numbers: np.ndarray = ((exponent - 1) * BINS_PER_OCTAVE + within).astype(np.int32)
+    return numbers
 
 
 def upper_edge(number: int) -> float:

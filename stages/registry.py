@@ -10,6 +10,7 @@ import difflib
 import importlib
 import os
 import sys
+from types import ModuleType
 
 from gristmill.bare_names import remedy
 
@@ -58,7 +59,7 @@ def load(name: str) -> type:
     return cls
 
 
-def _module(name: str, module_name: str):
+def _module(name: str, module_name: str) -> ModuleType:
     if (sentence := remedy(module_name)) is not None:
         raise ValueError(f"{name!r}: {sentence}")
     here = os.getcwd()

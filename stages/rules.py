@@ -147,7 +147,8 @@ def describe(rules: Rules | Iterable[Rule]) -> pa.Table:
 
 
 def _as_float(column: pa.Array) -> np.ndarray:
-    return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    values: np.ndarray = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    return values
 
 
 def _binary(rows: np.ndarray, missing: np.ndarray) -> pa.Array:

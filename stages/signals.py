@@ -110,7 +110,8 @@ def _own_url_is_pornographic(url: pa.Array) -> np.ndarray:
     import pyarrow.compute as pc
 
     found = pc.match_substring(url, "porn", ignore_case=True)
-    return pc.fill_null(found, False).to_numpy(zero_copy_only=False).astype(np.int64)
+    flags: np.ndarray = pc.fill_null(found, False).to_numpy(zero_copy_only=False).astype(np.int64)
+    return flags
 
 
 def _code_counts(
@@ -135,6 +136,7 @@ def _function(reference: str) -> Callable[[pa.RecordBatch], pa.Array]:
     try:
         if not colon:
             raise ImportError
-        return getattr(importlib.import_module(module), name)
+        function: Callable[[pa.RecordBatch], pa.Array] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"signals.add: cannot import {reference!r}: write module:function, both importable") from error
+    return function

@@ -88,8 +88,9 @@ def listed(where: str, value: Any) -> Sequence[Any]:
 
 
 def known(where: str, what: str, name: Any, valid: Collection[str]) -> str:
-    if name in valid:
-        return name
+    found: str = name
+    if found in valid:
+        return found
     near = difflib.get_close_matches(str(name), list(dict.fromkeys(valid)), n=1, cutoff=0.0)
     nearest = f"the nearest is {near[0]}" if near else "there are none"
     raise ValueError(f"{where}: {name!r} is no known {what}: {nearest}")
@@ -113,4 +114,5 @@ class Scope:
 def _among(column: pa.Array, names: tuple[str, ...]) -> np.ndarray:
     if not names:
         return np.ones(len(column), np.bool_)
-    return pc.is_in(column, pa.array(names, column.type)).to_numpy(zero_copy_only=False)
+    inside: np.ndarray = pc.is_in(column, pa.array(names, column.type)).to_numpy(zero_copy_only=False)
+    return inside
