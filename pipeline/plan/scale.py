@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.pipeline.plan.rates import Rates, StepRate, canonical
 from gristmill.pipeline.steps.record import RunRecord, source_of
@@ -97,7 +97,7 @@ def config_of(record: RunRecord) -> Config:
 
     given = record["configuration"]
 
-    def build(cls: Callable[..., Built], values: Mapping[str, object]) -> Built:
+    def build(cls: Callable[..., Built], values: Mapping[str, Any]) -> Built:
         known = signature(cls).parameters
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known})
 

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from gristmill.pipeline.readers.inventory import FileEntry
     from gristmill.storage.json_values import Json
-from gristmill.pipeline.readers.inventory import FileEntry
 
 EXPANSION = 4  # text per compressed byte: 3.2 to 5.1 for WARC, JSONL and manual pages, measured on the test data
 MAX_SEGMENTS = 4_096  # small files in a partition: bounds the size of a task and gives work to several workers

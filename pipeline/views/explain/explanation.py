@@ -17,11 +17,11 @@ from typing import TypedDict
 from gristmill.pipeline.steps.first_pass import IDENTIFYING
 from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.views.explain.clusters import Cluster, clusters, first_of_its_id
+from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import Place, find, parse, read_row
 from gristmill.pipeline.views.explain.shards import Blend, blends, count_tokens, locate, sampled
 from gristmill.pipeline.views.explain.text import (
     Comparison,
-    Document,
     Text,
     compare,
     complete,

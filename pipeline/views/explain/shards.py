@@ -10,16 +10,13 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from gristmill.pipeline.steps.first_pass import group_name
+from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
-
-if TYPE_CHECKING:
-    from gristmill.pipeline.views.explain.text import Document
 
 TOKEN_BYTES = 4  # int32: docs/formats.md
 

@@ -10,38 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TypedDict
 
 import pyarrow as pa
 
 from gristmill.pipeline.steps.first_pass import DOCUMENTS
 from gristmill.pipeline.views.explain.diff import Difference, difference
+from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import Place, read_row
 from gristmill.pipeline.views.explain.shards import locate
 from gristmill.pipeline.views.explain.way import Run, departure, ledger_rows
 from gristmill.pipeline.views.tables import LedgerRow, SignalsRow, StoredRow
 
 EXCERPT_CHARACTERS = 1_000
-
-
-class Document(TypedDict):
-    """What is known of a document beside its text and signals."""
-
-    id: str
-    own_id: str | None
-    source: str
-    path: str
-    record: int
-    domain: str | None
-    category: str | None
-    language: str | None
-    url: str | None
-    timestamp: str | None
-    priority: int | None
-    metadata: str | None
-    bytes: int | None
-    partition: int | None
-    row: int | None
 
 
 @dataclass(frozen=True)
