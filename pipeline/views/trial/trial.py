@@ -154,16 +154,17 @@ def recipe(config: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []
-    data: dict[str, Any] = located.data
+    named, given, plan = (located.data.get(key) for key in ("languages", "sources", "plan"))
+    languages = [str(code) for code in named] if isinstance(named, list) else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what a run would say
-        stages = build_stages(located, data.get("languages"), problems)
+        stages = build_stages(located, languages, problems)
     absent = {stage.name: uris for stage in stages if (uris := _absent(stage))}
     notes = [problem for problem in problems if any(repr(uri) in problem for uris in absent.values() for uri in uris)]
     if "language" in absent:
         notes.append("without `language` no domain is known, and rules for a domain or a language do not apply")
     sources: dict[str, SourceSpec] = {}
-    for i, item in enumerate(data.get("sources") or []):
+    for i, item in enumerate(given if isinstance(given, list) else []):
         spec = validated(SourceSpec, item, located, ("sources", i), problems)
         if spec is not None:
             sources[spec.name] = spec
@@ -171,13 +172,13 @@ def recipe(config: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError("\n".join(wrong))
     ordered = order([stage for stage in stages if stage.name not in absent])
     decides = [stage for stage in ordered.deciding if isinstance(stage, DocumentStage)]
-    limit = (data.get("plan") or {}).get("max_document_bytes", MAX_DOCUMENT_BYTES)
+    limit = plan.get("max_document_bytes") if isinstance(plan, dict) else None
     return Recipe(
         path or BUILT_IN,
         (*ordered.first, *decides, *ordered.late),
         tuple(stage.name for stage in ordered.deciding if not isinstance(stage, DocumentStage)),
         tuple(notes),
-        limit,
+        limit if isinstance(limit, int) else MAX_DOCUMENT_BYTES,
         sources,
     )
 
