@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.extras import require
 from gristmill.kernels.text.markup import markup_cost
 from gristmill.stages.document import TIMESTAMP
 from gristmill.stages.page_encoding import decode, is_html
@@ -63,9 +64,15 @@ class Extract:
     edits: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return ("resiliparse", "trafilatura") if self.engine == "trafilatura" else ("resiliparse",)
+
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ValueError(f"stages.extract.engine: unknown engine {self.engine!r}; use {' or '.join(ENGINES)}")
+        if self.engine == "trafilatura":
+            require("trafilatura", "stages.extract.engine: trafilatura")
         if not self.max_page_seconds > 0:
             raise ValueError(f"stages.extract.max_page_seconds: {self.max_page_seconds} s; give more than 0")
 

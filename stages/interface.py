@@ -11,6 +11,9 @@ A stage is a frozen dataclass whose fields are its configuration, with class att
               tuples of them; the engine hashes their content into the fingerprint and gives workers a stage whose
               fields name local files
 
+    libraries may be there too: distributions whose version decides what this configuration of the stage writes, beyond
+              pyarrow, numpy, numba and xxhash
+
 and it is one of two kinds. A *document stage* has `apply`. A *corpus stage* has `rounds`: the engine runs
 them in order and moves the rows between them. What is configured as one stage may be several: its `parts()` are
 then what the engine runs in its place.

@@ -4,7 +4,7 @@ The label is the model's first choice over the whole text with line ends as spac
 arXiv:1607.01759); its probability must reach 0.5 (CCNet, Wenzek et al. 2019, section 3.3). The domain follows: code
 where the row holds code, english for en, else multilingual. Source code keeps the programming language that its
 reader gave it. What a source said itself stays as `language_labelled`, and decides nothing. The model is read by
-`kernels.text.fasttext_predict`, whose choices are the library's.
+`kernels.text.fasttext_predict`, whose choices are the library's; `engine: fasttext` asks the library itself.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.kernels.text.fasttext_model import Model, load
+from gristmill.extras import require
+from gristmill.kernels.text.fasttext_model import load
 from gristmill.kernels.text.fasttext_predict import WINDOWS, line_shares, predict
 from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
 from gristmill.stages.signals import with_columns
 
+ENGINES = ("gristmill", "fasttext")
 LINE_BYTES = 64
 """Shorter lines do not count in `language_share`: names, numbers and menu entries are too little to tell a language
 by. Of the lines of 64 to 95 bytes in English news and papers 96 % are found English, of those under 16 76 %
@@ -41,12 +43,18 @@ class Language:
     window_bytes: int = 3000
     line_share: bool = False
     """Whether the lines of a document are identified one by one, for `language_share`."""
+    engine: str = "gristmill"
+    """gristmill: `kernels.text.fasttext_predict`; fasttext: the library, the same choices several times slower."""
 
     name: ClassVar[str] = "language"
     version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("text",)
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ("model",)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return ("fasttext",) if self.engine == "fasttext" else ()
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -59,6 +67,10 @@ class Language:
             raise ValueError(f"stages.language.window: unknown window {self.window!r}; use {', '.join(WINDOWS)}")
         if self.window_bytes < 1:
             raise ValueError(f"stages.language.window_bytes: {self.window_bytes} is nothing to read; give 1 or more")
+        if self.engine not in ENGINES:
+            raise ValueError(f"stages.language.engine: unknown engine {self.engine!r}; use {' or '.join(ENGINES)}")
+        for package in self.libraries:
+            require(package, f"stages.language.engine: {self.engine}")
         object.__setattr__(self, "languages", tuple(self.languages))
         for code in self.languages:
             if iso_code(code) != code:
@@ -90,7 +102,7 @@ class Language:
         at = np.flatnonzero(prose.to_numpy(zero_copy_only=False))
 
         texts = batch.column("text") if len(at) == rows else batch.column("text").take(pa.array(at))
-        names, scores = identify(texts, self.model, self.window, self.window_bytes)
+        names, scores = identify(texts, self.model, self.window, self.window_bytes, self.engine)
         names_all, scores_all = _scatter(names, at, rows), _scatter(scores, at, rows)
         language = pc.if_else(prose, names_all, stated)
         decided = pc.if_else(pc.equal(names_all, "en"), "english", "multilingual")
@@ -116,7 +128,7 @@ class Language:
             "limit": pc.if_else(pc.and_(fails, low), self.min_score, verdicts["limit"]),
         }
         if self.line_share:
-            added["language_share"] = _scatter(shares(texts, names, self.model), at, rows)
+            added["language_share"] = _scatter(shares(texts, names, self.model, self.engine), at, rows)
         return with_columns(batch, added)
 
 
@@ -124,20 +136,34 @@ _VERDICTS = {"dropped_by": pa.string(), "value": pa.float64(), "limit": pa.float
 _NO_REASON = pa.scalar(None, pa.string())
 
 
-def identify(texts: pa.Array, model: str, window: str = "whole", window_bytes: int = 0) -> tuple[pa.Array, pa.Array]:
+def identify(
+    texts: pa.Array, model: str, window: str = "whole", window_bytes: int = 0, engine: str = "gristmill"
+) -> tuple[pa.Array, pa.Array]:
     """(languages string, scores float64) of (n,) texts; language null and score 0 for a text without a word.
 
     Scores are the model's float32 probabilities, at most 1 (its table of logarithms reaches 1.00001).
     """
-    found = _model(model)
+    _require_file(model)
+    if engine == "fasttext":
+        from gristmill.stages.language_fasttext import predict as by_library
+
+        names, probabilities = by_library(texts, model, window, window_bytes)
+        return pa.array([name and iso_code(name) for name in names], pa.string()), pa.array(probabilities)
+    found = load(model)
     labels, scores = predict(texts, found, window, window_bytes)
     codes = pa.array([iso_code(label) for label in found.labels], pa.string())
     return codes.take(pa.array(labels, mask=labels < 0)), pa.array(scores, pa.float64())
 
 
-def shares(texts: pa.Array, languages: pa.Array, model: str) -> pa.Array:
+def shares(texts: pa.Array, languages: pa.Array, model: str, engine: str = "gristmill") -> pa.Array:
     """(n,) float64: `language_share` of texts whose languages are (n,) codes of `identify`."""
-    found = _model(model)
+    _require_file(model)
+    if engine == "fasttext":
+        from gristmill.stages.language_fasttext import line_shares as by_library
+
+        values = by_library(texts, model, languages.to_pylist(), iso_code, LINE_BYTES)
+        return pa.array(values, pa.float64(), mask=np.isnan(values))
+    found = load(model)
     codes = [iso_code(label) for label in found.labels]
     number = {code: i for i, code in enumerate(dict.fromkeys(codes))}
     groups = np.array([number[code] for code in codes], np.int64)
@@ -155,12 +181,11 @@ def labelled(stated: pa.Array) -> pa.Array:
     return codes.take(coded.indices)
 
 
-def _model(path: str) -> Model:
+def _require_file(path: str) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"stages.language.model: no file {path}; run `make model` or give the path of lid.176.ftz"
         )
-    return load(path)
 
 
 def _strings(batch: pa.RecordBatch, name: str) -> pa.Array:

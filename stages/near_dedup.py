@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.extras import require
 from gristmill.stages.exact_dedup import Scope, require_scope, source_salts
 from gristmill.stages.interface import Round
 from gristmill.stages.survivor import CANDIDATE, COLUMNS, Keep, candidates, decisions, ranking, require_keep
@@ -41,6 +42,8 @@ PRESETS = {
     "nemo": Preset("characters", 24, 20, 13),  # NeMo Curator, FuzzyDeduplicationWorkflow; Nemotron-CC (Su et al. 2024)
     "fineweb": Preset("words", 5, 14, 8),  # Penedo et al. 2024 (FineWeb), on de-duplication
 }
+
+METHODS = ("minhash", "datasketch")
 
 BAND = pa.schema(
     [
@@ -76,6 +79,8 @@ class NearDedup:
     keep: which one: oldest, newest or longest, ties as in `stages.survivor`.
     scope: global, or source: only documents of one source are compared.
     seed: of the hash functions.
+    method: minhash, our kernel; or datasketch, that library's MinHash over the same shingles, many times slower: the
+        same chance to meet, by other hash functions.
     """
 
     preset: str = "nemo"
@@ -86,6 +91,7 @@ class NearDedup:
     keep: Keep = "oldest"
     scope: Scope = "global"
     seed: int = 1
+    method: Literal["minhash", "datasketch"] = "minhash"
 
     name: ClassVar[str] = "near_dedup"
     version: ClassVar[int] = 1
@@ -107,6 +113,14 @@ class NearDedup:
                 raise ValueError(f"near_dedup.{name} is {value}: use 1 or more")
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(f"near_dedup.seed is {self.seed}: use 0 to 2^64 - 1")
+        if self.method not in METHODS:
+            raise ValueError(f"near_dedup.method is {self.method!r}: use {' or '.join(METHODS)}")
+        for package in self.libraries:
+            require(package, f"near_dedup.method: {self.method}")
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return ("datasketch",) if self.method == "datasketch" else ()
 
     @property
     def parameters(self) -> Preset:
@@ -126,11 +140,18 @@ class NearDedup:
 
     def key(self, batch: pa.RecordBatch, received: pa.Table | None) -> pa.Table:
         """Rows of schema `BAND`, `bands` a document; none for a document without a shingle."""
-        from gristmill.kernels.text.minhash import band_hashes
-
         shingles, functions, bands = _kernel(self.parameters, self.seed)
         scopes = None if self.scope == "global" else source_salts(batch.column("source"))
-        route, check, signed = band_hashes(pc.fill_null(batch.column("text"), ""), shingles, functions, bands, scopes)
+        texts = pc.fill_null(batch.column("text"), "")
+        if self.method == "datasketch":
+            from gristmill.stages import near_dedup_datasketch as reference
+
+            count = len(functions.multipliers)
+            route, check, signed = reference.band_hashes(texts, shingles, count, bands, self.seed, scopes)
+        else:
+            from gristmill.kernels.text.minhash import band_hashes
+
+            route, check, signed = band_hashes(texts, shingles, functions, bands, scopes)
         handle = np.repeat(batch.column("handle").to_numpy()[signed], bands)
         return _table(BAND, route[signed].ravel(), check[signed].ravel(), handle)
 

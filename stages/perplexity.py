@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.extras import require
 from gristmill.stages.interface import Round, Stage
 from gristmill.stages.signals import with_columns
 
+ENGINES = ("gristmill", "kenlm")
 BUCKETS = ("head", "middle", "tail")
 UNMEASURED = "all"  # CCNet's name for what has no model
 
@@ -57,12 +59,15 @@ class Perplexity:
     percentiles: where head and middle end.
     limit: a fixed upper limit of perplexity, or one for each language named; above it: dropped by perplexity.limit.
         Such documents are not counted in percentiles. A limit belongs to the model it was found with.
+    engine: gristmill, `kernels.text.perplexity`; or kenlm, SentencePiece and KenLM from Python: the same figures,
+        several times slower.
     """
 
     models: str = "models/lm"
     keep: tuple[str, ...] = ()
     percentiles: tuple[float, ...] = (30, 60)
     limit: float | Mapping[str, float] | None = field(default=None, hash=False)
+    engine: Literal["gristmill", "kenlm"] = "gristmill"
 
     name: ClassVar[str] = "perplexity"
     version: ClassVar[int] = 1
@@ -76,8 +81,12 @@ class Perplexity:
         object.__setattr__(self, "percentiles", tuple(self.percentiles))
         self.parts()
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return _libraries(self.engine)
+
     def parts(self) -> tuple[Stage, ...]:
-        return (Measure(self.models, self.limit), Buckets(self.keep, self.percentiles))
+        return (Measure(self.models, self.limit, self.engine), Buckets(self.keep, self.percentiles))
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class Measure:
 
     models: str = "models/lm"
     limit: float | Mapping[str, float] | None = field(default=None, hash=False)
+    engine: Literal["gristmill", "kenlm"] = "gristmill"
 
     name: ClassVar[str] = "perplexity"
     version: ClassVar[int] = 1
@@ -100,6 +110,14 @@ class Measure:
             if value is not None and not value > 0:
                 where = f"perplexity.limit.{language}" if language else "perplexity.limit"
                 raise ValueError(f"{where} is {value}: give a perplexity above 0, or leave it out")
+        if self.engine not in ENGINES:
+            raise ValueError(f"perplexity.engine is {self.engine!r}: use {' or '.join(ENGINES)}")
+        for package in self.libraries:
+            require(package, f"perplexity.engine: {self.engine}")
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return _libraries(self.engine)
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Fills `perplexity` and, with a limit, dropped_by (perplexity.limit), value and limit.
@@ -118,6 +136,7 @@ class Measure:
     def _measured(self, batch: pa.RecordBatch) -> pa.Array:
         from gristmill.kernels.text.perplexity import models, open_model, perplexities
         from gristmill.kernels.text.utf8 import buffers
+        from gristmill.stages import perplexity_kenlm
 
         text, language = batch.column("text"), batch.column("language")
         alive = pc.and_(text.is_valid(), pc.fill_null(pc.not_equal(batch.column("domain"), "code"), True))
@@ -128,8 +147,11 @@ class Measure:
         present = set(language.filter(alive).unique().to_pylist())
         for each in [name for name in models(self.models) if name in present]:
             rows = np.flatnonzero(pc.fill_null(pc.and_(alive, pc.equal(language, each)), False))
-            model = open_model(f"{self.models}/{each}")
-            values[rows] = perplexities(model, *buffers(text if len(rows) == len(text) else text.take(pa.array(rows))))
+            texts = text if len(rows) == len(text) else text.take(pa.array(rows))
+            if self.engine == "kenlm":
+                values[rows] = perplexity_kenlm.perplexities(f"{self.models}/{each}", texts)
+            else:
+                values[rows] = perplexities(open_model(f"{self.models}/{each}"), *buffers(texts))
         return pa.array(values, mask=np.isnan(values))
 
 
@@ -219,6 +241,10 @@ class Buckets:
         kept = [BUCKETS.index(name) for name in self.keep]
         nearest = [min(kept, key=lambda other: (abs(other - i), other)) for i in range(len(BUCKETS))]
         return np.array([other if other < i else max(other - 1, 0) for i, other in enumerate(nearest)])
+
+
+def _libraries(engine: str) -> tuple[str, ...]:
+    return ("sentencepiece", "kenlm") if engine == "kenlm" else ("sentencepiece",)
 
 
 def bins(perplexity: np.ndarray) -> np.ndarray:

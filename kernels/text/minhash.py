@@ -68,6 +68,18 @@ def band_hashes(
     return _band_hashes(data, offsets, shingles, functions, bands, scopes)
 
 
+def hash_bands(
+    signatures: np.ndarray, has: np.ndarray, functions: Family, bands: int, scopes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(route (n, bands) uint64, check (n, bands) uint32) of signatures that are there already, as `band_hashes` makes
+    them. signatures: (n, permutations) uint32; has: (n,) bool; of `functions` only the keys are used."""
+    if bands < 1 or signatures.shape[1] % bands:
+        raise ValueError(f"{signatures.shape[1]} hashes do not divide into {bands} bands: choose bands x rows hashes")
+    if scopes is None:
+        scopes = np.zeros(len(signatures), np.uint64)
+    return _hash_bands(signatures, has, functions.keys, bands, scopes)
+
+
 @numba.njit(cache=True, nogil=True)
 def _signatures(data, offsets, shingles, functions, out):
     n = len(offsets) - 1
@@ -88,17 +100,33 @@ def _band_hashes(data, offsets, shingles, functions, bands, scopes):
     state, units, block = scratch(shingles)
     for i in range(n):
         has[i] = _sign(data, offsets[i], offsets[i + 1], shingles, functions, state, units, block, signature)
-        if not has[i]:
-            continue
-        for band in range(bands):
-            r = mix(functions.keys[0] ^ mix(scopes[i] + np.uint64(band)))
-            c = functions.keys[1] + mix(scopes[i] ^ np.uint64(band))
-            for m in signature[band * rows : (band + 1) * rows]:
-                r = mix(r ^ np.uint64(m))
-                c = (c ^ (c >> np.uint64(29)) ^ np.uint64(m)) * _CHECK_PRIME
-            route[i, band] = r
-            check[i, band] = np.uint32(mix(c) >> np.uint64(32))
+        if has[i]:
+            _band(signature, functions.keys, scopes[i], route[i], check[i])
     return route, check, has
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_bands(signatures, has, keys, bands, scopes):
+    n = len(signatures)
+    route, check = np.zeros((n, bands), np.uint64), np.zeros((n, bands), np.uint32)
+    for i in range(n):
+        if has[i]:
+            _band(signatures[i], keys, scopes[i], route[i], check[i])
+    return route, check
+
+
+@numba.njit(cache=True)
+def _band(signature, keys, scope, route, check):
+    """Fills `route` (bands,) and `check` (bands,) of one signature."""
+    rows = len(signature) // len(route)
+    for band in range(len(route)):
+        r = mix(keys[0] ^ mix(scope + np.uint64(band)))
+        c = keys[1] + mix(scope ^ np.uint64(band))
+        for m in signature[band * rows : (band + 1) * rows]:
+            r = mix(r ^ np.uint64(m))
+            c = (c ^ (c >> np.uint64(29)) ^ np.uint64(m)) * _CHECK_PRIME
+        route[band] = r
+        check[band] = np.uint32(mix(c) >> np.uint64(32))
 
 
 @numba.njit(cache=True)

@@ -101,6 +101,47 @@ def test_labels_and_scores_are_those_of_fasttext(model: str, shared_data: Path) 
     assert scores.to_pylist() == pytest.approx([min(1.0, float(found[0])) for found in probabilities], abs=1e-4)
 
 
+@pytest.mark.parametrize("window", ["whole", "first", "three"])
+def test_the_engine_fasttext_makes_the_same_columns(model: str, shared_data: Path, window: str) -> None:
+    texts = [row["text"] for row in records(shared_data / "labelled" / "lid-udhr.jsonl.zst")[:300]]
+    texts += [row["text"] for row in records(shared_data / "multilingual" / "wikipedia-zh.jsonl.zst", 40)]
+    texts += [
+        "",
+        "\n\n",
+        "a\0b",
+        "é" * 5000,
+        "one\ntwo",
+        "so </s> und weiter",
+        "__label__de alone",
+        ENGLISH * 9 + GERMAN * 9,
+    ]
+    given = batch([*texts, None, "print(1)"], [None] * (len(texts) + 1) + ["code"])
+    ours, library = (
+        Language(model=model, line_share=True, engine=engine, window=window, window_bytes=500).apply(given)
+        for engine in ("gristmill", "fasttext")
+    )
+    assert library.schema.equals(ours.schema)
+    for name in ours.schema.names:
+        values, expected = ours.column(name).to_pylist(), library.column(name).to_pylist()
+        if ours.column(name).type == pa.float64():
+            assert [value is None for value in values] == [value is None for value in expected]
+            assert [v for v in values if v is not None] == pytest.approx(
+                [v for v in expected if v is not None], abs=1e-4
+            )
+        else:
+            assert values == expected, name
+    assert ours.column("language_share").null_count < len(texts)
+
+
+def test_a_reference_engine_names_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (Language().libraries, Language(engine="fasttext").libraries) == ((), ("fasttext",))
+    with pytest.raises(ValueError, match="unknown engine 'cld3'; use gristmill or fasttext"):
+        Language(engine="cld3")
+    monkeypatch.setattr("gristmill.extras.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'engine: fasttext needs fasttext, .*pip install "gristmill.reference."'):
+        Language(engine="fasttext")
+
+
 def records(path: Path, step: int = 1) -> list[dict[str, Any]]:
     with path.open("rb") as file:
         stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -168,6 +169,57 @@ def test_it_is_a_corpus_stage_and_empty_tables_have_the_schema():
     assert stage.members(empty, ROOT.empty_table()).schema.equals(MEMBER)
     assert stage.survivors(MEMBER.empty_table()).schema.equals(DECISION)
     assert decide(stage, documents([]), [0, 0]).num_rows == 0
+
+
+def planted(jaccard: float, generator: random.Random) -> tuple[str, str, float]:
+    """Two texts and the exact similarity of their sets of words: shared and own words, all of them random."""
+    shared = round(jaccard * 120)
+    own = round((120 - shared) / 2)
+    pool = [f"{generator.getrandbits(60):015x}" for _ in range(shared + 2 * own)]
+    one, other = pool[: shared + own], pool[:shared] + pool[shared + own :]
+    return " ".join(one), " ".join(other), shared / (shared + 2 * own)
+
+
+@pytest.mark.parametrize("jaccard", [0.6, 0.75, 0.85, 0.95])
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_candidates_of_datasketch_come_at_the_rate_of_the_formula(preset, jaccard):
+    generator, count = random.Random(int(jaccard * 100)), 200
+    pairs = [planted(jaccard, generator) for _ in range(count)]
+    corpus = documents({"text": text} for one, other, _ in pairs for text in (one, other))
+    batch = corpus.append_column("handle", pa.array(np.arange(2 * count, dtype=np.uint64)))
+    stage = NearDedup(preset=preset, shingle="words", size=1, method="datasketch")
+    rows = stage.key(batch.combine_chunks().to_batches()[0], None)
+    assert rows.schema.equals(BAND)
+    bands, width = stage.parameters.bands, stage.parameters.rows
+    assert rows.num_rows == 2 * count * bands
+    route, check = (rows.column(name).to_numpy().reshape(count, 2, bands) for name in ("route", "check"))
+    met = ((route[:, 0] == route[:, 1]) & (check[:, 0] == check[:, 1])).any(1).sum()
+    rate = 1 - (1 - pairs[0][2] ** width) ** bands
+    assert abs(met - count * rate) <= 4.5 * math.sqrt(count * rate * (1 - rate)) + 1
+
+
+def test_the_method_datasketch_finds_the_same_copies():
+    texts = variants()
+    rows = [{"text": text, "source": "ab"[i % 2]} for i, text in enumerate(texts)]
+    for stage in (NearDedup(method="datasketch"), NearDedup(method="datasketch", scope="source")):
+        ours = NearDedup(scope=stage.scope)
+        found, expected = (verdicts(documents(rows), decide(each, documents(rows))) for each in (stage, ours))
+        assert len(expected) > 15
+        assert len(found.keys() ^ expected.keys()) <= 0.1 * len(expected)  # near the threshold, chance decides
+    huge = " ".join(str(i * i) for i in range(20_000))  # more shingles than the library is given at a time
+    decided = decide(
+        NearDedup(method="datasketch"), documents({"text": text} for text in (huge, huge + " end", "", "x"))
+    )
+    assert {row["handle"]: row["keep"] for row in decided.to_pylist()} == {0: False, 1: True}
+
+
+def test_a_reference_method_names_its_library(monkeypatch):
+    assert (NearDedup().libraries, NearDedup(method="datasketch").libraries) == ((), ("datasketch",))
+    with pytest.raises(ValueError, match=r"near_dedup.method is 'simhash': use minhash or datasketch"):
+        NearDedup(method="simhash")  # type: ignore[arg-type]
+    monkeypatch.setattr("gristmill.extras.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'datasketch needs datasketch, .*pip install "gristmill.reference."'):
+        NearDedup(method="datasketch")
 
 
 def test_fields_take_the_place_of_the_preset_and_wrong_ones_are_refused():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import kenlm_files
 import numpy as np
 import pyarrow as pa
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds import cut, deliver, over_documents
 
-from gristmill.kernels.text.perplexity import open_model, perplexities
+from gristmill.kernels.text.perplexity import MAX_LINE_BYTES, open_model, perplexities
 from gristmill.stages.interface import CorpusStage, DocumentStage
 from gristmill.stages.perplexity import (
     BINS_PER_OCTAVE,
@@ -96,6 +100,40 @@ def test_a_limit_drops_what_is_above_it_with_value_and_limit(folder):
         assert {row["limit"] for row in result} - {None} == (
             {limit if isinstance(limit, float) else en * 0.99} if of else set()
         )
+
+
+def test_the_engine_kenlm_finds_the_same_perplexities(folder, shared_data):
+    def real(path: str, number: int) -> list[str]:
+        with (shared_data / path).open("rb") as file:
+            stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
+            return [json.loads(line)["text"][:3000] for line in islice(stream, number)]
+
+    texts = [*real("english/news-digitalgov.jsonl.zst", 40), ENGLISH * 3, "1234 Κόσμος\n\n ", "", "\n", "a\0b", "\x07"]
+    texts += ["磨" * (MAX_LINE_BYTES // 3 + 5), "x é" * (MAX_LINE_BYTES // 2)]
+    rows = [(text, "en", "english") for text in texts] + [
+        (GERMAN, "de", None),
+        (None, "en", None),
+        (GERMAN, "fr", None),
+    ]
+    ours, library = (Measure(folder, 900.0, engine).apply(batch(*rows)) for engine in ("gristmill", "kenlm"))
+    assert library.schema.equals(ours.schema)
+    values, expected = (
+        found.column("perplexity").to_numpy(zero_copy_only=False).astype(float) for found in (ours, library)
+    )
+    assert np.isfinite(values).sum() == len(texts) - 3 + 1
+    assert np.allclose(values, expected, rtol=1e-5, equal_nan=True)
+    assert ours.column("dropped_by").equals(library.column("dropped_by"))
+
+
+def test_a_reference_engine_names_its_library(monkeypatch):
+    assert Perplexity().libraries == Measure().libraries == ("sentencepiece",)
+    stage = Perplexity(engine="kenlm")
+    assert stage.libraries == stage.parts()[0].libraries == ("sentencepiece", "kenlm")
+    with pytest.raises(ValueError, match=r"perplexity.engine is 'srilm': use gristmill or kenlm"):
+        Perplexity(engine="srilm")
+    monkeypatch.setattr("gristmill.extras.find_spec", lambda name: None if name == "kenlm" else name)
+    with pytest.raises(ValueError, match=r'perplexity.engine: kenlm needs kenlm, .*pip install "gristmill.reference."'):
+        Perplexity(engine="kenlm")
 
 
 PERPLEXITY = st.floats(1.0, 1e12) | st.sampled_from([1.0, 2.0, 4.0, 2 ** (1 / 64), 1e300])

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gristmill.extras import remedy
 from gristmill.trainer.errors import ConfigError, TrainerError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -33,3 +34,9 @@ def sentences(debug: bool) -> Iterator[None]:
         text = str(error) or type(error).__name__
         typer.echo(text if isinstance(error, TrainerError | ConfigError) else f"{text} (--debug shows where)", err=True)
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
+    except ImportError as error:
+        sentence = remedy(error)
+        if debug or sentence is None:
+            raise
+        typer.echo(sentence, err=True)
+        raise typer.Exit(2) from None

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.extras import library, require
 from gristmill.kernels.text.fasttext_model import load
 from gristmill.kernels.text.fasttext_predict import probabilities
 from gristmill.pipeline.models.quality.evaluation import Result, figures
@@ -52,8 +53,10 @@ class Options:
 def train(good: Sequence[str], bad: Sequence[str], output: str, options: Options) -> Result:
     """Writes the model at `output` in one move; what it was trained on and how it does, for JSON.
 
-    ValueError in one sentence where there is too little text or the output is no place for a model.
+    ValueError in one sentence where there is too little text, the output is no place for a model, or fasttext is not
+    installed.
     """
+    require("fasttext", "quality train")
     target = Path(output)
     if target.suffix != ".bin":
         raise ValueError(f"--output {output}: a model's name ends in .bin; give one that does")
@@ -111,8 +114,7 @@ def line_of(text: str) -> str:
 
 
 def fit(lines: Path, model: Path, options: Options) -> None:
-    import fasttext
-
+    fasttext = library("fasttext", "quality train")
     with zeroed_memory():
         trained = fasttext.train_supervised(
             input=str(lines),
