@@ -14,6 +14,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from gristmill.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("pipeline", "stages", "tokenizer", "trainer", "kernels")
@@ -125,13 +129,53 @@ def test_files_name_no_machine_of_ours() -> None:
     assert not named
 
 
+def locked() -> dict[str, str]:
+    """Package -> version, of all lock files; every one of them has hashes."""
+    found = {}
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        for block in re.findall(r"^[^#\s].*(?:\n {4}.*)*", path.read_text("utf-8"), re.M):
+            first, *hashes = block.replace("\\\n", "\n").split()
+            name, version = first.split("==")
+            assert name not in found, f"{name} is locked twice"
+            assert hashes, f"{path.name}: {name} has no hash"
+            assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", value) for value in hashes), path.name
+            found[name] = version
+    return found
+
+
 def test_every_dependency_is_pinned() -> None:
+    """In the lock with hashes, within the range that pyproject.toml gives it; a range has two ends."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    requirements = [
-        *project["dependencies"],
-        *(r for extra in project["optional-dependencies"].values() for r in extra),
-    ]
-    assert [requirement for requirement in requirements if "==" not in requirement] == []
+    extras, versions = project["optional-dependencies"], locked()
+    lost = []
+    for extra, texts in {"": project["dependencies"], **extras}.items():
+        for requirement in map(Requirement, texts):
+            name = canonicalize_name(requirement.name)
+            if name == "gristmill":
+                assert requirement.extras <= extras.keys(), extra
+                continue
+            operators = {specifier.operator for specifier in requirement.specifier}
+            assert operators == {">=", "<"}, f"{requirement}: give the range a lower and an upper end"
+            if extra != "eval" and not requirement.specifier.contains(versions.get(name, "0")):
+                lost.append(f"{requirement}: locked is {versions.get(name)}; run `make lock`")
+    assert lost == []
+
+
+def test_the_base_has_no_compiler_and_no_torch_in_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    base = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    assert not base & {canonicalize_name(package) for package in EXTRAS}
+    for package, extra in EXTRAS.items():
+        names = {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
+        assert canonicalize_name(package) in names, f"the extra {extra} does not bring {package}"
+
+
+def test_lock_files_name_no_registry() -> None:
+    option = re.compile(r"(?m)^\s*(?:--(?:index-url|extra-index-url|find-links|trusted-host)|-[if]) .*|.*://.*")
+    found = {path.name: option.findall(path.read_text()) for path in (ROOT / "requirements").glob("*.txt")}
+    assert len(found) == 4
+    named = {name: lines for name, lines in found.items() if lines}
+    assert named == {}
 
 
 @pytest.mark.parametrize(
