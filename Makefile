@@ -4,16 +4,25 @@
 #   make test     everything that has to pass: linters, types, import contracts, the test suite
 #   make check    the linters, types and import contracts alone
 #   make env      the environment alone
+#   make lock     the lock files in requirements/ anew, from the ranges of pyproject.toml
 #
-# Wanted on the machine: Python 3.11 or newer with venv and headers, and a C++ compiler. PYTHON=... names another Python.
+# Wanted on the machine: Python 3.11 or newer with venv. With a C++ compiler and Python's headers the reference engines
+# (fasttext, kenlm, datasketch) are installed too; nothing that the demo does needs them. PYTHON=... names another Python.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 BIN := .venv/bin
+# What compiling fasttext and kenlm takes: empty where it is not there.
+REFERENCE := $(shell command -v $${CXX:-g++} >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
+	sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null && echo reference)
+# The lock files are for one Python on one platform; elsewhere pip takes the newest versions of pyproject.toml's ranges.
+LOCKED := $(shell $(PYTHON) -c 'import sys, sysconfig; \
+	print("".join(["locked"] * (sys.version_info[:2] == (3, 11) and sysconfig.get_platform() == "linux-x86_64")))' 2>/dev/null)
 # The environment is stamped by what it was made from, so a second call is instant and a changed pin rebuilds it.
-HASH := $(shell { cat pyproject.toml; echo "$(CURDIR)"; } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
+HASH := $(shell { cat pyproject.toml requirements/*.txt; echo "$(CURDIR) $(REFERENCE) $(LOCKED)"; } | \
+	{ sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
 STAMP_RUN := .venv/.gristmill-run-$(HASH)
 STAMP_DEV := .venv/.gristmill-dev-$(HASH)
 # The development environment holds all that a run needs.
@@ -22,7 +31,7 @@ MODEL := models/lid.176.ftz
 # The second Triton that the kernels are compiled with in the tests, beside the pinned one; Triton is for Linux.
 TRITON_36 := $(if $(filter Linux,$(shell uname -s)),.venv/triton-3.6/triton)
 
-.PHONY: demo test check env model
+.PHONY: demo test check env model lock
 .DELETE_ON_ERROR:
 
 demo: $(ENV) $(MODEL)
@@ -52,26 +61,44 @@ $(MODEL): | $(ENV)
 .venv/triton-3.6/triton: | $(STAMP_DEV)
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton-3.6 triton==3.6.0
 
+lock: $(STAMP_DEV)
+	$(BIN)/python requirements/lock.py
+
 $(STAMP_RUN):
-	$(call install,.,$@)
+	$(call install,run,gpu$(COMMA)hub$(COMMA)trafilatura,$@)
 
 $(STAMP_DEV):
-	$(call install,.[dev],$@)
+	$(call install,run dev,dev,$@)
 
-# install(what to install, stamp): the environment, after one look at what building it takes.
+COMMA := ,
+PIP := $(BIN)/python -m pip install
+HASHED := $(PIP) --no-deps --require-hashes --no-build-isolation
+
+# packages(lock files, extras where the lock files do not fit). Where torch's CUDA build was installed, the third line
+# adds its CUDA packages in the versions that torch names: the CPU build has none, so they are in no lock file.
+ifdef LOCKED
+define packages
+	$(HASHED) $(foreach file,$(1) $(if $(REFERENCE),build),-r requirements/$(file).txt)
+	$(if $(REFERENCE),$(HASHED) -r requirements/reference.txt)
+	$(PIP) --quiet torch
+	$(PIP) --quiet --no-deps --no-build-isolation -e .
+endef
+else
+packages = $(PIP) -e '.[$(2)$(if $(REFERENCE),$(COMMA)reference)]'
+endif
+
+# install(lock files, extras, stamp): the environment, after one look at what the machine has for it.
 define install
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11 or newer was found: install one, or name it with PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "make: $(PYTHON) is not Python 3.11 or newer: install one, or name it with PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "make: $(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 2; }
-	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
-		{ echo "make: $(PYTHON) has no headers (Python.h), which fasttext and kenlm compile against: install them (Debian: apt-get install python3-dev)" >&2; exit 2; }
-	@command -v $${CXX:-g++} >/dev/null || \
-		{ echo "make: no C++ compiler ($${CXX:-g++}), which fasttext and kenlm need: install one (Debian: apt-get install g++)" >&2; exit 2; }
-	@echo "== the environment: .venv, about 3 GB and, the first time, a few minutes (two packages compile C++)"
+	@echo "== the environment: .venv, about 3 GB and, the first time, a few minutes"
+	@[ -n "$(REFERENCE)" ] || echo "make: no C++ compiler ($${CXX:-g++}) or no Python.h: going on without the reference engines fasttext, kenlm and datasketch, which the demo does not use (Debian: apt-get install g++ python3-dev)" >&2
+	@[ -n "$(LOCKED)" ] || echo "make: the lock files are for Python 3.11 on Linux x86-64: pip takes the newest versions in the ranges of pyproject.toml" >&2
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -e '$(1)'
+	$(call packages,$(1),$(2))
 	@rm -f .venv/.gristmill-*
-	@touch $(2)
+	@touch $(3)
 endef

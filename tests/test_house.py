@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -182,14 +183,73 @@ def test_lock_files_name_no_registry() -> None:
     ("variable", "missing"), [("PYTHON=/nowhere/python", "Python 3.11"), ("CXX=/nowhere/g++", "C++ compiler")]
 )
 def test_make_says_in_one_sentence_what_the_machine_lacks(variable: str, missing: str, tmp_path: Path) -> None:
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
-    environment = {**inherited, **dict([variable.split("=")])}
-    result = subprocess.run(["make", "env"], cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert result.returncode == 2
-    [sentence] = [line for line in result.stderr.splitlines() if not line.startswith("make: ***")]
+    """Without a Python that is an error; without a compiler it goes on, to all but the reference engines."""
+    python = fake_python(tmp_path, sys.version_info[:2])
+    result, installed = make_env(tmp_path, dict([f"PYTHON={python}".split("="), variable.split("=")]))
+    [sentence] = [
+        line for line in result.stderr.splitlines() if not line.startswith("make: ***") and "lock" not in line
+    ]
     assert missing in sentence
-    assert not (tmp_path / ".venv").exists()
+    if "PYTHON" in variable:
+        assert result.returncode == 2
+        assert not (tmp_path / ".venv").exists()
+    else:
+        assert result.returncode == 0
+        assert installed
+        assert not [call for call in installed if "reference" in call or "fasttext" in call]
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 12)])
+@pytest.mark.parametrize("target", ["env", "check"])
+def test_make_installs_from_the_lock_where_it_fits(version: tuple[int, int], target: str, tmp_path: Path) -> None:
+    """With hashes and nothing for developers in the demo's environment; elsewhere from the ranges, in one line."""
+    result, installed = make_env(tmp_path, {"PYTHON": str(fake_python(tmp_path, version))}, target)
+    dev = target == "check"
+    if version == (3, 11) and sysconfig.get_platform() == "linux-x86_64":
+        assert result.stderr == ""
+        first, *_, last = installed
+        assert first.endswith(" ".join(f"-r requirements/{name}.txt" for name in ("run", *["dev"] * dev, "build")))
+        assert "--require-hashes" in first
+        assert "--require-hashes --no-build-isolation -r requirements/reference.txt" in installed[1]
+        assert last.endswith("--no-deps --no-build-isolation -e .")
+    else:
+        assert "pip takes the newest versions in the ranges" in result.stderr
+        assert installed == [f"-m pip install -e .[{'dev' if dev else 'gpu,hub,trafilatura'},reference]"]
+
+
+def fake_python(folder: Path, version: tuple[int, int]) -> Path:
+    """A Python of that version whose environments write down in `calls` what they are asked, and install nothing."""
+    path = folder / "python"
+    inside = f'#!/bin/sh\necho "$@" >> {folder}/calls\n'
+    path.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*"-m venv"*) mkdir -p "$3/bin" && for name in python ruff mypy lint-imports; do
+    printf '%s' '{inside}' > "$3/bin/$name" && chmod +x "$3/bin/$name"; done ;;
+*) case "$2" in
+    *version_info\\[:2\\]*) {sys.executable} -c "import sys; sys.version_info = {(*version, 0, "final", 0)}; $2" ;;
+    *Python.h*) ;;
+    *) exec {sys.executable} "$@" ;;
+    esac ;;
+esac
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
+def make_env(
+    folder: Path, variables: dict[str, str], target: str = "env"
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """What `make` said in a copy of the checkout's environment files, and the calls of pip that it made."""
+    if shutil.which("make") is None or shutil.which("g++") is None:
+        pytest.skip("make or g++ is not installed")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    command = ["make", target]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**inherited, **variables})
+    calls = folder / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    return result, [line for line in lines if line.startswith("-m pip install")]
