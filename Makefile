@@ -75,7 +75,7 @@ PIP := $(BIN)/python -m pip install
 HASHED := $(PIP) --no-deps --require-hashes --no-build-isolation
 
 # packages(lock files, extras where the lock files do not fit). Where torch's CUDA build was installed, the third line
-# adds its CUDA packages in the versions that torch names: the CPU build has none, so they are in no lock file.
+# adds the CUDA packages that it asks for: the CPU build has none, so they are in no lock file.
 ifdef LOCKED
 define packages
 	$(HASHED) $(foreach file,$(1) $(if $(REFERENCE),build),-r requirements/$(file).txt)

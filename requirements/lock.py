@@ -12,7 +12,7 @@ FILE` goes to `uv pip compile`.
 
 torch has several builds of one version. The file on PyPI is built for CUDA and asks for some twenty packages of CUDA's;
 the build for CPUs has a hash of its own and asks for none. Both hashes are here and CUDA's packages are not: make lets
-pip add what the installed build asks for, in the versions that torch itself names.
+pip add those that the installed build asks for.
 """
 
 from __future__ import annotations
