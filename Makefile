@@ -71,15 +71,19 @@ $(STAMP_DEV):
 	$(call install,run dev,dev,$@)
 
 COMMA := ,
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch.txt)
 PIP := $(BIN)/python -m pip install
 HASHED := $(PIP) --no-deps --require-hashes --no-build-isolation
 
-# packages(lock files, extras where the lock files do not fit). Where torch's CUDA build was installed, the third line
-# adds the CUDA packages that it asks for: the CPU build has none, so they are in no lock file.
+# packages(lock files, extras where the lock files do not fit). torch: the build that pip chooses here, installed if its
+# hash is known; last, the CUDA packages that it asks for, if it is a build for CUDA (requirements/lock.py says why).
 ifdef LOCKED
 define packages
 	$(HASHED) $(foreach file,$(1) $(if $(REFERENCE),build),-r requirements/$(file).txt)
 	$(if $(REFERENCE),$(HASHED) -r requirements/reference.txt)
+	$(BIN)/python -m pip download --quiet --no-deps --dest .venv/torch $(TORCH)
+	$(HASHED) --no-index --find-links .venv/torch -r requirements/torch.txt
+	@rm -rf .venv/torch
 	$(PIP) --quiet torch
 	$(PIP) --quiet --no-deps --no-build-isolation -e .
 endef

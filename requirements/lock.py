@@ -1,18 +1,21 @@
 """Writes the lock files beside it: `make lock`, or `python requirements/lock.py [OPTIONS OF UV]` with uv installed.
 
-    run.txt        what the demo runs with: the base and the extras train, gpu, hub and trafilatura
+    torch.txt      torch alone
+    run.txt        all else that the demo runs with: the base and the extras gpu, hub and trafilatura
     build.txt      what building fasttext and kenlm takes beside a compiler
     reference.txt  the extra reference
     dev.txt        linters, types, tests
 
 The newest versions within the ranges of pyproject.toml, for Python 3.11 on Linux x86-64, each with the hashes of all
-files of its release. A package stands in the first file that needs it, so the files are installed together, in this
-order, with `pip install --no-deps --require-hashes`. An option such as `--exclude-newer 2026-11-01` or `--constraints
-FILE` goes to `uv pip compile`.
+files of its release. A package stands in the first file that needs it. They are installed with `pip install --no-deps
+--require-hashes`, build.txt before reference.txt. An option such as `--exclude-newer 2026-11-01` or `--constraints X`
+goes to `uv pip compile`.
 
 torch has several builds of one version. The file on PyPI is built for CUDA and asks for some twenty packages of CUDA's;
-the build for CPUs has a hash of its own and asks for none. Both hashes are here and CUDA's packages are not: make lets
-pip add those that the installed build asks for.
+the build for CPUs has a hash of its own and asks for none. torch.txt has the hashes of both. pip prefers a file whose
+hash the index tells, whatever else it is set up for; so make first downloads the build that pip would choose without
+hashes, and installs that file if it has one of these. CUDA's packages are in no lock file: make lets pip add those that
+the installed build asks for.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ LAYERS: dict[str, tuple[Sequence[str], str]] = {
 }
 """File -> extras, and requirements that are no dependency of ours. setuptools builds Gristmill itself."""
 CUDA = re.compile(r"(nvidia|cuda)-")
-CPU_BUILD = ("torch", "2.13.0", "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b")
+CPU_BUILD = ("2.13.0", "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b")
 """torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl, by `pip hash`; renew it when torch's version moves."""
 HEADER = """\
 # Written by `make lock` from pyproject.toml: Python 3.11, Linux x86-64. requirements/lock.py says what stands where.
@@ -57,14 +60,14 @@ def compiled(extras: Sequence[str], more: str, *options: str) -> dict[str, str]:
 def main() -> int:
     extras = [extra for layer, _ in LAYERS.values() for extra in layer]
     whole = compiled(extras, "\n".join(more for _, more in LAYERS.values()), "--generate-hashes", *sys.argv[1:])
-    name, version, digest = CPU_BUILD
-    if f"{name}=={version} " not in whole[name]:
-        print(f"{whole[name].split()[0]}: CPU_BUILD has the hash of {version}; put in that of this version", end="\n\n")
+    version, digest = CPU_BUILD
+    if f"torch=={version} " not in whole["torch"]:
+        print(f"{whole['torch'].split()[0]}: CPU_BUILD has the hash of {version}: put in that of this version")
         return 1
-    whole[name] += f" \\\n    --hash=sha256:{digest}"
+    (HERE / "torch.txt").write_text(f"{HEADER}{whole['torch']} \\\n    --hash=sha256:{digest}\n")
     pins = HERE / ".pins.txt"
     pins.write_text("".join(block.split()[0] + "\n" for block in whole.values()))
-    taken: set[str] = set()
+    taken = {"torch"}
     try:
         for layer, (asked, more) in LAYERS.items():
             needed = compiled(asked, more, "--constraints", str(pins)).keys() - taken

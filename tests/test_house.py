@@ -174,7 +174,7 @@ def test_the_base_has_no_compiler_and_no_torch_in_it() -> None:
 def test_lock_files_name_no_registry() -> None:
     option = re.compile(r"(?m)^\s*(?:--(?:index-url|extra-index-url|find-links|trusted-host)|-[if]) .*|.*://.*")
     found = {path.name: option.findall(path.read_text()) for path in (ROOT / "requirements").glob("*.txt")}
-    assert len(found) == 4
+    assert len(found) == 5
     named = {name: lines for name, lines in found.items() if lines}
     assert named == {}
 
@@ -211,6 +211,7 @@ def test_make_installs_from_the_lock_where_it_fits(version: tuple[int, int], tar
         assert first.endswith(" ".join(f"-r requirements/{name}.txt" for name in ("run", *["dev"] * dev, "build")))
         assert "--require-hashes" in first
         assert "--require-hashes --no-build-isolation -r requirements/reference.txt" in installed[1]
+        assert [call for call in installed if call.endswith("--find-links .venv/torch -r requirements/torch.txt")]
         assert last.endswith("--no-deps --no-build-isolation -e .")
     else:
         assert "pip takes the newest versions in the ranges" in result.stderr
