@@ -115,7 +115,7 @@ def _hash_bands(signatures, has, keys, bands, scopes):
     return route, check
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _band(signature, keys, scope, route, check):
     """Fills `route` (bands,) and `check` (bands,) of one signature."""
     rows = len(signature) // len(route)
