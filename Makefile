@@ -19,7 +19,7 @@ REFERENCE := $(shell command -v $${CXX:-g++} >/dev/null && $(PYTHON) -c 'import 
 	sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null && echo reference)
 # The lock files are for one Python on one platform; elsewhere pip takes the newest versions of pyproject.toml's ranges.
 LOCKED := $(shell $(PYTHON) -c 'import sys, sysconfig; \
-	print("".join(["locked"] * (sys.version_info[:2] == (3, 11) and sysconfig.get_platform() == "linux-x86_64")))' 2>/dev/null)
+	sys.exit((*sys.version_info[:2], sysconfig.get_platform()) != (3, 11, "linux-x86_64"))' 2>/dev/null && echo locked)
 # The environment is stamped by what it was made from, so a second call is instant and a changed pin rebuilds it.
 HASH := $(shell { cat pyproject.toml requirements/*.txt; echo "$(CURDIR) $(REFERENCE) $(LOCKED)"; } | \
 	{ sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
@@ -98,7 +98,7 @@ define install
 		{ echo "make: $(PYTHON) is not Python 3.11 or newer: install one, or name it with PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "make: $(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 2; }
-	@echo "== the environment: .venv, about 3 GB and, the first time, a few minutes"
+	@echo "== the environment: .venv, about 3 GB (6 with torch for CUDA) and, the first time, a few minutes"
 	@[ -n "$(REFERENCE)" ] || echo "make: no C++ compiler ($${CXX:-g++}) or no Python.h: going on without the reference engines fasttext, kenlm and datasketch, which the demo does not use (Debian: apt-get install g++ python3-dev)" >&2
 	@[ -n "$(LOCKED)" ] || echo "make: the lock files are for Python 3.11 on Linux x86-64: pip takes the newest versions in the ranges of pyproject.toml" >&2
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
