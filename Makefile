@@ -75,12 +75,13 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/torch.txt)
 PIP := $(BIN)/python -m pip install
 HASHED := $(PIP) --no-deps --require-hashes --no-build-isolation
 
-# packages(lock files, extras where the lock files do not fit). torch: the build that pip chooses here, installed if its
-# hash is known; last, the CUDA packages that it asks for, if it is a build for CUDA (requirements/lock.py says why).
+# packages(lock files, extras where the lock files do not fit). kenlm's build looks for cmake on the path. torch: the
+# build that pip chooses here, installed if its hash is known; last, the CUDA packages that it asks for, if it is a build
+# for CUDA (requirements/lock.py says why).
 ifdef LOCKED
 define packages
 	$(HASHED) $(foreach file,$(1) $(if $(REFERENCE),build),-r requirements/$(file).txt)
-	$(if $(REFERENCE),$(HASHED) -r requirements/reference.txt)
+	$(if $(REFERENCE),PATH="$(CURDIR)/$(BIN):$$PATH" $(HASHED) -r requirements/reference.txt)
 	$(BIN)/python -m pip download --quiet --no-deps --dest .venv/torch $(TORCH)
 	$(HASHED) --no-index --find-links .venv/torch -r requirements/torch.txt
 	@rm -rf .venv/torch
