@@ -24,6 +24,13 @@ def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path):
     assert "bad.yaml:2: phasess is no key; did you mean phases" in run("run", bad).stderr
 
 
+def test_without_torch_it_says_which_extra_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run("export", "checkpoints", "model")
+    assert result.exit_code == 2
+    assert result.stderr == 'this command needs torch, which is not installed: pip install "gristmill[train]"\n'
+
+
 def test_help_and_plan_need_no_torch():
     code = """
 import sys
