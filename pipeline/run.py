@@ -11,37 +11,94 @@ import platform
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TypedDict
 
 from gristmill.pipeline.config.keys import Config
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
+from gristmill.pipeline.engine.commit import open_work
 from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
 from gristmill.pipeline.engine.manifest import Sealed
 from gristmill.pipeline.engine.metrics import Metrics
 from gristmill.pipeline.engine.process import prepare, release_memory
+from gristmill.pipeline.engine.records import Json, JsonObject
 from gristmill.pipeline.plan.command import rates_for
 from gristmill.pipeline.plan.prediction import predicted
-from gristmill.pipeline.readers.inventory import inventory
+from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.machine import missing
 from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.steps.blending import build, resolve
 from gristmill.pipeline.steps.chain import library_versions
-from gristmill.pipeline.steps.curate import curate
+from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
 from gristmill.pipeline.steps.first_pass import first_pass
-from gristmill.pipeline.steps.outputs import publish_documents, publish_shards, publish_tokenizer, tokenizer_record
+from gristmill.pipeline.steps.outputs import (
+    BlendRecord,
+    publish_documents,
+    publish_shards,
+    publish_tokenizer,
+    tokenizer_record,
+)
 from gristmill.pipeline.steps.removal import describe
 from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.steps.rounds import run_rounds
-from gristmill.pipeline.steps.selection import Corpus, select
-from gristmill.pipeline.steps.tokens import TokenizerFiles, tokenize, tokenizer
-from gristmill.pipeline.steps.units import count_units
+from gristmill.pipeline.steps.selection import Corpus, Decided, select
+from gristmill.pipeline.steps.tokens import TokenizerFiles, TokenStats, tokenize, tokenizer_at, trained_tokenizer
+from gristmill.pipeline.steps.units import UnitStats, count_units
 from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
 from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+
+
+class SourceRecord(TypedDict):
+    files: int
+    bytes: int
+
+
+class InputsRecord(TypedDict):
+    """What was read: files and stored bytes by source, and the records that hold no document, by reason."""
+
+    files: int
+    bytes: int
+    sources: dict[str, SourceRecord]
+    skipped: dict[str, int]
+
+
+class StepRecord(TypedDict):
+    name: str
+    fingerprint: str
+    tasks: int
+    reused: int
+    computed: int
+    adopted: int
+    seconds: float
+    missing: list[int]
+    bytes_written: int
+
+
+class RunRecord(TypedDict):
+    """`run.json`."""
+
+    started: float
+    seconds: float
+    host: str
+    workers: Json
+    python: str
+    libraries: dict[str, str]
+    configuration: JsonObject
+    inputs: InputsRecord
+    steps: list[StepRecord]
+    funnel: list[JsonObject]
+    groups: list[JsonObject]
+    clusters: dict[str, dict[str, int]]
+    tokenizer: JsonObject
+    blends: dict[str, BlendRecord]
+    plan: JsonObject | None
+    repaired: list[str]
+    notes: list[str]
+    summary: list[str]
 
 
 @dataclass
@@ -50,8 +107,8 @@ class Result:
 
     output: str
     summary: list[str]
-    report: str | None = None
-    record: dict[str, Any] = field(default_factory=dict)
+    report: str | None
+    record: RunRecord
 
 
 def run(
@@ -70,6 +127,7 @@ def run(
     store = Store(config.output)
     progress = Metrics(store, progress or Silent())
     with Lease(store) as lease:
+        open_work(store)
         notes: list[str] = []
         files = inventory(config.sources, notes)
         executor: Executor
@@ -87,7 +145,7 @@ def run(
             executor.close()
 
 
-def described(store: Store, record: dict[str, Any]) -> str | None:
+def described(store: Store, record: RunRecord) -> str | None:
     """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
     from gristmill.pipeline.views import datasheet
     from gristmill.pipeline.views.report.write import write
@@ -131,8 +189,8 @@ class Driver:
         self,
         config: Config,
         engine: Engine,
-        files: Sequence[Any],
-        plan: Mapping[str, Any] | None = None,
+        files: Sequence[FileEntry],
+        plan: JsonObject | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         """plan: what was predicted, for the record. notes: what the inventory has to say."""
@@ -142,6 +200,8 @@ class Driver:
         self.files = files
         self.started = time.time()
         self.funnel: list[tuple[str, Counts]] = []
+        self.skipped: dict[str, int] = {}
+        """Records that held no document, by reason."""
         self.removed = load_removed(engine.store)
         self.notes = [*notes]
         self.notes += [sentence for spec in config.sources if spec.is_machine for sentence in missing(spec)]
@@ -161,11 +221,10 @@ class Driver:
             partition_bytes=config.plan.partition_bytes,
             max_segments=config.plan.max_segments,
         )
-        sent = next(sealed for sealed in reversed(engine.sealed) if sealed.name == "curate.send")
-        self.funnel += [*sent.counts().items(), *curated.counts().items()]
+        self.funnel += [*self.counts("curate.send").items(), *curated.counts().items()]
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
-        model = tokenizer(engine, curated, as_dict(config.tokenizer), seed=config.seed)
+        model = self.tokenizer(curated)
         publish_tokenizer(engine, model)
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
@@ -173,6 +232,25 @@ class Driver:
         counted = count_units(engine, tokenized, seed=config.seed, holdout=config.shards.holdout)
         blends = {name: self.blend(name, tokenized, counted, model) for name in config.blends}
         return self.finish(curated, model, blends)
+
+    def counts(self, step: str) -> dict[str, Counts]:
+        """Of a step of this run."""
+        return next(sealed for sealed in reversed(self.engine.sealed) if sealed.name == step).counts()
+
+    def tokenizer(self, curated: Sealed[CuratedStats]) -> TokenizerFiles:
+        """The one that is named, or one trained on the curated corpus."""
+        config = self.config.tokenizer
+        if config.path:
+            return tokenizer_at(config.path)
+        return trained_tokenizer(
+            self.engine,
+            curated,
+            vocab_size=config.vocab_size,
+            sample_bytes=config.sample_bytes,
+            alpha=config.alpha,
+            shares=config.shares,
+            seed=self.config.seed,
+        )
 
     def check(self, chain: list[tuple[str, Counts]]) -> None:
         """The totals of successive steps; where a failed task was allowed they differ by what it would have kept."""
@@ -195,7 +273,10 @@ class Driver:
             check_chain(index, list(manifest.counts.items()))
         self.funnel += sealed.counts().items()
         corpus = Corpus(sealed)
-        if any(manifest.stats["own_ids"] for _, manifest in sealed.done()):
+        for _, manifest in sealed.done():
+            for reason, number in manifest.stats.skipped.items():
+                self.skipped[reason] = self.skipped.get(reason, 0) + number
+        if any(manifest.stats.own_ids for _, manifest in sealed.done()):
             from gristmill.stages.identity import Identity
 
             corpus = self.decide(corpus, Identity())
@@ -203,8 +284,8 @@ class Driver:
 
     def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
         if isinstance(stage, CorpusStage):
-            options = {"seed": self.config.seed, "max_segments": self.config.plan.max_segments}
-            following = run_rounds(self.engine, corpus, stage, **options)
+            seed, max_segments = self.config.seed, self.config.plan.max_segments
+            following = run_rounds(self.engine, corpus, stage, seed=seed, max_segments=max_segments)
         elif isinstance(stage, DocumentStage):
             following = select(self.engine, corpus, stage, self.config.seed)
         else:
@@ -216,58 +297,56 @@ class Driver:
         self.funnel += following.last().counts().items()
         return following
 
-    def blend(self, name: str, tokenized: Sealed, counted: Sealed, model: TokenizerFiles) -> dict[str, Any]:
+    def blend(
+        self, name: str, tokenized: Sealed[TokenStats], counted: Sealed[UnitStats], model: TokenizerFiles
+    ) -> BlendRecord:
         config, engine = self.config, self.engine
         blend = resolve(
             name,
             counted,
-            as_dict(config.blends[name]),
+            config.blends[name],
             seed=config.seed,
             holdout=config.shards.holdout,
             tokens_per_shard=config.shards.tokens_per_shard,
         )
         self.notes += list(blend.plan.notes)
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
-        scattered = next(s for s in reversed(engine.sealed) if s.name == f"blend/{name}/scatter")
-        self.check([self.funnel[-1], *scattered.counts().items()])
-        return publish_shards(engine, blend, written, model) | {"counts": scattered.counts()[f"blend/{name}"].to_dict()}
+        scattered = self.counts(f"blend/{name}/scatter")
+        self.check([self.funnel[-1], *scattered.items()])
+        return publish_shards(engine, blend, written, model, scattered[f"blend/{name}"])
 
-    def inputs(self) -> dict[str, Any]:
-        """What was read: files and stored bytes by source, and the records that hold no document, by reason."""
-        sources = {spec.name: {"files": 0, "bytes": 0} for spec in self.config.sources}
+    def inputs(self) -> InputsRecord:
+        sources = {spec.name: SourceRecord(files=0, bytes=0) for spec in self.config.sources}
         for entry in self.files:
             sources[entry.source]["files"] += 1
             sources[entry.source]["bytes"] += entry.size
-        read = next(sealed for sealed in self.engine.sealed if sealed.name == "read")
-        skipped: dict[str, int] = {}
-        for _, manifest in read.done():
-            for reason, number in manifest.stats.get("skipped", {}).items():
-                skipped[reason] = skipped.get(reason, 0) + number
         return {
             "files": len(self.files),
             "bytes": sum(entry["bytes"] for entry in sources.values()),
             "sources": sources,
-            "skipped": dict(sorted(skipped.items())),
+            "skipped": dict(sorted(self.skipped.items())),
         }
 
-    def finish(self, curated: Sealed, model: TokenizerFiles, blends: Mapping[str, Any]) -> Result:
+    def clusters(self) -> dict[str, dict[str, int]]:
+        """How many clusters have how many documents, by the step that decided."""
+        found: dict[str, dict[str, int]] = {}
+        for sealed in self.engine.sealed:
+            for _, manifest in sealed.done():
+                for size, number in manifest.stats.cluster_sizes.items() if isinstance(manifest.stats, Decided) else ():
+                    sizes = found.setdefault(sealed.name, {})
+                    sizes[str(size)] = sizes.get(str(size), 0) + number
+        return found
+
+    def finish(self, curated: Sealed[CuratedStats], model: TokenizerFiles, blends: dict[str, BlendRecord]) -> Result:
         store = self.engine.store
         if self.engine.repaired:
             number = len(self.engine.repaired)
             self.notes.append(f"{number} committed files were damaged or missing and have been computed again")
-        groups: dict[str, dict[str, Any]] = {}
+        groups: dict[str, CuratedGroup] = {}
         for _, manifest in curated.done():
-            for name, group in manifest.stats["groups"].items():
-                entry = groups.setdefault(name, {**group, "documents": 0, "bytes": 0})
-                entry["documents"] += group["documents"]
-                entry["bytes"] += group["bytes"]
-        clusters: dict[str, dict[str, int]] = {}
-        for sealed in self.engine.sealed:
-            for _, manifest in sealed.done():
-                for size, number in manifest.stats.get("cluster_sizes", {}).items():
-                    sizes = clusters.setdefault(sealed.name, {})
-                    sizes[size] = sizes.get(size, 0) + number
-        record: dict[str, Any] = {
+            for name, more in manifest.stats.groups.items():
+                groups[name] = groups[name] + more if name in groups else more
+        record: RunRecord = {
             "started": self.started,
             "seconds": time.time() - self.started,
             "host": platform.node(),
@@ -291,10 +370,10 @@ class Driver:
                 for sealed in self.engine.sealed
             ],
             "funnel": [{"stage": stage, **counts.to_dict()} for stage, counts in self.funnel],
-            "groups": [groups[name] for name in sorted(groups)],
-            "clusters": clusters,
+            "groups": [asdict(groups[name]) for name in sorted(groups)],
+            "clusters": self.clusters(),
             "tokenizer": tokenizer_record(store, model),
-            "blends": dict(blends),
+            "blends": blends,
             "plan": self.plan,
             "repaired": self.engine.repaired,
             "notes": self.notes,
@@ -305,29 +384,24 @@ class Driver:
 
 
 def summary(
-    funnel: Sequence[tuple[str, Counts]], groups: Mapping[str, Any], blends: Mapping[str, Any], notes: Sequence[str]
+    funnel: Sequence[tuple[str, Counts]],
+    groups: Mapping[str, CuratedGroup],
+    blends: Mapping[str, BlendRecord],
+    notes: Sequence[str],
 ) -> list[str]:
     from gristmill.pipeline.engine.progress import size_text
 
     first = funnel[0][1]
-    kept = sum(group["documents"] for group in groups.values())
-    size = sum(group["bytes"] for group in groups.values())
+    kept = sum(group.documents for group in groups.values())
+    size = sum(group.bytes for group in groups.values())
+    code = {group.language for group in groups.values() if group.domain == "code"}
+    languages = {group.language for group in groups.values() if group.domain != "code"}
     lines = [
         f"{first.documents_in:,} documents ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) curated, "
-        f"in {len({g['language'] for g in groups.values() if g['domain'] != 'code'})} languages and "
-        f"{len({g['language'] for g in groups.values() if g['domain'] == 'code'})} programming languages"
+        f"in {len(languages)} languages and {len(code)} programming languages"
     ]
     for name, blend in blends.items():
         whole = max(1, sum(blend["tokens_by_domain"].values()))
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
         lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
     return lines + list(notes)
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    """A part of the configuration as a mapping."""
-    if hasattr(value, "model_dump"):
-        return dict(value.model_dump())
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return dict(value)

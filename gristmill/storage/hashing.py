@@ -52,7 +52,7 @@ class HashingFile:
         self.bytes = 0
         self.closed = False
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         self.digest.update(data)
         self.bytes += len(data)
         self.sink.write(data)

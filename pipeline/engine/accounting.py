@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
-from typing import Any
+
+from gristmill.pipeline.engine.records import JsonObject
 
 
 class AccountingError(RuntimeError):
@@ -59,7 +60,7 @@ class Counts:
         for name, number in found.items():
             self.tallies[name] = self.tallies.get(name, 0) + number
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         values = {**asdict(self), "rules": dict(sorted(self.rules.items()))}
         tallies = values.pop("tallies")
         return {**values, "tallies": dict(sorted(tallies.items()))} if tallies else values

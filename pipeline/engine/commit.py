@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import NoneType
+from typing import overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
 from gristmill.pipeline.engine.accounting import Counts
-from gristmill.pipeline.engine.manifest import File, Manifest
+from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Role, StatsT
 from gristmill.pipeline.engine.packed import Packed
 from gristmill.storage.hashing import HashingFile
 from gristmill.storage.store import Store
@@ -47,31 +50,33 @@ class Output:
     counts: dict[str, Counts] = field(default_factory=dict)
 
     @contextmanager
-    def open(self, role: str, suffix: str) -> Iterator[HashingFile]:
+    def open(self, role: Role, suffix: str, name: str = "") -> Iterator[HashingFile]:
         """A binary file; it becomes part of the manifest when the block ends without an exception.
 
         The block sets `.rows` on the yielded file where rows mean something.
         """
-        name = role.replace("/", "-")
-        path = f"{self.folder}/files/{name}-{self.index:05d}-{len(self.files):03d}-{self.attempt}{suffix}"
+        stem = f"{role}-{name}".replace("/", "-") if name else role
+        path = f"{self.folder}/files/{stem}-{self.index:05d}-{len(self.files):03d}-{self.attempt}{suffix}"
         with self.store.open_output(path) as sink:
             file = HashingFile(sink)
             yield file
-        self.files.append(File(role, path, file.rows, file.bytes, *file.digest.result()))
+        self.files.append(File(role, path, file.rows, file.bytes, *file.digest.result(), name))
 
     @contextmanager
-    def parquet(self, role: str, schema: pa.Schema, level: int = WORKING_LEVEL) -> Iterator[ParquetOutput]:
+    def parquet(
+        self, role: Role, schema: pa.Schema, level: int = WORKING_LEVEL, name: str = ""
+    ) -> Iterator[ParquetOutput]:
         """level: of Zstandard."""
-        with self.open(role, ".parquet") as file, ParquetOutput(file, schema, level) as writer:
+        with self.open(role, ".parquet", name) as file, ParquetOutput(file, schema, level) as writer:
             yield writer
             file.rows = writer.rows
 
-    def table(self, role: str, table: pa.Table) -> None:
+    def table(self, role: Role, table: pa.Table) -> None:
         with self.parquet(role, table.schema) as writer:
             writer.write(table)
 
-    def manifest(self, stats: Mapping[str, Any], key: str = "") -> Manifest:
-        return Manifest(self.index, tuple(self.files), self.counts, dict(stats), key)
+    def manifest(self, stats: StatsT, key: str = "") -> Manifest[StatsT]:
+        return Manifest(self.index, tuple(self.files), self.counts, stats, key)
 
     def discard(self) -> None:
         """Removes what a failed attempt wrote, as far as the storage lets it."""
@@ -83,7 +88,7 @@ class Output:
 class ParquetOutput:
     """A Parquet file written row group by row group, each group being one call of `write`."""
 
-    def __init__(self, sink: Any, schema: pa.Schema, level: int) -> None:
+    def __init__(self, sink: HashingFile, schema: pa.Schema, level: int) -> None:
         self.schema = schema
         self.rows = 0
         self.writer = pq.ParquetWriter(
@@ -119,14 +124,26 @@ class StepFolder:
         self.fingerprint = fingerprint
         self.folder = f"work/{folder_name(name)}-{fingerprint[:16]}"
 
-    def sealed(self) -> Packed[Manifest] | None:
-        """The manifests of a sealed step, or None."""
-        return read_seal(self.store, self.folder)
+    @overload
+    def sealed(self) -> Packed[Manifest[None]] | None: ...
+    @overload
+    def sealed(self, stats: type[StatsT]) -> Packed[Manifest[StatsT]] | None: ...
+    def sealed(self, stats: type[StatsT] | None = None) -> Packed[Manifest[StatsT]] | Packed[Manifest[None]] | None:
+        """The manifests of a sealed step, or None. stats: what its tasks return; without it that is not read."""
+        lines = sealed_lines(self.store, self.folder)
+        if lines is None:
+            return None
+        return packed(lines, stats) if stats is not None else packed(lines, NoneType)
 
-    def committed(self) -> dict[int, Manifest]:
-        return {manifest.index: manifest for manifest in read_commits(self.store, self.folder)}
+    def committed(self) -> dict[int, Manifest[None]]:
+        """Without their statistics."""
+        return {index: Manifest.from_json(line, NoneType) for index, line in self.committed_lines()}
 
-    def commit(self, manifest: Manifest) -> Manifest:
+    def committed_lines(self) -> Iterator[tuple[int, bytes]]:
+        """(task, JSON of its manifest)."""
+        return ((Manifest.from_json(line, NoneType).index, line) for line in committed_lines(self.store, self.folder))
+
+    def commit(self, manifest: Manifest[StatsT]) -> Manifest[StatsT]:
         """Commits a task's result; where another attempt was first, that one counts."""
         path = f"{self.folder}/tasks/{manifest.index:07d}.json"
         content = signed(manifest.to_json())
@@ -134,11 +151,11 @@ class StepFolder:
             return manifest
         earlier = unsigned(self.store.read(path))
         if earlier is not None:
-            return Manifest.from_json(earlier)
+            return Manifest.from_json(earlier, type(manifest.stats))
         self.store.write(path, content)
         return manifest
 
-    def seal(self, manifests: Iterable[Manifest]) -> None:
+    def seal(self, manifests: Iterable[Manifest[Reported]]) -> None:
         rows = [
             (m.index, sum(f.rows for f in m.files), sum(f.bytes for f in m.files), signed(m.to_json()).decode())
             for m in manifests
@@ -160,6 +177,37 @@ STEP = pa.schema(
 )
 
 
+FORMAT = 2
+"""Of what is below `work/`: names of folders, seals, commits, manifests. Raised when one of them changes."""
+FORMAT_PATH = "work/format.json"
+
+
+def open_work(store: Store) -> None:
+    """Makes `work/` one of this format. ValueError in one sentence where it holds steps of another."""
+    if store.exists(FORMAT_PATH):
+        try:
+            found = json.loads(store.read(FORMAT_PATH))["format"]
+        except (ValueError, TypeError, KeyError):
+            found = "unknown"
+    elif any(is_fingerprinted(name) for name in store.folders("work")):
+        found = 1
+    else:
+        store.write(FORMAT_PATH, json.dumps({"format": FORMAT}).encode())
+        return
+    if found != FORMAT:
+        raise ValueError(
+            f"{store.location('work')}: its steps are of format {found}, written by another version of gristmill, and "
+            f"this one reads and writes format {FORMAT}; delete that folder, or choose another output; what is "
+            "published stays as it is until the next run has finished"
+        )
+
+
+def is_fingerprinted(folder: str, step: str = "") -> bool:
+    """Whether a folder below `work/` has the name of a step's; step: of this step's."""
+    found = re.fullmatch("(.+)-[0-9a-f]{16}", folder)
+    return found is not None and (not step or found[1] == folder_name(step))
+
+
 def folder_name(step: str) -> str:
     return step.replace("/", "-")
 
@@ -175,13 +223,19 @@ def unsigned(content: bytes) -> bytes | None:
     return rest if xxhash.xxh3_128_hexdigest(rest).encode() == digest else None
 
 
-def packed(lines: Iterable[bytes | None]) -> Packed[Manifest]:
+def packed(lines: Iterable[bytes | None], stats: type[StatsT]) -> Packed[Manifest[StatsT]]:
     """A sequence of manifests that takes little room; the lines are their JSON."""
-    return Packed(lines, Manifest.from_json)
+    return Packed(lines, lambda line: Manifest.from_json(line, stats))
 
 
-def read_seal(store: Store, folder: str) -> Packed[Manifest] | None:
-    """The manifests of a sealed step below `folder`; None where it is not sealed or the seal is damaged."""
+def read_seal(store: Store, folder: str) -> Packed[Manifest[None]] | None:
+    """The manifests of a sealed step below `folder` without their statistics; None where there is no seal."""
+    lines = sealed_lines(store, folder)
+    return packed(lines, NoneType) if lines is not None else None
+
+
+def sealed_lines(store: Store, folder: str) -> list[bytes] | None:
+    """JSON of the manifests of a sealed step below `folder`; None where it is not sealed or the seal is damaged."""
     path = f"{folder}/step.parquet"
     if not store.exists(path):
         return None
@@ -191,14 +245,13 @@ def read_seal(store: Store, folder: str) -> Packed[Manifest] | None:
         tasks = int(table.schema.metadata[b"tasks"])
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return None
-    if len(contents) != tasks or not all(contents):
-        return None
-    return packed(contents)
+    lines = [content for content in contents if content]
+    return lines if len(lines) == len(contents) == tasks else None
 
 
-def read_commits(store: Store, folder: str) -> Iterator[Manifest]:
-    """The committed tasks below `folder`; a damaged commit is left out."""
+def committed_lines(store: Store, folder: str) -> Iterator[bytes]:
+    """JSON of the committed tasks below `folder`; a damaged commit is left out."""
     for path in store.files(f"{folder}/tasks"):
         content = unsigned(store.read(path)) if path.endswith(".json") else None
         if content:
-            yield Manifest.from_json(content)
+            yield content

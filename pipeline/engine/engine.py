@@ -11,8 +11,6 @@ computed from the same input is taken over (`pipeline.engine.task_inputs`).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import traceback
 from collections import deque
@@ -20,14 +18,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import NoneType
+from typing import Generic, Protocol
 
 from gristmill.pipeline.engine.accounting import check
 from gristmill.pipeline.engine.checked import Damaged, read_checked
-from gristmill.pipeline.engine.commit import StepFolder, folder_name, packed, read_commits, read_seal
-from gristmill.pipeline.engine.manifest import File, Manifest, Sealed
+from gristmill.pipeline.engine.commit import (
+    StepFolder,
+    committed_lines,
+    folder_name,
+    is_fingerprinted,
+    open_work,
+    packed,
+    sealed_lines,
+)
+from gristmill.pipeline.engine.identity import Payload, Shared, by_content, digest, follows
+from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Sealed, StatsT
 from gristmill.pipeline.engine.packed import Pending
-from gristmill.pipeline.engine.task import Candidate, TaskFunction, Work, execute, unwritable
+from gristmill.pipeline.engine.records import Json
+from gristmill.pipeline.engine.task import Candidate, Step, Work, execute, unwritable
 from gristmill.storage.retrying import StorageError
 from gristmill.storage.store import Store
 
@@ -52,26 +61,22 @@ class Progress(Protocol):
     """Told what happens; the terminal shows bars, a log shows a line a step."""
 
     def start(self, step: str, tasks: int, done: int) -> None: ...
-    def advance(self, step: str, manifest: Manifest) -> None: ...
-    def finish(self, sealed: Sealed) -> None: ...
+    def advance(self, step: str, manifest: Manifest[Reported]) -> None: ...
+    def finish(self, sealed: Sealed[Reported]) -> None: ...
 
 
 class Silent:
     def start(self, step: str, tasks: int, done: int) -> None: ...
-    def advance(self, step: str, manifest: Manifest) -> None: ...
-    def finish(self, sealed: Sealed) -> None: ...
-
-
-def fingerprint(*parts: Any) -> str:
-    """SHA-256 of the parts as canonical JSON."""
-    content = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(content.encode()).hexdigest()
+    def advance(self, step: str, manifest: Manifest[Reported]) -> None: ...
+    def finish(self, sealed: Sealed[Reported]) -> None: ...
 
 
 class Executor(Protocol):
     """Runs the pending tasks and yields (index, manifest or the exception) as they finish."""
 
-    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]: ...
+    def run(
+        self, work: Work[Payload, Shared, StatsT], pending: Mapping[int, Payload | Candidate[Payload]]
+    ) -> Iterator[tuple[int, Manifest[StatsT] | Exception]]: ...
 
     def close(self) -> None: ...
 
@@ -79,9 +84,11 @@ class Executor(Protocol):
 class Inline:
     """One process, one task after the other."""
 
-    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
+    def run(
+        self, work: Work[Payload, Shared, StatsT], pending: Mapping[int, Payload | Candidate[Payload]]
+    ) -> Iterator[tuple[int, Manifest[StatsT] | Exception]]:
         for index, payload in pending.items():
-            outcome: Manifest | Exception
+            outcome: Manifest[StatsT] | Exception
             try:
                 outcome = execute(work, index, payload)
             except Exception as error:
@@ -90,6 +97,34 @@ class Inline:
             yield index, outcome
 
     def close(self) -> None: ...
+
+
+class Redoable(Protocol):
+    """A step that this run has finished, whatever it is given and says."""
+
+    def redo(self, engine: Engine, wanted: set[str]) -> set[str]:
+        """Computes the tasks again that wrote some of these committed files; which of them that were."""
+        ...
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Payload, Shared, StatsT]):
+    work: Work[Payload, Shared, StatsT]
+    payloads: Sequence[Payload]
+    sealed: Sealed[StatsT]
+
+    def redo(self, engine: Engine, wanted: set[str]) -> set[str]:
+        tasks = {i: m for i, m in self.sealed.done() if not wanted.isdisjoint(file.path for file in m.files)}
+        if not tasks:
+            return set()
+
+        def replace(manifest: Manifest[StatsT]) -> None:
+            engine.replace(tasks[manifest.index], manifest)
+
+        failures = engine.compute(self.work, Pending(tasks, self.payloads.__getitem__), replace)
+        if failures:
+            raise failed(self.work.name, len(tasks), failures)
+        return {file.path for manifest in tasks.values() for file in manifest.files}
 
 
 @dataclass
@@ -106,70 +141,68 @@ class Engine:
     """Step -> tasks taken over from an earlier fingerprint of the step."""
     repaired: list[str] = field(default_factory=list)
     """Committed files that were damaged and have been written again."""
-    sealed: list[Sealed] = field(default_factory=list)
-    known: dict[str, tuple[Work, Sequence[Any], Sealed]] = field(default_factory=dict)
-    """Step -> how to compute its tasks again."""
+    sealed: list[Sealed[Reported]] = field(default_factory=list)
+    known: dict[str, Redoable] = field(default_factory=dict)
+    """Folder of a step -> how to compute its tasks again."""
 
     def step(
         self,
         name: str,
-        function: TaskFunction,
-        payloads: Sequence[Any],
+        step: Step[Payload, Shared, StatsT],
+        payloads: Sequence[Payload],
+        shared: Shared,
         *,
-        identity: Any,
-        upstream: Sequence[Sealed] = (),
-        shared: Any = None,
-        local: Any = None,
-    ) -> Sealed:
-        """Runs the step, or reads it where it is sealed.
-
-        `identity` is all that shapes the output beyond the steps in `upstream`: configuration, versions, hashes.
-        `local` is what of it shapes a task beyond its payload, where that is less.
-        """
-        mark = fingerprint(name, identity, len(payloads), [(s.fingerprint, missing_tasks(s)) for s in upstream])
-        step = StepFolder(self.store, name, mark)
-        own = fingerprint(name, identity if local is None else local)
-        work = Work(name, function, self.store, step.folder, shared, own)
+        upstream: Sequence[Sealed[Reported]] = (),
+    ) -> Sealed[StatsT]:
+        """Runs the step, or reads it where it is sealed. Its fingerprint follows from what is given here."""
+        if not self.known:
+            open_work(self.store)
+        own = step.identity(name, shared)
+        mark = fingerprint(own, payloads, upstream)
+        folder = StepFolder(self.store, name, mark)
+        work = Work(name, step, self.store, folder.folder, shared, own)
         started = time.monotonic()
-        found = step.sealed()
+        found = folder.sealed(step.stats)
         if found is not None:
             self.recomputed.setdefault(name, 0)
-            return self._finish(work, payloads, Sealed(name, mark, step.folder, found, 0.0, len(found)))
-        done = {manifest.index: manifest.to_json() for manifest in read_commits(self.store, step.folder)}
+            return self._finish(work, payloads, Sealed(name, mark, folder.folder, found, 0.0, len(found)))
+        done = dict(folder.committed_lines())
         reused = len(done)
         self.progress.start(name, len(payloads), reused)
         left = [index for index in range(len(payloads)) if index not in done]
-        earlier = self._earlier(step) if left else {}
+        earlier = self._earlier(folder) if left else {}
 
-        def job(index: int) -> Any:
+        def job(index: int) -> Payload | Candidate[Payload]:
             return Candidate(payloads[index], earlier[index]) if index in earlier else payloads[index]
 
-        def committed(manifest: Manifest, kept: Manifest) -> None:
+        def committed(manifest: Manifest[StatsT], kept: Manifest[StatsT]) -> None:
             done[manifest.index] = kept.to_json()
-            taken = bool(manifest.files) and not manifest.files[0].path.startswith(f"{step.folder}/")
+            taken = bool(manifest.files) and not manifest.files[0].path.startswith(f"{folder.folder}/")
             tally = self.adopted if taken else self.recomputed
             tally[name] = tally.get(name, 0) + 1
             self.progress.advance(name, manifest)
 
-        with Committer(step, committed) as committer:
+        with Committer(folder, committed) as committer:
 
-            def commit(manifest: Manifest) -> None:
+            def commit(manifest: Manifest[StatsT]) -> None:
                 for stage, counts in manifest.counts.items():
                     check(stage, manifest.index, counts)
                 self.check_lease()
                 committer.commit(manifest)
 
-            failures = self._compute(work, Pending(left, job), commit)
-        manifests = packed(done.pop(index, None) for index in range(len(payloads)))
+            failures = self.compute(work, Pending(left, job), commit)
+        manifests = packed((done.pop(index, None) for index in range(len(payloads))), step.stats)
         if failures and not self.allow_missing:
             raise failed(name, len(payloads), failures)
         if not failures:
-            step.seal(m for m in manifests if m is not None)
+            folder.seal(m for m in manifests if m is not None)
         seconds = time.monotonic() - started
-        return self._finish(work, payloads, Sealed(name, mark, step.folder, manifests, seconds, reused))
+        return self._finish(work, payloads, Sealed(name, mark, folder.folder, manifests, seconds, reused))
 
-    def _finish(self, work: Work, payloads: Sequence[Any], result: Sealed) -> Sealed:
-        self.known[result.folder] = (work, payloads, result)
+    def _finish(
+        self, work: Work[Payload, Shared, StatsT], payloads: Sequence[Payload], result: Sealed[StatsT]
+    ) -> Sealed[StatsT]:
+        self.known[result.folder] = Finished(work, payloads, result)
         self.sealed.append(result)
         self.progress.finish(result)
         return result
@@ -177,17 +210,21 @@ class Engine:
     def _earlier(self, step: StepFolder) -> dict[int, tuple[bytes, ...]]:
         """What other fingerprints of the step have committed, by index."""
         found: dict[int, tuple[bytes, ...]] = {}
-        prefix = f"{folder_name(step.name)}-"
-        for folder in self.store.folders("work"):
-            if folder.startswith(prefix) and len(folder) == len(prefix) + 16 and f"work/{folder}" != step.folder:
-                sealed = read_seal(self.store, f"work/{folder}")
-                for manifest in sealed if sealed is not None else read_commits(self.store, f"work/{folder}"):
-                    if manifest is not None and manifest.files:
-                        found[manifest.index] = (*found.get(manifest.index, ()), manifest.to_json())
+        for name in self.store.folders("work"):
+            folder = f"work/{name}"
+            if is_fingerprinted(name, step.name) and folder != step.folder:
+                lines = sealed_lines(self.store, folder)
+                for line in lines if lines is not None else committed_lines(self.store, folder):
+                    manifest = Manifest.from_json(line, NoneType)
+                    if manifest.files:
+                        found[manifest.index] = (*found.get(manifest.index, ()), line)
         return found
 
-    def _compute(
-        self, work: Work, pending: Mapping[int, Any], accept: Callable[[Manifest], None]
+    def compute(
+        self,
+        work: Work[Payload, Shared, StatsT],
+        pending: Mapping[int, Payload | Candidate[Payload]],
+        accept: Callable[[Manifest[StatsT]], None],
     ) -> dict[int, Exception]:
         """Runs the tasks with retries and repairs; what is left are those that failed to the end."""
         tasks = pending
@@ -215,13 +252,17 @@ class Engine:
             attempts += 1
         return failures
 
-    def each(self, name: str, function: TaskFunction, payloads: Sequence[Any], shared: Any = None) -> list[Any]:
+    def each(
+        self, name: str, step: Step[Payload, Shared, StatsT], payloads: Sequence[Payload], shared: Shared
+    ) -> list[StatsT]:
         """Runs tasks that commit nothing and returns their statistics in order."""
-        results: dict[int, Any] = {}
-        work = Work(name, function, self.store, f"work/{folder_name(name)}", shared)
-        failures = self._compute(
-            work, Pending(range(len(payloads)), payloads.__getitem__), lambda m: results.update({m.index: m.stats})
-        )
+        results: dict[int, StatsT] = {}
+        work = Work(name, step, self.store, f"work/{folder_name(name)}", shared)
+
+        def keep(manifest: Manifest[StatsT]) -> None:
+            results[manifest.index] = manifest.stats
+
+        failures = self.compute(work, Pending(range(len(payloads)), payloads.__getitem__), keep)
         if failures:
             raise failed(name, len(payloads), failures)
         return [results[index] for index in range(len(payloads))]
@@ -232,26 +273,16 @@ class Engine:
         Raises OSError where a task now writes something else than it committed.
         """
         wanted = set(paths)
-        for work, payloads, sealed in list(self.known.values()):
-            tasks = {i: m for i, m in sealed.done() if not wanted.isdisjoint(file.path for file in m.files)}
-            if not tasks:
-                continue
-            wanted -= {file.path for manifest in tasks.values() for file in manifest.files}
-            again = Work(work.name, work.function, work.store, work.folder, work.shared, work.identity)
-
-            def replace(manifest: Manifest, tasks: Mapping[int, Manifest] = tasks) -> None:
-                self._replace(tasks[manifest.index], manifest)
-
-            failures = self._compute(again, Pending(tasks, payloads.__getitem__), replace)
-            if failures:
-                raise failed(work.name, len(tasks), failures)
+        for step in list(self.known.values()):
+            wanted -= step.redo(self, wanted)
         if wanted:
             raise Damaged(min(wanted), "damaged, and no step of this run wrote it; delete work/ and run again")
 
-    def _replace(self, committed: Manifest, again: Manifest) -> None:
-        new = {file.role: file for file in again.files}
+    def replace(self, committed: Manifest[Reported], again: Manifest[Reported]) -> None:
+        """Puts the files of a task that was computed again in the places of those that it had committed."""
+        new = {(file.role, file.name): file for file in again.files}
         for file in committed.files:
-            other = new.get(file.role)
+            other = new.get((file.role, file.name))
             if other is None or other.checksum != file.checksum:
                 raise OSError(
                     f"{self.store.path(file.path)}: damaged, and computing it again gave other content; delete "
@@ -259,7 +290,7 @@ class Engine:
                 )
         self.check_lease()
         for file in committed.files:
-            self.store.move(new[file.role].path, file.path)
+            self.store.move(new[file.role, file.name].path, file.path)
             self.repaired.append(file.path)
 
     def read(self, file: File) -> bytes:
@@ -272,19 +303,19 @@ class Engine:
         return read_checked(self.store, file)
 
 
-class Committer:
+class Committer(Generic[StatsT]):
     """Commits one after the other; on a remote storage, which takes a while to answer, several at a time."""
 
-    def __init__(self, step: StepFolder, committed: Callable[[Manifest, Manifest], None]) -> None:
+    def __init__(self, step: StepFolder, committed: Callable[[Manifest[StatsT], Manifest[StatsT]], None]) -> None:
         self.step = step
         self.committed = committed
         self.pool = None if step.store.local else ThreadPoolExecutor(COMMITTERS)
-        self.waiting: deque[tuple[Manifest, Future[Manifest]]] = deque()
+        self.waiting: deque[tuple[Manifest[StatsT], Future[Manifest[StatsT]]]] = deque()
 
-    def __enter__(self) -> Committer:
+    def __enter__(self) -> Committer[StatsT]:
         return self
 
-    def commit(self, manifest: Manifest) -> None:
+    def commit(self, manifest: Manifest[StatsT]) -> None:
         if self.pool is None:
             self.committed(manifest, self._commit(manifest))
             return
@@ -292,7 +323,7 @@ class Committer:
         while len(self.waiting) > 2 * COMMITTERS:
             self._take()
 
-    def _commit(self, manifest: Manifest) -> Manifest:
+    def _commit(self, manifest: Manifest[StatsT]) -> Manifest[StatsT]:
         """Where the commit cannot be written, the files of this attempt go too; those it has taken over stay.
 
         Not on an object store, where a commit whose answer was lost may stand.
@@ -318,7 +349,18 @@ class Committer:
                     self._take()
 
 
-def missing_tasks(sealed: Sealed) -> list[int]:
+def fingerprint(own: str, payloads: Sequence[Payload], upstream: Sequence[Sealed[Reported]]) -> str:
+    """Of all that shapes a step's output. own: identity of the step and of what its tasks share.
+
+    The payloads enter too, where not all that they are follows from the steps upstream.
+    """
+    given = [] if upstream and payloads and follows(payloads[0]) else payloads
+    contents = [by_content(payload, upstream=not upstream) for payload in given]
+    before: list[Json] = [[sealed.fingerprint, [*missing_tasks(sealed)]] for sealed in upstream]
+    return digest([own, len(payloads), contents, before])
+
+
+def missing_tasks(sealed: Sealed[Reported]) -> list[int]:
     return [index for index, manifest in enumerate(sealed.manifests) if manifest is None]
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ import xxhash
 from gristmill.pipeline.engine.checked import Damaged
 from gristmill.storage.store import Store
 
-ROLE = "exchange"
 MAGIC = b"GRSTXCH3"
 FOOTER_BYTES = 24
 BLOCK_SEGMENTS = 1024
@@ -31,6 +30,8 @@ TAIL_BYTES = 1 << 16
 SPAN_BYTES = 8_000_000
 """Neighbouring segments that are read together."""
 READERS = 8
+
+Segment = TypeVar("Segment", bytes, memoryview)
 
 
 def read_index(store: Store, path: str, first: int = 0, end: int = 1 << 63) -> np.ndarray:
@@ -111,7 +112,7 @@ class Incoming:
         return whole.hexdigest()
 
 
-def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, Any]]:
+def segments(store: Store, incoming: Incoming) -> Iterator[tuple[int, int, memoryview]]:
     """(partition, rows, content) of every segment, in order of senders, then partitions; checked."""
     entries = incoming.entries(store)
     incoming.found = None  # what a task holds is bounded by what it reads, not by what it has read
@@ -145,7 +146,7 @@ def opened(store: Store, path: str) -> pa.NativeFile:
         raise Damaged(path, "missing") from None
 
 
-def checked(content: Any, path: str, offset: int, checksum: int) -> Any:
+def checked(content: Segment, path: str, offset: int, checksum: int) -> Segment:
     """A segment that is what was committed."""
     if xxhash.xxh3_64_intdigest(content) != checksum:
         raise Damaged(path, f"bytes from {offset:,} are not those committed")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
 
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.exchange import ROLE, Incoming, checked, neighbours, opened
-from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.exchange import Incoming, checked, neighbours, opened
+from gristmill.pipeline.engine.manifest import Reported, Role, Sealed
 from gristmill.pipeline.engine.sending import Sender
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
 
 
-def sent(sealed: Sealed) -> list[str]:
+def sent(sealed: Sealed[Reported]) -> list[str]:
     """The exchange files of a step in order of its tasks."""
-    return [file.path for _, manifest in sealed.done() if (file := manifest.file(ROLE)) is not None]
+    return [file.path for _, manifest in sealed.done() if (file := manifest.file(Role.EXCHANGE)) is not None]
 
 
-def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> list[Incoming]:
+@dataclass(frozen=True, slots=True)
+class Merging:
+    max_segments: int
+
+
+def merged(engine: Engine, step: Sealed[Reported], partitions: int, max_segments: int) -> list[Incoming]:
     """What each of `partitions` receivers reads: at most `max_segments` files, after as many merge rounds as it takes.
 
     A merge task reads one range of partitions of up to `max_segments` senders and writes one file, so that senders
@@ -27,7 +32,7 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
     paths = sent(step)
     ranges = [(0, partitions, paths)]
     round_number = 0
-    upstream = step
+    upstream: Sealed[Reported] = step
     while max(len(group) for _, _, group in ranges) > max_segments:
         tasks: list[Incoming] = []
         for first, end, group in ranges:
@@ -37,15 +42,11 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
                 parts = [group[i : i + max_segments] for i in range(0, len(group), max_segments)]
                 tasks += [Incoming(part, start, stop) for part in parts]
         upstream = engine.step(
-            f"{step.name}.merge{round_number}",
-            merge,
-            tasks,
-            identity={"max_segments": max_segments},
-            upstream=[upstream],
+            f"{step.name}.merge{round_number}", MERGE, tasks, Merging(max_segments), upstream=[upstream]
         )
         joined: dict[tuple[int, int], list[str]] = {}
         for index, manifest in upstream.done():
-            file = manifest.file(ROLE)
+            file = manifest.file(Role.EXCHANGE)
             joined.setdefault((tasks[index].first, tasks[index].end), []).extend([file.path] if file else [])
         ranges = [(start, stop, group) for (start, stop), group in joined.items()]
         round_number += 1
@@ -56,17 +57,17 @@ def merged(engine: Engine, step: Sealed, partitions: int, max_segments: int) -> 
     return result
 
 
-def merge(task: Task) -> None:
+def merge(task: Task[Incoming, Merging]) -> None:
     """One merge task: copies the segments of a range of partitions, by partition, then sender; nothing is decoded.
 
     What comes from a remote storage is put aside on the local disk first, a read for each sender and run.
     """
-    incoming: Incoming = task.payload
+    incoming = task.payload
     entries = []
     with ExitStack() as files, Sender(task.output) as sender:
         aside = None if task.store.local else files.enter_context(tempfile.TemporaryFile())
         for order, (path, index) in enumerate(incoming.entries(task.store)):
-            file: Any = files.enter_context(opened(task.store, path))
+            file = files.enter_context(opened(task.store, path))
             for run in neighbours(index):
                 moved = 0
                 if aside is not None:
@@ -81,3 +82,6 @@ def merge(task: Task) -> None:
         for partition, _, _, path, (_, offset, length, rows, checksum), place, source in entries:
             source.seek(place)
             sender.copy(partition, checked(source.read(length), path, offset, checksum), rows)
+
+
+MERGE = Step(merge)

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.engine import Progress
-from gristmill.pipeline.engine.manifest import Manifest, Sealed
+from gristmill.pipeline.engine.manifest import Manifest, Reported, Sealed
 from gristmill.storage.store import Store
 
 PATH = "metrics.prom"
@@ -60,7 +60,7 @@ class _Step:
     written: int = 0
     counts: dict[str, Counts] = field(default_factory=dict)
 
-    def add(self, manifest: Manifest) -> None:
+    def add(self, manifest: Manifest[Reported]) -> None:
         self.written += sum(file.bytes for file in manifest.files)
         for stage, counts in manifest.counts.items():
             self.counts.setdefault(stage, Counts()).add(counts)
@@ -81,7 +81,7 @@ class Metrics:
         self.steps[step] = _Step(tasks, done, done, time.monotonic())
         self.write()
 
-    def advance(self, step: str, manifest: Manifest) -> None:
+    def advance(self, step: str, manifest: Manifest[Reported]) -> None:
         self.progress.advance(step, manifest)
         entry = self.steps.get(step)
         if entry is None:
@@ -91,7 +91,7 @@ class Metrics:
         if time.monotonic() - self.written >= INTERVAL_S:
             self.write()
 
-    def finish(self, sealed: Sealed) -> None:
+    def finish(self, sealed: Sealed[Reported]) -> None:
         self.progress.finish(sealed)
         entry = _Step(len(sealed.manifests), 0, sealed.reused, seconds=sealed.seconds)
         for _, manifest in sealed.done():

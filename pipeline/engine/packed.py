@@ -7,7 +7,7 @@ kilobytes as objects and some two hundred bytes here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Generic, TypeVar, overload
 
 import zstandard
 
@@ -61,17 +61,21 @@ class Packed(Sequence[T | None], Generic[T]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class Lazy(Sequence[Any]):
+class Lazy(Sequence[T], Generic[T]):
     """`size` values that `make` gives by index, each made when it is asked for."""
 
-    def __init__(self, size: int, make: Callable[[int], Any]) -> None:
+    def __init__(self, size: int, make: Callable[[int], T]) -> None:
         self.size = size
         self.make = make
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self.size))]
         if not 0 <= index < self.size:
@@ -79,14 +83,14 @@ class Lazy(Sequence[Any]):
         return self.make(index)
 
 
-class Pending(Mapping[int, Any]):
+class Pending(Mapping[int, T], Generic[T]):
     """Some of a sequence's values by index, made when they are asked for."""
 
-    def __init__(self, indices: Iterable[int], make: Callable[[int], Any]) -> None:
+    def __init__(self, indices: Iterable[int], make: Callable[[int], T]) -> None:
         self.indices = dict.fromkeys(indices)
         self.make = make
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> T:
         if index not in self.indices:
             raise KeyError(index)
         return self.make(index)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gristmill.pipeline.engine.manifest import Manifest, Sealed
+from gristmill.pipeline.engine.manifest import Manifest, Reported, Sealed
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 def size_text(count: float) -> str:
@@ -16,7 +19,7 @@ def size_text(count: float) -> str:
     raise AssertionError
 
 
-def step_line(sealed: Sealed) -> str:
+def step_line(sealed: Sealed[Reported]) -> str:
     """One line: counts, rate and what left most."""
     head = f"{sealed.name:<28}"
     if sealed.reused and sealed.reused == len(sealed.manifests):
@@ -45,7 +48,7 @@ class Terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.bars: Any = None
+        self.bars: Progress | None = None
         if self.console.is_terminal:
             self.bars = Progress(
                 TextColumn("{task.description:<28}"),
@@ -56,18 +59,18 @@ class Terminal:
                 transient=True,
             )
             self.bars.start()
-        self.current: Any = None
+        self.current: TaskID | None = None
         self.begun = time.monotonic()
 
     def start(self, step: str, tasks: int, done: int) -> None:
         if self.bars:
             self.current = self.bars.add_task(step, total=tasks, completed=done)
 
-    def advance(self, step: str, manifest: Manifest) -> None:
+    def advance(self, step: str, manifest: Manifest[Reported]) -> None:
         if self.bars and self.current is not None:
             self.bars.advance(self.current)
 
-    def finish(self, sealed: Sealed) -> None:
+    def finish(self, sealed: Sealed[Reported]) -> None:
         if self.bars and self.current is not None:
             self.bars.remove_task(self.current)
             self.current = None

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from gristmill.pipeline.engine.checked import Damaged, is_intact
+from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.manifest import File
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.storage.store import Store
-
-if TYPE_CHECKING:
-    from gristmill.pipeline.engine.engine import Engine
-    from gristmill.pipeline.engine.task import Task
 
 MANIFEST = "files.json"
 FILES_PER_TASK = 256
 BYTES_PER_TASK = 4_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a committed file appears."""
+
+    path: str
+    file: File
 
 
 def publish(
@@ -33,7 +38,7 @@ def publish(
 
     store = engine.store
     wanted = sorted(files, key=lambda item: item[0])
-    engine.each(f"publish/{folder}", place_files, batched([(f"{folder}/{name}", file) for name, file in wanted]))
+    engine.each(f"publish/{folder}", PLACE, batched([Place(f"{folder}/{name}", file) for name, file in wanted]), None)
     entries = [
         {"path": name, "rows": file.rows, "bytes": file.bytes, "xxh3_128": file.checksum} for name, file in wanted
     ]
@@ -49,28 +54,30 @@ def publish(
     store.write(f"{folder}/{MANIFEST}", json.dumps({"files": entries}, indent=1, ensure_ascii=False).encode())
 
 
-def batched(files: list[tuple[str, File]]) -> list[list[tuple[str, File]]]:
+def batched(places: Iterable[Place]) -> list[tuple[Place, ...]]:
     """Runs of files, of about equal work."""
-    result: list[list[tuple[str, File]]] = []
+    result: list[list[Place]] = []
     size = 0
-    for entry in files:
-        if not result or len(result[-1]) == FILES_PER_TASK or size + entry[1].bytes > BYTES_PER_TASK:
+    for place in places:
+        if not result or len(result[-1]) == FILES_PER_TASK or size + place.file.bytes > BYTES_PER_TASK:
             result.append([])
             size = 0
-        result[-1].append(entry)
-        size += entry[1].bytes
-    return result
+        result[-1].append(place)
+        size += place.file.bytes
+    return [tuple(run) for run in result]
 
 
-def place_files(task: Task) -> None:
+def place_files(task: Task[tuple[Place, ...], None]) -> None:
     """Links or copies what is not there yet; reads everything, so that what is published is what was committed."""
-    files: list[tuple[str, File]] = task.payload
-    for target, file in files:
-        if holds(task.store, target, file):
+    for place in task.payload:
+        if holds(task.store, place.path, place.file):
             continue
-        if not is_intact(task.store, file):
-            raise Damaged(file.path, "not what was committed")
-        task.store.publish(file.path, target)
+        if not is_intact(task.store, place.file):
+            raise Damaged(place.file.path, "not what was committed")
+        task.store.publish(place.file.path, place.path)
+
+
+PLACE = Step(place_files)
 
 
 def holds(store: Store, path: str, file: File) -> bool:

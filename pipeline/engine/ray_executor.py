@@ -12,11 +12,15 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
-from gristmill.pipeline.engine.manifest import Manifest
-from gristmill.pipeline.engine.task import Work, execute
+from gristmill.pipeline.engine.identity import Payload, Shared
+from gristmill.pipeline.engine.manifest import Manifest, StatsT
+from gristmill.pipeline.engine.task import Candidate, Work, execute
 from gristmill.storage.store import Store
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 IN_FLIGHT_PER_CPU = 2
 """Enough to hide the round trip of 1.6 ms, few enough for the driver's memory."""
@@ -35,6 +39,26 @@ class TaskLost(RuntimeError):
     """A task's process died each time that Ray tried it; trying again at once would not help."""
 
     final = True
+
+
+class Node(TypedDict):
+    """What is used of what Ray says of a node."""
+
+    NodeID: str
+    NodeManagerAddress: str
+    Resources: dict[str, float]
+
+
+class Remote(Protocol):
+    """`execute` as Ray runs it."""
+
+    def options(self, *, name: str) -> Remote: ...
+    def remote(
+        self,
+        work: ObjectRef[Work[Payload, Shared, StatsT]],
+        index: int,
+        payload: Payload | Candidate[Payload],
+    ) -> ObjectRef[Manifest[StatsT]]: ...
 
 
 class RayExecutor:
@@ -68,12 +92,11 @@ class RayExecutor:
                 f"runtime.memory_per_worker is {memory_per_worker:,} bytes, but the largest node has "
                 f"{int(largest):,} for tasks; lower it"
             )
-        self.remote = ray.remote(
-            num_cpus=1, memory=memory_per_worker, max_retries=RETRIES, scheduling_strategy="SPREAD"
-        )(execute)
+        placed = ray.remote(num_cpus=1, memory=memory_per_worker, max_retries=RETRIES, scheduling_strategy="SPREAD")
+        self.remote: Remote = placed(execute)  # type: ignore[assignment]
 
-    def alive(self) -> list[dict[str, Any]]:
-        return [node for node in self.ray.nodes() if node["Alive"]]
+    def alive(self) -> list[Node]:
+        return [node for node in self.ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
     def nodes(self) -> int:
         return len(self.alive())
@@ -109,16 +132,18 @@ class RayExecutor:
 
     def in_flight(self) -> int:
         """Of the nodes that are there now: a cluster grows and shrinks during a run."""
-        limit = IN_FLIGHT_PER_CPU * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        limit = IN_FLIGHT_PER_CPU * max(1, int(self.ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
         return min(limit, self.workers) if self.workers is not None and self.joined else limit
 
-    def run(self, work: Work, pending: Mapping[int, Any]) -> Iterator[tuple[int, Manifest | Exception]]:
+    def run(
+        self, work: Work[Payload, Shared, StatsT], pending: Mapping[int, Payload | Candidate[Payload]]
+    ) -> Iterator[tuple[int, Manifest[StatsT] | Exception]]:
         ray = self.ray
         task = self.remote.options(name=work.name)
         held = ray.put(work)
         limit = self.in_flight()
         queue = iter(pending.items())
-        running: dict[Any, int] = {}
+        running: dict[ObjectRef[Manifest[StatsT]], int] = {}
         while True:
             while len(running) < limit and (following := next(queue, None)) is not None:
                 index, payload = following
@@ -128,7 +153,7 @@ class RayExecutor:
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 index = running.pop(reference)
-                outcome: Manifest | Exception
+                outcome: Manifest[StatsT] | Exception
                 try:
                     outcome = ray.get(reference)
                 except ray.exceptions.RayError as error:

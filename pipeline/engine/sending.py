@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
 from gristmill.pipeline.engine.commit import Output
-from gristmill.pipeline.engine.exchange import BLOCK_SEGMENTS, MAGIC, ROLE
+from gristmill.pipeline.engine.exchange import BLOCK_SEGMENTS, MAGIC
+from gristmill.pipeline.engine.manifest import Role
 
 RUN_BYTES = 16_000_000
 
@@ -34,7 +34,7 @@ class Sender:
     """The exchange file of a task; rows are added table by table and written about `RUN_BYTES` at a time."""
 
     def __init__(self, output: Output) -> None:
-        self.context = output.open(ROLE, ".xch")
+        self.context = output.open(Role.EXCHANGE, ".xch")
         self.held: list[tuple[pa.Table, np.ndarray]] = []
         self.size = 0
         self.index: list[tuple[int, int, int, int, int]] = []
@@ -69,7 +69,7 @@ class Sender:
                 stream.write_table(piece.combine_chunks())
             self._segment(int(ordered[first]), buffer.getbuffer(), end - first)
 
-    def _segment(self, partition: int, content: Any, rows: int) -> None:
+    def _segment(self, partition: int, content: bytes | memoryview, rows: int) -> None:
         entry = (partition, self.file.bytes, len(content), rows, xxhash.xxh3_64_intdigest(content))
         self.file.write(content)
         self.file.rows += rows
@@ -90,7 +90,7 @@ class Sender:
         footer = np.array([len(directory), xxhash.xxh3_64_intdigest(content)], dtype="<u8")
         self.file.write(footer.tobytes() + MAGIC)
 
-    def copy(self, partition: int, content: Any, rows: int) -> None:
+    def copy(self, partition: int, content: bytes | memoryview, rows: int) -> None:
         """A segment as another sender wrote it."""
         self._segment(partition, content, rows)
 

@@ -7,25 +7,28 @@ it reads; one that the same input has been through before (`pipeline.engine.task
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType, SimpleNamespace
+from typing import Generic, get_type_hints
 
 from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.checked import Damaged
 from gristmill.pipeline.engine.commit import Output
-from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.engine.identity import Payload, Shared, by_content, digest, versions
+from gristmill.pipeline.engine.manifest import Manifest, StatsCo, StatsT
 from gristmill.pipeline.engine.process import prepare, release_memory
+from gristmill.pipeline.engine.records import JsonObject, shape
 from gristmill.pipeline.engine.task_inputs import damaged, task_key
 from gristmill.storage.retrying import explained
 from gristmill.storage.store import Store
 
 
 @dataclass
-class Task:
+class Task(Generic[Payload, Shared]):
     index: int
-    payload: Any
-    shared: Any
+    payload: Payload
+    shared: Shared
     store: Store
     output: Output
 
@@ -33,27 +36,48 @@ class Task:
         return self.output.counts.setdefault(stage, Counts())
 
 
-TaskFunction = Callable[[Task], Mapping[str, Any] | None]
+@dataclass(frozen=True, slots=True)
+class Step(Generic[Payload, Shared, StatsCo]):
+    """What a step is apart from what it is given."""
+
+    function: Callable[[Task[Payload, Shared]], StatsCo]
+    """At the top of a module, with its result annotated: Ray sends its name, and manifests are read by it."""
+    version: int = 1
+    """Raised when the function writes something else for the same input."""
+    libraries: tuple[str, ...] = ()
+    """Distributions that the function calls, stages apart: the step is run again where one has another version."""
+
+    @property
+    def stats(self) -> type[StatsCo]:
+        """What the function returns."""
+        result = SimpleNamespace(__annotations__={"return": self.function.__annotations__.get("return")})
+        kind: type[StatsCo] = get_type_hints(result, self.function.__globals__)["return"]
+        return kind
+
+    def identity(self, name: str, shared: Shared) -> str:
+        """All that shapes a task of the step beyond its payload."""
+        libraries: JsonObject = {**versions(self.libraries)}
+        return digest([name, self.version, libraries, shape(self.stats), by_content(shared)])
 
 
-@dataclass(frozen=True)
-class Work:
-    """What the tasks of a step have in common: their function, where they write, what they share."""
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Payload, Shared, StatsT]):
+    """What the tasks of a step have in common: the step, where they write, what they share."""
 
     name: str
-    function: TaskFunction
+    step: Step[Payload, Shared, StatsT]
     store: Store
     folder: str
-    shared: Any
+    shared: Shared
     identity: str = ""
     """Of the step apart from its input; enters the tasks' keys."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[Payload]):
     """A payload, and what the task of this index committed under other fingerprints of its step (JSON)."""
 
-    payload: Any
+    payload: Payload
     earlier: tuple[bytes, ...]
 
 
@@ -72,22 +96,22 @@ def unwritable(error: OSError, store: Store) -> OSError:
     return explanation
 
 
-def execute(work: Work, index: int, payload: Any) -> Manifest:
+def execute(work: Work[Payload, Shared, StatsT], index: int, payload: Payload | Candidate[Payload]) -> Manifest[StatsT]:
     """Runs one task to its manifest, or finds that an earlier one holds; nothing is committed."""
     prepare()
     output = Output(work.store, work.folder, index)
-    earlier: tuple[bytes, ...] = ()
-    if isinstance(payload, Candidate):
-        payload, earlier = payload.payload, payload.earlier
+    given, earlier = (payload.payload, payload.earlier) if isinstance(payload, Candidate) else (payload, ())
     try:
-        key = task_key(work.store, work.identity, index, payload)
-        for manifest in map(Manifest.from_json, earlier):
-            if manifest.key == key and all(work.store.exists(file.path) for file in manifest.files):
-                return manifest
-        stats = work.function(Task(index, payload, work.shared, work.store, output))
+        key = task_key(work.store, work.identity, index, given)
+        for content in earlier:
+            if Manifest.from_json(content, NoneType).key == key:
+                manifest = Manifest.from_json(content, work.step.stats)
+                if all(work.store.exists(file.path) for file in manifest.files):
+                    return manifest
+        stats = work.step.function(Task(index, given, work.shared, work.store, output))
     except Damaged as found:
         output.discard()
-        raise Damaged(found.path, found.why, tuple(damaged(work.store, payload))) from None
+        raise Damaged(found.path, found.why, tuple(damaged(work.store, given))) from None
     except OSError as raised:
         output.discard()
         raise unwritable(raised, work.store) from raised
@@ -96,4 +120,4 @@ def execute(work: Work, index: int, payload: Any) -> Manifest:
         raise
     finally:
         release_memory()
-    return output.manifest(stats or {}, key)
+    return output.manifest(stats, key)

@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.pipeline.steps.units import row_key, unit_key
+from gristmill.pipeline.steps.units import Holdout, row_key, unit_key
 from gristmill.stages.blend import BlendPlan, Unit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlendWork:
     """One named blend, resolved: targets by unit, number of shards."""
 
     name: str
     seed: int
-    holdout: float
+    holdout: Holdout
     units: tuple[Unit, ...]
     plan: BlendPlan
     shards: int
@@ -44,7 +44,8 @@ class BlendWork:
     def unit_index(self, table: pa.Table) -> np.ndarray:
         """Index of each row's unit, (rows,) int64."""
         known = pa.array(["\0".join(unit_key(unit)) for unit in self.units], pa.string())
-        return pc.index_in(row_key(table), known).to_numpy().astype(np.int64)
+        index: np.ndarray = pc.index_in(row_key(table), known).to_numpy().astype(np.int64)
+        return index
 
     def domain_of_unit(self) -> np.ndarray:
         return np.array([self.domains.index(unit.domain) for unit in self.units], np.int64)

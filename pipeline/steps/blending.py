@@ -16,8 +16,8 @@ So prefix sums over the whole corpus need no sort of the whole corpus in one pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -26,19 +26,20 @@ import pyarrow.parquet as pq
 from gristmill.kernels.text.draw import draw
 from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.exchange import receive_table
-from gristmill.pipeline.engine.manifest import File, Sealed
+from gristmill.pipeline.engine.exchange import Incoming, receive_table
+from gristmill.pipeline.engine.identity import UPSTREAM, Payload, Shared
+from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Role, Sealed, Stats, StatsT
 from gristmill.pipeline.engine.merging import merged
 from gristmill.pipeline.engine.sending import Sender, partition_of, send
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.steps.blend_work import BlendWork
-from gristmill.pipeline.steps.sharding import scatter, write_shard
-from gristmill.pipeline.steps.tokens import batches
-from gristmill.pipeline.steps.units import UNIT, held_out, token_files, unit_key
+from gristmill.pipeline.steps.chain import KERNELS, TABLES
+from gristmill.pipeline.steps.sharding import SCATTER, WRITE, ScatterInput, ShardParts, ShardStats
+from gristmill.pipeline.steps.tokens import TokenStats, batches
+from gristmill.pipeline.steps.units import UNIT, Amount, Holdout, UnitStats, token_files
 from gristmill.stages.blend import Blend, Unit, plan
 from gristmill.storage.store import Store
 
-VERSION = 2
 PART_TOKENS = 8_000_000
 MAX_PARTS = 65_536
 COPY = pa.schema(
@@ -66,27 +67,25 @@ def parts(shards: int, tokens: int) -> int:
 
 
 def resolve(
-    name: str, counted: Sealed, config: Mapping[str, Any], *, seed: int, holdout: float, tokens_per_shard: int
+    name: str, counted: Sealed[UnitStats], config: Blend, *, seed: int, holdout: float, tokens_per_shard: int
 ) -> BlendWork:
     """The plan of one blend from the counts of all units."""
-    totals: dict[str, list[int]] = {}
+    totals: dict[str, Amount] = {}
     held = 0
     for _, manifest in counted.done():
-        held += manifest.stats["holdout"][1]
-        for key, values in manifest.stats["units"].items():
-            entry = totals.setdefault(key, [0, 0, 0])
-            for i, value in enumerate(values):
-                entry[i] += value
+        held += manifest.stats.held_out.tokens
+        for key, amount in manifest.stats.units.items():
+            totals[key] = totals.get(key, Amount()) + amount
     units = tuple(
-        Unit(**dict(zip(UNIT, key.split("\0"), strict=True)), documents=documents, tokens=tokens)
-        for key, (documents, tokens, _) in sorted(totals.items())
+        Unit(**dict(zip(UNIT, key.split("\0"), strict=True)), documents=amount.documents, tokens=amount.tokens)
+        for key, amount in sorted(totals.items())
     )
-    planned = plan(units, Blend(**config), name)
+    planned = plan(units, config, name)
     total = planned.tokens
     return BlendWork(
         name,
         seed,
-        holdout,
+        Holdout(seed, holdout),
         units,
         planned,
         max(1, round(total / tokens_per_shard)),
@@ -100,75 +99,107 @@ def resolve(
 # -- which copies ------------------------------------------------------------------------------------------------------
 
 
-def build(engine: Engine, tokenized: Sealed, counted: Sealed, blend: BlendWork, *, max_segments: int) -> Sealed:
+@dataclass(frozen=True, slots=True)
+class RangeInput:
+    """A range of draws, and the sums of all earlier ranges: of tokens by unit, or by domain."""
+
+    file: File = field(metadata=UPSTREAM)
+    before: tuple[int, ...] = field(metadata=UPSTREAM)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums(Stats):
+    sums: tuple[int, ...]
+    """Tokens by unit."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Edge:
+    """A unit's candidate in which its target falls, and whether it is taken."""
+
+    tokens: int
+    unit: int
+    range: int
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Selected(Sums):
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    blend: BlendWork
+    turned: tuple[int, ...]
+    """Units whose edge is decided the other way."""
+    totals: tuple[int, ...]
+    """Tokens by domain."""
+
+
+def build(
+    engine: Engine,
+    tokenized: Sealed[TokenStats],
+    counted: Sealed[UnitStats],
+    blend: BlendWork,
+    *,
+    max_segments: int,
+) -> Sealed[ShardStats]:
     """All steps of one blend; returns the sealed `shards.write`."""
-    files = token_files(tokenized)
-    identity = {
-        "version": VERSION,
-        "blend": blend.name,
-        "seed": blend.seed,
-        "targets": blend.targets.tolist(),
-        "units": [(*unit_key(unit), unit.documents, unit.tokens) for unit in blend.units],
-        "epochs": [blend.epochs.tolist(), blend.remainders.tolist()],
-        "shards": [blend.shards, blend.holdout_shards, blend.parts],
-        "holdout": blend.holdout,
-        "ranges": blend.ranges,
-    }
-    prefix = f"blend/{blend.name}"
 
     def step(
-        name: str, function: Any, payloads: list[Any], *upstream: Sealed, shared: Any = blend, more: Any = None
-    ) -> Sealed:
-        return engine.step(
-            f"{prefix}/{name}",
-            function,
-            payloads,
-            identity={**identity, "more": more},  # all that is shared: a task may be taken over by it
-            upstream=[tokenized, counted, *upstream],
-            shared=shared,
-        )
+        name: str,
+        which: Step[Payload, Shared, StatsT],
+        payloads: Sequence[Payload],
+        shared: Shared,
+        *upstream: Sealed[Reported],
+    ) -> Sealed[StatsT]:
+        before: list[Sealed[Reported]] = [tokenized, counted, *upstream]
+        return engine.step(f"blend/{blend.name}/{name}", which, payloads, shared, upstream=before)
 
-    order = step("order", order_copies, files)
-    sums = step("sums", sum_fractions, merged(engine, order, blend.ranges, max_segments), order)
+    files = token_files(tokenized)
+    order = step("order", ORDER, files, blend)
+    sums = step("sums", SUMS, merged(engine, order, blend.ranges, max_segments), blend, order)
     before = prefix_sums(sums, len(blend.units))
-    taken = step("select", select_copies, [(copies(sums, i), before[i].tolist()) for i in range(blend.ranges)], sums)
+    ranges = [RangeInput(copies(sums, i), tuple(before[i].tolist())) for i in range(blend.ranges)]
+    taken = step("select", SELECT, ranges, blend, sums)
     turned, places = turned_edges(blend, taken)
-    placing = [(copies(taken, i), places[i].tolist()) for i in range(blend.ranges)]
-    decided = (turned, places[-1].tolist())
-    placed = step("place", place_copies, placing, taken, shared=(blend, *decided), more=decided)
+    placing = Placing(blend, tuple(turned), tuple(places[-1].tolist()))
+    ranges = [RangeInput(copies(taken, i), tuple(places[i].tolist())) for i in range(blend.ranges)]
+    placed = step("place", PLACE, ranges, placing, taken)
     received = merged(engine, placed, len(files), max_segments)
-    scattered = step("scatter", scatter, list(zip(files, received, strict=True)), placed)
+    scattering = [ScatterInput(file, incoming) for file, incoming in zip(files, received, strict=True)]
+    scattered = step("scatter", SCATTER, scattering, blend, placed)
     count = blend.shards + blend.holdout_shards
-    received_parts = merged(engine, scattered, count * blend.parts, max_segments)
-    inputs = [received_parts[i * blend.parts : (i + 1) * blend.parts] for i in range(count)]
-    return step("write", write_shard, inputs, scattered)
+    parts = merged(engine, scattered, count * blend.parts, max_segments)
+    inputs = [ShardParts(tuple(parts[i * blend.parts : (i + 1) * blend.parts])) for i in range(count)]
+    return step("write", WRITE, inputs, blend, scattered)
 
 
-def copies(sealed: Sealed, index: int) -> File:
-    manifest = sealed.manifests[index]
+def copies(sealed: Sealed[Sums], index: int) -> File:
+    manifest: Manifest[Sums] | None = sealed.manifests[index]
     if manifest is None:
         raise OSError(f"{sealed.name}: task {index} is missing; run again without --allow-missing")
-    return next(file for file in manifest.files if file.role == "copies")
+    return next(file for file in manifest.files if file.role == Role.COPIES)
 
 
-def prefix_sums(sealed: Sealed, width: int) -> np.ndarray:
+def prefix_sums(sealed: Sealed[Sums], width: int) -> np.ndarray:
     """(tasks + 1, width) int64: sums of the statistics `sums` over all earlier tasks; the last row is the total."""
     rows = np.zeros((len(sealed.manifests) + 1, width), np.int64)
     for index, manifest in sealed.done():
-        rows[index + 1] = manifest.stats["sums"]
+        rows[index + 1] = manifest.stats.sums
     return np.cumsum(rows, axis=0)
 
 
-def order_copies(task: Task) -> None:
-    blend: BlendWork = task.shared
-    file: File = task.payload
+def order_copies(task: Task[File, BlendWork]) -> None:
+    blend, file = task.shared, task.payload
     row = 0
     epochs, rest = blend.epochs, blend.remainders
     with Sender(task.output) as sender:
         for table in batches(task.store, file, ["id", "cluster", *UNIT, "tokens"]):
             rows = row + np.arange(table.num_rows)
             row += table.num_rows
-            inside = ~held_out(table, blend.seed, blend.holdout)
+            inside = ~blend.holdout.of(table)
             table, rows = table.filter(pa.array(inside)), rows[inside]
             unit = blend.unit_index(table)
             copies = epochs[unit] + (rest[unit] > 0)
@@ -187,16 +218,22 @@ def order_copies(task: Task) -> None:
             sender.add(table, partition_of(columns["draw"], blend.ranges).astype(np.int64))
 
 
-def sum_fractions(task: Task) -> dict[str, Any]:
-    blend: BlendWork = task.shared
+ORDER = Step(order_copies, version=2, libraries=KERNELS)
+
+
+def sum_fractions(task: Task[Incoming, BlendWork]) -> Sums:
+    blend = task.shared
     table = receive_table(task.store, task.payload)
     table = COPY.empty_table() if table is None else table
     table = table.sort_by([("draw", "ascending"), ("handle", "ascending"), ("epoch", "ascending")])
-    task.output.table("copies", table)
+    task.output.table(Role.COPIES, table)
     fractional = table.column("fractional").to_numpy()
     sums = np.zeros(len(blend.units), np.int64)
     np.add.at(sums, table.column("unit").to_numpy()[fractional], table.column("tokens").to_numpy()[fractional])
-    return {"sums": sums.tolist()}
+    return Sums(tuple(sums.tolist()))
+
+
+SUMS = Step(sum_fractions, version=2, libraries=TABLES)
 
 
 def read(store: Store, file: File) -> pa.Table:
@@ -216,31 +253,35 @@ def running(values: np.ndarray, group: np.ndarray, groups: int, start: np.ndarra
     return result
 
 
-def select_copies(task: Task) -> dict[str, Any]:
+def select_copies(task: Task[RangeInput, BlendWork]) -> Selected:
     """Takes a fractional candidate if the unit's fraction is less off with it than without.
 
     Every unit has one candidate in which its target falls, the *edge*: it is marked, as the plan may still turn its
     decision around so that the domain meets its share, not only each unit nearly its own.
     """
-    blend: BlendWork = task.shared
-    file, before = task.payload
-    table = read(task.store, file)
+    blend = task.shared
+    table = read(task.store, task.payload.file)
     unit = table.column("unit").to_numpy().astype(np.int64)
     tokens = table.column("tokens").to_numpy()
     fractional = table.column("fractional").to_numpy()
     rest = blend.remainders
-    reached = running(np.where(fractional, tokens, 0), unit, len(blend.units), np.array(before, np.int64))
+    reached = running(np.where(fractional, tokens, 0), unit, len(blend.units), np.array(task.payload.before, np.int64))
     taken = ~fractional | (2 * (rest[unit] - reached) > tokens)
     edge = fractional & (reached < rest[unit]) & (rest[unit] <= reached + tokens)
     marked = table.append_column("taken", pa.array(taken)).append_column("edge", pa.array(edge))
-    task.output.table("copies", marked.filter(pa.array(taken | edge)))
+    task.output.table(Role.COPIES, marked.filter(pa.array(taken | edge)))
     sums = np.zeros(len(blend.units), np.int64)
     np.add.at(sums, unit[taken], tokens[taken])
     rows = np.flatnonzero(edge)
-    return {"sums": sums.tolist(), "edges": np.stack([unit[rows], tokens[rows], taken[rows]], 1).tolist()}
+    edges = zip(tokens[rows].tolist(), unit[rows].tolist(), taken[rows].tolist(), strict=True)
+    found = tuple(Edge(size, which, task.index, was) for size, which, was in edges)
+    return Selected(tuple(sums.tolist()), found)
 
 
-def turned_edges(blend: BlendWork, taken: Sealed) -> tuple[list[int], np.ndarray]:
+SELECT = Step(select_copies, version=2, libraries=TABLES)
+
+
+def turned_edges(blend: BlendWork, taken: Sealed[Selected]) -> tuple[list[int], np.ndarray]:
     """Units whose edge is decided the other way, and the domains' tokens before every range, (ranges + 1, domains).
 
     Largest edges first, each turned if that brings the domain nearer to its target: so many units that are each half a
@@ -248,32 +289,34 @@ def turned_edges(blend: BlendWork, taken: Sealed) -> tuple[list[int], np.ndarray
     """
     domain = blend.domain_of_unit()
     by_range = np.diff(prefix_sums(taken, len(blend.units)), axis=0)
-    edges = [(tokens, unit, index, bool(was)) for index, m in taken.done() for unit, tokens, was in m.stats["edges"]]
+    edges = [edge for _, manifest in taken.done() for edge in manifest.stats.edges]
     error = [int(by_range[:, domain == d].sum() - blend.targets[domain == d].sum()) for d in range(len(blend.domains))]
     turned = []
-    for tokens, unit, index, was in sorted(edges, reverse=True):
-        change = -tokens if was else tokens
-        if abs(error[domain[unit]] + change) < abs(error[domain[unit]]):
-            error[domain[unit]] += change
-            by_range[index, unit] += change
-            turned.append(unit)
+    for edge in sorted(edges, reverse=True):
+        change = -edge.tokens if edge.taken else edge.tokens
+        if abs(error[domain[edge.unit]] + change) < abs(error[domain[edge.unit]]):
+            error[domain[edge.unit]] += change
+            by_range[edge.range, edge.unit] += change
+            turned.append(edge.unit)
     sums = np.zeros((len(by_range) + 1, len(blend.domains)), np.int64)
     for d in range(len(blend.domains)):
         sums[1:, d] = np.cumsum(by_range[:, domain == d].sum(axis=1))
     return sorted(turned), sums
 
 
-def place_copies(task: Task) -> None:
+def place_copies(task: Task[RangeInput, Placing]) -> None:
     """A copy's shard is where the middle of its tokens falls in its domain's order, cut into equal parts."""
-    blend, turned, totals = task.shared
-    file, before = task.payload
-    table = read(task.store, file)
-    turn = table.column("edge").to_numpy() & np.isin(table.column("unit").to_numpy(), turned)
+    blend = task.shared.blend
+    table = read(task.store, task.payload.file)
+    turn = table.column("edge").to_numpy() & np.isin(table.column("unit").to_numpy(), task.shared.turned)
     table = table.filter(pa.array(table.column("taken").to_numpy() ^ turn))
     domain = blend.domain_of_unit()[table.column("unit").to_numpy()]
     tokens = table.column("tokens").to_numpy()
-    middle = 2 * running(tokens, domain, len(blend.domains), np.array(before, np.int64)) + tokens
-    whole = 2 * np.array(totals, np.int64)[domain]
+    middle = 2 * running(tokens, domain, len(blend.domains), np.array(task.payload.before, np.int64)) + tokens
+    whole = 2 * np.array(task.shared.totals, np.int64)[domain]
     shard = middle * blend.shards // np.maximum(whole, 1)  # below 2^63 up to 4e13 tokens in 100,000 shards
     placed = pa.table([table.column("handle"), table.column("epoch"), pa.array(shard.astype(np.int32))], schema=PLACED)
     send(task.output, placed, (table.column("handle").to_numpy() >> np.uint64(32)).astype(np.int64))
+
+
+PLACE = Step(place_copies, version=2, libraries=TABLES)

@@ -6,38 +6,25 @@ written). A stage returns its rows with verdict columns; here those that leave a
 
 from __future__ import annotations
 
-import unicodedata
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import cast
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.pipeline.engine.accounting import AccountingError, Counts
+from gristmill.pipeline.engine.identity import versions
 from gristmill.pipeline.steps.ledger import Ledger, Texts, has, split_verdicts, without_verdicts
-from gristmill.stages.interface import DocumentStage
+from gristmill.stages.interface import DocumentStage, Stage
 
+TABLES = ("pyarrow", "numpy")
+KERNELS = (*TABLES, "numba", "xxhash")
+"""What steps call that read and write tables, and those that call kernels too: they declare more where they do."""
 LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "kenlm", "xxhash")
-"""Packages whose version shapes what the steps write; they enter every fingerprint."""
+"""Packages that may shape what a run writes: what its record says of them. A step's fingerprint has its own alone."""
 
 
 def library_versions() -> dict[str, str]:
     """Those of `LIBRARIES` that are installed, and of Unicode."""
-    return dict(_versions())
-
-
-@cache
-def _versions() -> tuple[tuple[str, str], ...]:
-    """Read once: that takes tens of milliseconds, and every step asks."""
-    found = {"unicode": unicodedata.unidata_version}  # of the interpreter: the signals' character classes
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return tuple(found.items())
+    return versions(LIBRARIES)
 
 
 def as_batch(table: pa.Table) -> pa.RecordBatch:
@@ -53,7 +40,8 @@ def sizes(table: pa.Table) -> np.ndarray:
     if has(table, "content"):
         raw = pc.fill_null(pc.binary_length(table.column("content")), 0)
         size = pc.if_else(table.column("text").is_valid(), size, raw)
-    return cast(np.ndarray, size.to_numpy().astype(np.int64))
+    result: np.ndarray = size.to_numpy().astype(np.int64)
+    return result
 
 
 def run_stage(stage: DocumentStage, table: pa.Table, counts: Counts, ledger: Ledger) -> pa.Table:
@@ -72,7 +60,7 @@ def run_stage(stage: DocumentStage, table: pa.Table, counts: Counts, ledger: Led
     return take_out(stage.name, result, before, counts, ledger, changed)
 
 
-def tallies(stage: object, result: pa.Table) -> dict[str, int]:
+def tallies(stage: Stage, result: pa.Table) -> dict[str, int]:
     """What a stage counts beside documents and bytes: its `tally` of what it returned, before anybody leaves."""
     tally = getattr(stage, "tally", None)
     return tally(result) if tally and result.num_rows else {}

@@ -11,9 +11,9 @@ task joins what it receives (`pipeline.steps.joining`). Order within such a file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,29 +23,29 @@ from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.commit import KEPT_LEVEL
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import Incoming, receive
-from gristmill.pipeline.engine.manifest import File, Sealed
+from gristmill.pipeline.engine.identity import UPSTREAM
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
 from gristmill.pipeline.engine.merging import merged
 from gristmill.pipeline.engine.packed import Lazy
 from gristmill.pipeline.engine.sending import Sender, partition_of
-from gristmill.pipeline.engine.task import Task
-from gristmill.pipeline.steps.chain import library_versions, run_stage
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.chain import KERNELS, TABLES, run_stage
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.steps.joining import joined
 from gristmill.pipeline.steps.ledger import Ledger
-from gristmill.pipeline.steps.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.pipeline.steps.selection import Corpus, PartitionFiles
 from gristmill.stages.document import CURATED, DOCUMENT, MEASURED
 from gristmill.stages.interface import DocumentStage
 from gristmill.stages.join_code import MERGED, JoinCode
 
-VERSION = 2
 ROW_GROUP_BYTES = 8_000_000
 JOIN_BYTES = 64_000_000
 """Of text in a bucket of files to be joined: what a task puts aside before it writes."""
 CODE = "code/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """One file of `curated/`: a slice of a (domain, language) group."""
 
@@ -58,22 +58,24 @@ class Bucket:
         return f"{self.group}/part-{self.slice:05d}.parquet"
 
 
-Place = tuple[int, int]
-"""(first, number): a group's bucket, or those that its rows are spread over."""
+class Place(NamedTuple):
+    """A group's bucket, or those that its rows are spread over."""
+
+    first: int
+    number: int
 
 
-def buckets(
-    corpus: Corpus, partition_bytes: int, join_bytes: int | None = None
-) -> tuple[list[Bucket], list[dict[str, Place]]]:
+def buckets(corpus: Corpus, layout: Layout) -> tuple[list[Bucket], list[dict[str, Place]]]:
     """The buckets sorted by (group, slice), and for every partition: group → place.
 
-    join_bytes: groups of code have buckets of about this size for all partitions together; None: as the others.
+    Where files are joined, groups of code have buckets of about `join_bytes` for all partitions together.
     """
+    partition_bytes, join_bytes = layout.partition_bytes, layout.join_bytes
     by_group: dict[str, list[tuple[int, int]]] = {}
     manifests = corpus.last().manifests
     for partition, manifest in enumerate(manifests):
-        for group, (_, size) in manifest.stats["groups"].items() if manifest else ():
-            by_group.setdefault(group, []).append((partition, size))
+        for group, volume in manifest.stats.groups.items() if manifest else ():
+            by_group.setdefault(group, []).append((partition, volume.bytes))
     result: list[Bucket] = []
     places: list[dict[str, Place]] = [{} for _ in manifests]
     for group in sorted(by_group):
@@ -81,7 +83,7 @@ def buckets(
             whole = sum(size for _, size in by_group[group])
             number = max(1, -(-whole // join_bytes))
             for partition, _ in by_group[group]:
-                places[partition][group] = (len(result), number)
+                places[partition][group] = Place(len(result), number)
             result += [Bucket(group, i, -(-whole // number)) for i in range(number)]
             continue
         written = 0
@@ -90,19 +92,70 @@ def buckets(
             if written // partition_bytes != current:
                 current = written // partition_bytes
                 result.append(Bucket(group, current, 0))
-            places[partition][group] = (len(result) - 1, 1)
+            places[partition][group] = Place(len(result) - 1, 1)
             last = result[-1]
             result[-1] = Bucket(group, last.slice, last.bytes + size)
             written += size
     return result, places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the buckets follow from, beside the corpus."""
+
+    partition_bytes: int
+    join_bytes: int | None
+    """Of a bucket of files to be joined; None: nothing is joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendInput:
+    files: PartitionFiles | None = field(metadata=UPSTREAM)
+    """None: the partition is missing."""
+    places: dict[str, Place] = field(metadata=UPSTREAM)
+
+
+@dataclass(frozen=True, slots=True)
 class Curating:
-    stages: tuple[DocumentStage, ...]
-    resources: Resources
+    stages: Equipped[DocumentStage]
+    join: JoinCode | None
     seed: int
-    join: JoinCode | None = None
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInput:
+    bucket: Bucket
+    incoming: Incoming
+
+
+@dataclass(frozen=True, slots=True)
+class WriteInput:
+    buckets: tuple[BucketInput, ...] = field(metadata=UPSTREAM)
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    join: Equipped[JoinCode]
+    """The stage that joins files; of no stages where none does."""
+    seed: int
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedGroup:
+    domain: str
+    language: str
+    documents: int
+    bytes: int
+
+    def __add__(self, other: CuratedGroup) -> CuratedGroup:
+        return replace(self, documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedStats(Stats):
+    groups: dict[str, CuratedGroup]
 
 
 def curate(
@@ -113,47 +166,30 @@ def curate(
     seed: int,
     partition_bytes: int,
     max_segments: int,
-) -> Sealed:
-    """Two steps; the second's files have roles `curated/<group>/part-NNNNN.parquet`.
+) -> Sealed[CuratedStats]:
+    """Two steps; the second's files are those of `curated/`.
 
     stages: those that run late, in order; `join_code` must be the last. ValueError where it is not.
     """
-    resources = stage_resources(stages)
     before, join = joining(stages)
-    planned, places = buckets(corpus, partition_bytes, min(partition_bytes, JOIN_BYTES) if join else None)
-    identity = {
-        "version": VERSION,
-        "stages": [stage_identity(stage, resources) for stage in stages],
-        "partition_bytes": partition_bytes,
-        "libraries": library_versions(),
-    }
+    layout = Layout(partition_bytes, min(partition_bytes, JOIN_BYTES) if join else None)
+    planned, places = buckets(corpus, layout)
     documents = corpus.payloads()
-    payloads = Lazy(len(documents), lambda index: (documents[index], places[index]))
-    sent = engine.step(
-        "curate.send",
-        send_partition,
-        payloads,
-        identity={**identity, "seed": seed},
-        upstream=corpus.upstream,
-        shared=Curating(tuple(before), resources, seed, join),
-    )
+    payloads = Lazy(len(documents), lambda index: SendInput(documents[index], places[index]))
+    curating = Curating(equipped(before), join, seed, layout)
+    sent = engine.step("curate.send", SEND, payloads, curating, upstream=corpus.upstream)
     incoming = merged(engine, sent, max(1, len(planned)), max_segments)
-    tasks: list[list[tuple[Bucket, Incoming]]] = []
+    tasks: list[list[BucketInput]] = []
     room = 0
     for index, bucket in enumerate(planned):
         if not tasks or bucket.bytes > room:
             tasks.append([])
             room = partition_bytes
-        tasks[-1].append((bucket, incoming[index]))
+        tasks[-1].append(BucketInput(bucket, incoming[index]))
         room -= bucket.bytes
-    return engine.step(
-        "curate",
-        write_buckets,
-        tasks,
-        identity={**identity, "seed": seed, "join_bytes": JOIN_BYTES} if join else identity,
-        upstream=[*corpus.upstream, sent],
-        shared=(join, seed),
-    )
+    writing = Writing(equipped([join] if join else []), seed, layout)
+    inputs = [WriteInput(tuple(task)) for task in tasks]
+    return engine.step("curate", WRITE, inputs, writing, upstream=[*corpus.upstream, sent])
 
 
 def joining(stages: Sequence[DocumentStage]) -> tuple[list[DocumentStage], JoinCode | None]:
@@ -167,13 +203,11 @@ def joining(stages: Sequence[DocumentStage]) -> tuple[list[DocumentStage], JoinC
     return list(stages[:-1]), found[0]
 
 
-def send_partition(task: Task) -> None:
-    work: Curating = task.shared
-    files: PartitionFiles | None
-    files, places = task.payload
+def send_partition(task: Task[SendInput, Curating]) -> None:
+    work, files, places = task.shared, task.payload.files, task.payload.places
     if files is None:
         return
-    stages = localise(work.stages, work.resources)
+    stages = work.stages.here()
     ledger = Ledger(task.output, task.index, work.seed)
     alive, cluster = files.state(task.store)
     columns = list(dict.fromkeys([*DOCUMENT.names, *MEASURED, *(n for stage in stages for n in stage.needs)]))
@@ -186,6 +220,9 @@ def send_partition(task: Task) -> None:
             table = table.select(CURATED.names).cast(CURATED)
             sender.add(table, bucket_of(table, places, work.join))
     ledger.close()
+
+
+SEND = Step(send_partition, version=2, libraries=KERNELS)
 
 
 def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoinCode | None = None) -> np.ndarray:
@@ -218,27 +255,25 @@ def spread(table: pa.Table, number: np.ndarray, join: JoinCode) -> np.ndarray:
     return result
 
 
-def write_buckets(task: Task) -> dict[str, Any]:
+def write_buckets(task: Task[WriteInput, Writing]) -> CuratedStats:
     """A file a bucket, in row groups of about `ROW_GROUP_BYTES` of text, wherever the segments end."""
-    stats: dict[str, Any] = {}
-    join: JoinCode | None
-    join, seed = task.shared
-    ledger = Ledger(task.output, task.index, seed) if join else None
+    groups: dict[str, CuratedGroup] = {}
+    join = next(iter(task.shared.join.here()), None)
+    ledger = Ledger(task.output, task.index, task.shared.seed) if join else None
     if join:
         task.counts(join.name)  # before those of `curate`, whose input it makes
     counts = task.counts("curate")
-    bucket: Bucket
-    incoming: Incoming
-    for bucket, incoming in task.payload:
+    for each in task.payload.buckets:
+        bucket, incoming = each.bucket, each.incoming
         if not incoming.entries(task.store):
             continue
         documents = size = 0
-        with task.output.parquet(f"curated/{bucket.path}", CURATED, KEPT_LEVEL) as writer:
+        with task.output.parquet(Role.CURATED, CURATED, KEPT_LEVEL, bucket.path) as writer:
             received = (rows for _, rows in receive(task.store, incoming))
             if join is None or ledger is None:
                 tables = regrouped(received, ROW_GROUP_BYTES)
             elif bucket.group.startswith(CODE):
-                tables = joined_tables(task, join, received, ledger)
+                tables = joined_tables(task.counts(join.name), join, received, ledger)
             else:
                 tables = passed(task.counts(join.name), regrouped(received, ROW_GROUP_BYTES))
             for table in tables:
@@ -250,12 +285,14 @@ def write_buckets(task: Task) -> dict[str, Any]:
         counts.kept += documents
         counts.bytes_in += size
         counts.bytes_kept += size
-        entry = stats.setdefault(bucket.group, {"domain": domain, "language": language, "documents": 0, "bytes": 0})
-        entry["documents"] += documents
-        entry["bytes"] += size
+        more = CuratedGroup(domain, language, documents, size)
+        groups[bucket.group] = groups[bucket.group] + more if bucket.group in groups else more
     if ledger is not None:
         ledger.close()
-    return {"groups": stats}
+    return CuratedStats(groups)
+
+
+WRITE = Step(write_buckets, version=2, libraries=TABLES)
 
 
 def passed(counts: Counts, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -269,9 +306,8 @@ def passed(counts: Counts, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield table
 
 
-def joined_tables(task: Task, join: JoinCode, received: Iterable[pa.Table], ledger: Ledger) -> Iterator[pa.Table]:
+def joined_tables(counts: Counts, join: JoinCode, received: Iterable[pa.Table], ledger: Ledger) -> Iterator[pa.Table]:
     """Joined documents in row groups, counted; the files that went into them are in the ledger."""
-    counts = task.counts(join.name)
     for documents, files, number in joined(join, received, ROW_GROUP_BYTES):
         before, after = text_bytes(files), text_bytes(documents)
         counts.documents_in += files.num_rows
@@ -312,6 +348,13 @@ def regrouped(tables: Iterable[pa.Table], group_bytes: int) -> Iterator[pa.Table
         yield pa.concat_tables(held).combine_chunks()
 
 
-def curated_files(curated: Sealed) -> list[list[File]]:
-    """The files of `curated/` in order, as the tasks wrote them: about `partition_bytes` of text each."""
-    return [manifest.roles("curated/") for _, manifest in curated.done()]
+@dataclass(frozen=True, slots=True)
+class CuratedFiles:
+    """What a task of `curate` wrote: about `partition_bytes` of text."""
+
+    files: tuple[File, ...] = field(metadata=UPSTREAM)
+
+
+def curated_files(curated: Sealed[CuratedStats]) -> list[CuratedFiles]:
+    """The files of `curated/` in order, by the tasks that wrote them."""
+    return [CuratedFiles(tuple(manifest.all(Role.CURATED))) for _, manifest in curated.done()]

@@ -8,43 +8,83 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
 
 from gristmill.pipeline.engine.commit import ParquetOutput
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import Sealed
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.identity import Content, Identified
+from gristmill.pipeline.engine.manifest import Role, Sealed, Stats
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry
 from gristmill.pipeline.readers.segments import Partition
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.steps.chain import library_versions, run_stage, sizes, take_out
+from gristmill.pipeline.steps.chain import KERNELS, run_stage, sizes, take_out
 from gristmill.pipeline.steps.ledger import Ledger
 from gristmill.pipeline.steps.removal import Removed
-from gristmill.pipeline.steps.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import DOCUMENT, RAW
 from gristmill.stages.interface import DocumentStage
 
-VERSION = 4
 BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
-DOCUMENTS = "documents"
-SIGNALS = "signals"
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
 IDENTIFYING = ("id", "source", "path", "record", "domain", "category", "language", "url", "text_bytes")
 """Columns that `signals/` repeats, so that it can be read alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pass:
-    sources: tuple[SourceSpec, ...]
-    stages: tuple[DocumentStage, ...]
-    resources: Resources
+    stages: Equipped[DocumentStage]
     seed: int
     max_document_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Identified):
+    """A partition, and what else its task depends on."""
+
+    partition: Partition
+    spec: SourceSpec
+    etags: tuple[str, ...]
+    """Of the segments' files."""
+    removed: tuple[str, ...]
+    """Ids in hexadecimal, sorted: documents to be read as if they were not in the input."""
+
+    def identity(self) -> Content:
+        """All of it but where the files are: the same input is the same anywhere."""
+        segments = tuple(replace(segment, uri="") for segment in self.partition.segments)
+        partition = replace(self.partition, segments=segments)
+        moved = replace(self, partition=partition, spec=replace(self.spec, uri=""))
+        return {field.name: getattr(moved, field.name) for field in fields(moved)}
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    documents: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Volume) -> Volume:
+        return Volume(self.documents + other.documents, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped(Stats):
+    """What is there after a task, by (domain, language)."""
+
+    groups: dict[str, Volume]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStats(Grouped):
+    own_ids: int
+    """Documents that bring an id."""
+    skipped: dict[str, int]
+    """Records that hold no document, by reason."""
 
 
 def first_pass(
@@ -57,40 +97,9 @@ def first_pass(
     seed: int,
     max_document_bytes: int,
     removed: Sequence[Removed] = (),
-) -> Sealed:
-    resources = stage_resources(stages)
-    identity = {
-        "version": VERSION,
-        "libraries": library_versions(),
-        "sources": [{**asdict(spec), "uri": None} for spec in sources],
-        "inventory": [(entry.source, entry.path, entry.size, entry.etag) for entry in inventory],
-        "partitions": [[(s.path, s.start, s.end, s.unit) for s in partition.segments] for partition in partitions],
-        "stages": [stage_identity(stage, resources) for stage in stages],
-        "seed": seed,
-        "max_document_bytes": max_document_bytes,
-    }
-    local = {name: identity[name] for name in ("version", "libraries", "stages", "seed", "max_document_bytes")}
-    shared = Pass(tuple(sources), tuple(stages), resources, seed, max_document_bytes)
-    payloads = inputs(sources, inventory, partitions, removed)
-    if removed:
-        identity["removed"] = [payload.removed for payload in payloads]
-    return engine.step("read", read_partition, payloads, identity=identity, shared=shared, local=local)
-
-
-@dataclass(frozen=True)
-class Input:
-    """A partition, and what else its task depends on."""
-
-    partition: Partition
-    spec: SourceSpec
-    etags: tuple[str, ...]
-    """Of the segments' files."""
-    removed: tuple[str, ...]
-    """Ids in hexadecimal, sorted: documents to be read as if they were not in the input."""
-
-    def task_identity(self) -> list[Any]:
-        segments = [(s.path, s.size, s.start, s.end, s.unit) for s in self.partition.segments]
-        return [{**asdict(self.spec), "uri": None}, segments, self.etags, self.removed]
+) -> Sealed[ReadStats]:
+    shared = Pass(equipped(stages), seed, max_document_bytes)
+    return engine.step("read", READ, inputs(sources, inventory, partitions, removed), shared)
 
 
 def inputs(
@@ -112,13 +121,12 @@ def inputs(
     return result
 
 
-def read_partition(task: Task) -> dict[str, Any]:
-    shared: Pass = task.shared
-    given: Input = task.payload
+def read_partition(task: Task[Input, Pass]) -> ReadStats:
+    shared, given = task.shared, task.payload
     removed = frozenset(bytes.fromhex(name) for name in given.removed)
-    stages = localise(shared.stages, shared.resources)
+    stages = shared.stages.here()
     ledger = Ledger(task.output, task.index, shared.seed)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, Volume] = {}
     own_ids = 0
     skipped: Counter[str] = Counter()
     batches = read(
@@ -140,7 +148,10 @@ def read_partition(task: Task) -> dict[str, Any]:
         if empty:
             writers.write(process(task, empty_input(), stages, ledger))
     ledger.close()
-    return {"groups": groups, "own_ids": own_ids, "skipped": dict(sorted(skipped.items()))}
+    return ReadStats(groups, own_ids, dict(sorted(skipped.items())))
+
+
+READ = Step(read_partition, version=4, libraries=(*KERNELS, "resiliparse"))
 
 
 def empty_input() -> pa.Table:
@@ -148,7 +159,7 @@ def empty_input() -> pa.Table:
     return schema.empty_table()
 
 
-def process(task: Task, table: pa.Table, stages: Sequence[DocumentStage], ledger: Ledger) -> pa.Table:
+def process(task: Task[Input, Pass], table: pa.Table, stages: Sequence[DocumentStage], ledger: Ledger) -> pa.Table:
     """One batch through all stages; the result has the columns of documents and of signals."""
     quarantined = table.column("quarantined_by").is_valid().to_numpy()
     before = np.where(quarantined, table.column("read_bytes").to_numpy(), sizes(table))
@@ -163,9 +174,9 @@ def process(task: Task, table: pa.Table, stages: Sequence[DocumentStage], ledger
 class Writers:
     """The two aligned Parquet outputs of a task; the signals' schema is known with the first batch."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task[Input, Pass]) -> None:
         self.task = task
-        self.contexts: list[Any] = []
+        self.open = ExitStack()
         self.documents: ParquetOutput | None = None
         self.signals: ParquetOutput | None = None
 
@@ -176,17 +187,22 @@ class Writers:
         if self.documents is None or self.signals is None:
             names = [*IDENTIFYING, *(n for n in table.column_names if n not in STORED.names)]
             schema = pa.schema([table.schema.field(name) for name in names])
-            self.contexts = [self.task.output.parquet(DOCUMENTS, STORED), self.task.output.parquet(SIGNALS, schema)]
-            self.documents, self.signals = (context.__enter__() for context in self.contexts)
+            output = self.task.output
+            # closed in order of opening, which is the files' order in the manifest
+            signals = output.parquet(Role.SIGNALS, schema)
+            documents = output.parquet(Role.DOCUMENTS, STORED)
+            self.signals = self.open.enter_context(signals)
+            self.documents = self.open.enter_context(documents)
         self.documents.write(table)
         self.signals.write(table)
 
-    def __exit__(self, *exception: Any) -> None:
-        for context in self.contexts:
-            context.__exit__(*exception)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.open.__exit__(kind, error, trace)
 
 
-def count_groups(groups: dict[str, list[int]], table: pa.Table) -> None:
+def count_groups(groups: dict[str, Volume], table: pa.Table) -> None:
     """Adds documents and bytes by (domain, language), the unit in which `curated/` is laid out."""
     sums = (
         table.select(["domain", "language", "text_bytes"])
@@ -194,9 +210,9 @@ def count_groups(groups: dict[str, list[int]], table: pa.Table) -> None:
         .aggregate([("text_bytes", "count"), ("text_bytes", "sum")])
     )
     for row in sums.sort_by([("domain", "ascending"), ("language", "ascending")]).to_pylist():
-        entry = groups.setdefault(group_name(row["domain"], row["language"]), [0, 0])
-        entry[0] += row["text_bytes_count"]
-        entry[1] += row["text_bytes_sum"]
+        name = group_name(row["domain"], row["language"])
+        more = Volume(row["text_bytes_count"], row["text_bytes_sum"])
+        groups[name] = groups.get(name, Volume()) + more
 
 
 def group_name(domain: str | None, language: str | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,10 @@ import pyarrow.parquet as pq
 from gristmill.kernels.text.draw import draw
 from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.commit import Output
-from gristmill.pipeline.engine.manifest import File
+from gristmill.pipeline.engine.manifest import File, Role
 from gristmill.stages.document import ID, VERDICT
 from gristmill.storage.store import Store
 
-ROLE = "ledger"
 PREVIEWS_PER_RULE = 1000
 PREVIEW_CHARACTERS = 240
 WAITING_ROWS = 10_000
@@ -76,7 +75,7 @@ class Texts(NamedTuple):
 
 
 class Ledger:
-    """Collects a task's rows and writes them as its file with role `ledger`.
+    """Collects a task's rows and writes them as its file with the role `ledger`.
 
     Rows beyond `WAITING_ROWS` wait on the local disk: which previews stay is known when all have come.
     """
@@ -90,7 +89,7 @@ class Ledger:
         self.draws: dict[str, np.ndarray] = {}
         """Rule -> the smallest draws so far, at most `PREVIEWS_PER_RULE`, sorted."""
         self.spill: IO[bytes] | None = None
-        self.stream: Any = None
+        self.stream: pa.RecordBatchStreamWriter | None = None
 
     def add(self, step: str, action: str, rows: pa.Table, texts: Texts | None = None, **columns: pa.Array) -> None:
         """`rows` holds the document's columns, `columns` replaces or adds (rule, bytes, value, preview ...). texts: of
@@ -145,15 +144,15 @@ class Ledger:
         return table.set_column(PREVIEW, "preview", shown)
 
     def _put_aside(self) -> None:
-        if self.spill is None:
+        if self.spill is None or self.stream is None:
             self.spill = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
             self.stream = pa.ipc.new_stream(self.spill, LEDGER)
         self.stream.write_table(self._with_previews(pa.concat_tables(self.tables).combine_chunks()))
         self.tables, self.waiting = [], 0
 
     def close(self) -> None:
-        with self.output.parquet(ROLE, LEDGER) as writer:
-            if self.spill is not None:
+        with self.output.parquet(Role.LEDGER, LEDGER) as writer:
+            if self.spill is not None and self.stream is not None:
                 self.stream.close()
                 self.spill.seek(0)
                 with pa.ipc.open_stream(self.spill) as stream:

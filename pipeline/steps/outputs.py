@@ -6,52 +6,51 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File, Sealed
+from gristmill.pipeline.engine.manifest import Role, Sealed
 from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.engine.records import Json, JsonObject
 from gristmill.pipeline.steps.blend_work import BlendWork
-from gristmill.pipeline.steps.first_pass import SIGNALS
-from gristmill.pipeline.steps.ledger import ROLE as LEDGER
+from gristmill.pipeline.steps.curate import CuratedStats
 from gristmill.pipeline.steps.selection import Corpus
+from gristmill.pipeline.steps.sharding import Shard, ShardStats
 from gristmill.pipeline.steps.tokens import TokenizerFiles, encoder_facts
 from gristmill.stages.interface import Stage
 from gristmill.stages.rules import Rules, describe
 from gristmill.storage.store import Store
 from gristmill.tokenizer.manifest import NAME, manifest, to_bytes
-from gristmill.tokenizer.shards import ShardEntry
 
 
-def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed) -> None:
-    publish(
-        engine,
-        "curated",
-        [(f.role.removeprefix("curated/"), f) for _, m in curated.done() for f in m.roles("curated/")],
-    )
-    publish(engine, "signals", [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.roles(SIGNALS)])
+def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed[CuratedStats]) -> None:
+    publish(engine, "curated", [(file.name, file) for file in curated.files(Role.CURATED)])
+    signals = [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.all(Role.SIGNALS)]
+    publish(engine, "signals", signals)
     ledger = [
         (f"{number:02d}-{sealed.name}/part-{i:05d}.parquet", file)
-        for number, sealed in enumerate(s for s in engine.sealed if any(m.file(LEDGER) for _, m in s.done()))
+        for number, sealed in enumerate(s for s in engine.sealed if any(m.file(Role.LEDGER) for _, m in s.done()))
         for i, manifest in sealed.done()
-        if (file := manifest.file(LEDGER)) is not None and file.rows
+        if (file := manifest.file(Role.LEDGER)) is not None and file.rows
     ]
     publish(engine, "ledger", ledger, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
 
 
 def counts_table(engine: Engine) -> bytes:
     """Parquet: the accounting of every step, stage and partition, with what each rule took."""
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for sealed in engine.sealed:
         for index, task in sealed.done():
             for stage, counts in task.counts.items():
-                values = counts.to_dict()
-                rules = [
-                    {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in values.pop("rules").items()
+                rules: list[Json] = [
+                    {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in sorted(counts.rules.items())
                 ]
+                values = counts.to_dict()
+                del values["rules"]
                 rows.append({"step": sealed.name, "stage": stage, "partition": index, **values, "rules": rules})
     return parquet_bytes(pa.Table.from_pylist(rows))
 
@@ -65,35 +64,47 @@ def publish_tokenizer(engine: Engine, model: TokenizerFiles) -> None:
     if model.trained is None:
         publish(engine, "tokenizer", [], {"tokenizer.model": model.model})
         return
-    files = [file for _, manifest in model.trained.done() for file in manifest.files]
-    publish(engine, "tokenizer", [(file.role.removeprefix("tokenizer/"), file) for file in files])
+    publish(engine, "tokenizer", [(file.name, file) for file in model.trained.files(Role.TOKENIZER)])
 
 
-def publish_shards(engine: Engine, blend: BlendWork, written: Sealed, model: TokenizerFiles) -> dict[str, Any]:
-    """Publishes one blend and returns what `run.json` says of it."""
+class BlendRecord(TypedDict):
+    """What `run.json` says of a blend."""
+
+    tokens: int
+    documents: int
+    shards: int
+    holdout_tokens: int
+    target_tokens_by_domain: dict[str, int]
+    tokens_by_domain: dict[str, int]
+    units: list[JsonObject]
+    notes: list[str]
+    counts: JsonObject
+
+
+def publish_shards(
+    engine: Engine, blend: BlendWork, written: Sealed[ShardStats], model: TokenizerFiles, counts: Counts
+) -> BlendRecord:
+    """Publishes one blend and returns what `run.json` says of it. counts: of what was scattered."""
     folder = f"shards/{blend.name}"
-    files: list[tuple[str, File]] = []
-    train: list[ShardEntry] = []
-    holdout: list[ShardEntry] = []
-    for index, task in written.done():
-        files += [(file.role.removeprefix("shards/"), file) for file in task.files]
-        if task.stats["entry"]:
-            (train if index < blend.shards else holdout).append(task.stats["entry"])
-    facts: dict[str, Any] = {
-        "blend": blend.name,
-        "seed": blend.seed,
-        "tokenizer_sha256": model.digest,
-        **encoder_facts(model),
-    }
-    whole = manifest(train, **facts)
+    shards = [(index, task.stats.shard) for index, task in written.done() if task.stats.shard is not None]
+    train = [shard for index, shard in shards if index < blend.shards]
+    holdout = [shard for index, shard in shards if index >= blend.shards]
+    facts = encoder_facts(model)
+
+    def described(shards: Sequence[Shard]) -> dict[str, Any]:
+        entries = [asdict(shard) for shard in shards]
+        return manifest(entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, **facts)
+
+    files = [(file.name, file) for file in written.files(Role.SHARD)]
+    whole = described(train)
     extra = {NAME: to_bytes(whole)}
     if holdout:
-        extra[f"holdout/{NAME}"] = to_bytes(manifest(holdout, **facts))
+        extra[f"holdout/{NAME}"] = to_bytes(described(holdout))
     publish(engine, folder, files, extra)
     targets: dict[str, int] = {}
     for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
         targets[unit.domain] = targets.get(unit.domain, 0) + target
-    units = [
+    units: list[JsonObject] = [
         {**asdict(unit), "target": target, "epochs": round(target / unit.tokens, 4) if unit.tokens else 0.0}
         for unit, target in zip(blend.units, blend.targets.tolist(), strict=True)
     ]
@@ -101,15 +112,16 @@ def publish_shards(engine: Engine, blend: BlendWork, written: Sealed, model: Tok
         "tokens": whole["tokens"],
         "documents": whole["documents"],
         "shards": len(train),
-        "holdout_tokens": sum(entry["tokens"] for entry in holdout),
+        "holdout_tokens": sum(shard.tokens for shard in holdout),
         "target_tokens_by_domain": targets,
         "tokens_by_domain": whole["tokens_by_domain"],
         "units": units,
         "notes": list(blend.plan.notes),
+        "counts": counts.to_dict(),
     }
 
 
-def tokenizer_record(store: Store, model: TokenizerFiles) -> dict[str, Any]:
+def tokenizer_record(store: Store, model: TokenizerFiles) -> JsonObject:
     report = json.loads(store.read("tokenizer/report.json")) if model.trained else None
     return {"sha256": model.digest, "report": report}
 

@@ -14,12 +14,13 @@ import posixpath
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Generic, TypeAlias, TypeVar
 
 import xxhash
 
+from gristmill.pipeline.engine.identity import Content, Identified, versions
 from gristmill.stages.interface import Stage
 from gristmill.storage.uris import Found, find, is_folder, is_local, names_many, open_input
 
@@ -28,7 +29,7 @@ SHIPPED_BYTES = 64 << 20
 BLOCK_BYTES = 1 << 22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One file of what a field names."""
 
@@ -41,7 +42,7 @@ class Resource:
     """None for a large file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Named:
     """The files that one value of a field names, sorted by name."""
 
@@ -52,15 +53,64 @@ class Named:
 
 
 Resources = Mapping[str, Named]
+Value: TypeAlias = str | Sequence[str]
+"""Of a field that names files: one name, or several; empty for none."""
+StageT = TypeVar("StageT", bound=Stage, covariant=True)
+AnyStage = TypeVar("AnyStage", bound=Stage)
 
 
-def stage_resources(stages: Sequence[Stage]) -> dict[str, Named]:
-    """Every file that the stages name. ValueError in one sentence where there is none."""
+@dataclass(frozen=True, slots=True)
+class Equipped(Identified, Generic[StageT]):
+    """Stages with the files that they name: what a step that runs stages sends to its tasks.
+
+    A stage is known by its name, version, module, configuration and the libraries that it calls; a file by its content
+    and not by its place.
+    """
+
+    stages: tuple[StageT, ...]
+    resources: Resources
+
+    def identity(self) -> Content:
+        return [self._identity(stage) for stage in self.stages]
+
+    def _identity(self, stage: Stage) -> Content:
+        configured: dict[str, Content] = {}
+        if is_dataclass(stage):
+            configured |= {field.name: getattr(stage, field.name) for field in fields(stage)}
+        for name in stage.files:
+            configured[name] = [_content(self.resources[value]) for value in _values(getattr(stage, name))]
+        return {
+            "name": stage.name,
+            "version": stage.version,
+            "module": type(stage).__module__,
+            "libraries": versions(getattr(stage, "libraries", ())),
+            "fields": configured,
+        }
+
+    def here(self) -> tuple[StageT, ...]:
+        """The stages with fields that name files on this machine."""
+        return tuple(_here(stage, self.resources) for stage in self.stages)
+
+
+def _here(stage: AnyStage, resources: Resources) -> AnyStage:
+    paths: dict[str, Value] = {}
+    for name in stage.files:
+        value: Value = getattr(stage, name)
+        if isinstance(value, str) and value:
+            paths[name] = _local(value, resources[value])[0]
+        elif value:
+            paths[name] = tuple(path for each in value for path in _local(str(each), resources[str(each)]))
+    return replace(stage, **paths) if paths and is_dataclass(stage) else stage
+
+
+def equipped(stages: Sequence[AnyStage]) -> Equipped[AnyStage]:
+    """With every file that the stages name. ValueError in one sentence where there is none."""
     given = sorted({value for stage in stages for value in stage_files(stage)})
-    return {
+    found = {
         value: Named(tuple(_resource(found) for found in find(value)), is_folder(value), names_many(value))
         for value in given
     }
+    return Equipped(tuple(stages), found)
 
 
 def stage_files(stage: Stage) -> list[str]:
@@ -68,7 +118,7 @@ def stage_files(stage: Stage) -> list[str]:
     return [value for name in stage.files for value in _values(getattr(stage, name))]
 
 
-def _values(value: Any) -> tuple[str, ...]:
+def _values(value: Value | None) -> tuple[str, ...]:
     if not value:
         return ()
     return (value,) if isinstance(value, str) else tuple(str(each) for each in value)
@@ -77,7 +127,7 @@ def _values(value: Any) -> tuple[str, ...]:
 def _resource(found: Found) -> Resource:
     with open_input(found.uri) as stream:
         if found.size <= SHIPPED_BYTES:
-            content = cast(bytes, stream.read())
+            content: bytes = stream.read()
             return Resource(found.path, found.uri, len(content), hashlib.sha256(content).hexdigest(), content)
         digest = xxhash.xxh3_128()
         while block := stream.read(BLOCK_BYTES):
@@ -85,32 +135,9 @@ def _resource(found: Found) -> Resource:
     return Resource(found.path, found.uri, found.size, digest.hexdigest(), None)
 
 
-def stage_identity(stage: Stage, resources: Resources) -> dict[str, Any]:
-    """What enters a fingerprint: name, version, configuration; files count by their content and not by their place."""
-    fields: dict[str, Any] = asdict(stage) if is_dataclass(stage) and not isinstance(stage, type) else {}
-    for name in stage.files:
-        fields[name] = [_identity(resources[value]) for value in _values(fields.get(name))]
-    return {"name": stage.name, "version": stage.version, "module": type(stage).__module__, "fields": fields}
-
-
-def _identity(named: Named) -> Any:
+def _content(named: Named) -> Content:
     """Of a file its content alone, of several their names too: a model's language is the name of its folder."""
-    return [(file.name, file.digest) for file in named.files] if named.many else [file.digest for file in named.files]
-
-
-def localise(stages: Sequence[Stage], resources: Resources) -> list[Any]:
-    """The stages with fields that name files on this machine."""
-    result: list[Any] = []
-    for stage in stages:
-        paths: dict[str, Any] = {}
-        for name in stage.files:
-            value = getattr(stage, name)
-            if isinstance(value, str) and value:
-                paths[name] = _local(value, resources[value])[0]
-            elif value:
-                paths[name] = tuple(path for each in value for path in _local(str(each), resources[str(each)]))
-        result.append(replace(cast(Any, stage), **paths) if paths else stage)
-    return result
+    return [[file.name, file.digest] if named.many else file.digest for file in named.files]
 
 
 def _local(value: str, named: Named) -> tuple[str, ...]:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import Incoming, receive_table
-from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.manifest import Reported, Sealed
 from gristmill.pipeline.engine.merging import merged
 from gristmill.pipeline.engine.packed import Lazy
 from gristmill.pipeline.engine.sending import Sender, partition_of
-from gristmill.pipeline.engine.task import Task
-from gristmill.pipeline.steps.chain import library_versions
-from gristmill.pipeline.steps.resources import Resources, localise, stage_identity, stage_resources
-from gristmill.pipeline.steps.selection import Corpus, PartitionFiles, decide
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.chain import KERNELS
+from gristmill.pipeline.steps.resources import Equipped, equipped
+from gristmill.pipeline.steps.selection import Corpus, PartitionFiles, PartitionInput, decide
 from gristmill.stages.interface import CorpusStage, Round
 
 KEY_BYTES = 64_000_000
@@ -32,39 +32,44 @@ MAX_EXTRA = 4096
 """More partitions than there are senders make segments small: where there are many, a partition each will do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RoundWork:
-    stage: CorpusStage
-    resources: Resources
+    stage: Equipped[CorpusStage]
     round: Round
     partitions: int
     """Of the exchange that this round sends to."""
 
+    def method(self) -> RoundMethod:
+        """Of the stage, which has its files here."""
+        (stage,) = self.stage.here()
+        found: RoundMethod = getattr(stage, self.round.method)
+        return found
+
+
+class RoundMethod(Protocol):
+    """`stages.interface.Round` says what it is called with."""
+
+    def __call__(self, *tables: pa.Table | pa.RecordBatch | None) -> pa.Table | pa.RecordBatch: ...
+
 
 def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int, max_segments: int) -> Corpus:
     """Every round of the stage as a step, then the selecting step; returns the corpus with the new selection."""
-    resources = stage_resources([stage])
-    identity = {"stage": stage_identity(stage, resources), "libraries": library_versions()}
+    runnable = equipped([stage])
     documents = corpus.payloads()
     count = max(1, len(documents))
     keys = key_partitions(corpus)
-    previous: Sealed | None = None
+    previous: Sealed[None] | None = None
     received: Sequence[Incoming] = []
     for each in stage.rounds():
         partitions = {"key": keys, "one": 1, "document": count}[each.send]
-        shared = RoundWork(stage, resources, each, partitions)
-        payloads: Sequence[Any] = received
-        function = round_over_exchange
+        shared = RoundWork(runnable, each, partitions)
+        upstream: list[Sealed[Reported]] = [*corpus.upstream, *([previous] if previous else [])]
+        name = f"{stage.name}.{each.method}"
         if each.over == "documents":
-            payloads, function = with_received(documents, received), round_over_documents
-        previous = engine.step(
-            f"{stage.name}.{each.method}",
-            function,
-            payloads,
-            identity={**identity, "round": each.method, "partitions": partitions},
-            upstream=corpus.upstream + ([previous] if previous else []),
-            shared=shared,
-        )
+            payloads = with_received(documents, received)
+            previous = engine.step(name, OVER_DOCUMENTS, payloads, shared, upstream=upstream)
+        else:
+            previous = engine.step(name, OVER_EXCHANGE, received, shared, upstream=upstream)
         received = merged(engine, previous, partitions, max_segments)
     if previous is None:
         raise ValueError(f"stage {stage.name} has no rounds; rounds() must return at least one")
@@ -73,24 +78,20 @@ def run_rounds(engine: Engine, corpus: Corpus, stage: CorpusStage, *, seed: int,
 
 def key_partitions(corpus: Corpus) -> int:
     """As many as partitions of documents; more where those are few and large, for a receiver holds all of its rows."""
-    text = sum(size for _, m in corpus.last().done() for _, size in m.stats["groups"].values())
+    text = sum(size.bytes for _, m in corpus.last().done() for size in m.stats.groups.values())
     return max(1, len(corpus.read.manifests), min(-(-text // KEY_BYTES), MAX_EXTRA))
 
 
-def with_received(documents: Sequence[PartitionFiles | None], received: Sequence[Incoming]) -> Sequence[Any]:
-    """(files, what was sent to them or None) of every partition."""
-    return Lazy(len(documents), lambda index: (documents[index], received[index] if received else None))
+def with_received(documents: Sequence[PartitionFiles | None], received: Sequence[Incoming]) -> Sequence[PartitionInput]:
+    """Every partition with what was sent to it, where anything was."""
+    return Lazy(len(documents), lambda index: PartitionInput(documents[index], received[index] if received else None))
 
 
-def round_over_documents(task: Task) -> None:
-    work: RoundWork = task.shared
-    files: PartitionFiles | None
-    incoming: Incoming | None
-    files, incoming = task.payload
+def round_over_documents(task: Task[PartitionInput, RoundWork]) -> None:
+    work, files, incoming = task.shared, task.payload.files, task.payload.incoming
     if files is None:
         return
-    (stage,) = localise([work.stage], work.resources)
-    method = getattr(stage, work.round.method)
+    method = work.method()
     received = receive_table(task.store, incoming) if incoming is not None else None
     alive, _ = files.state(task.store)
     columns = list(dict.fromkeys((*work.round.columns, "handle")))
@@ -99,13 +100,19 @@ def round_over_documents(task: Task) -> None:
             send_on(sender, work, as_table(method(table.combine_chunks().to_batches()[0], received)))
 
 
-def round_over_exchange(task: Task) -> None:
-    work: RoundWork = task.shared
-    (stage,) = localise([work.stage], work.resources)
+OVER_DOCUMENTS = Step(round_over_documents, libraries=KERNELS)
+
+
+def round_over_exchange(task: Task[Incoming, RoundWork]) -> None:
+    work = task.shared
+    method = work.method()
     table = receive_table(task.store, task.payload)
     if table is not None:
         with Sender(task.output) as sender:
-            send_on(sender, work, as_table(getattr(stage, work.round.method)(table)))
+            send_on(sender, work, as_table(method(table)))
+
+
+OVER_EXCHANGE = Step(round_over_exchange, libraries=KERNELS)
 
 
 def as_table(result: pa.Table | pa.RecordBatch) -> pa.Table:

@@ -8,10 +8,10 @@ every row of the partition, null where a document is no longer there; later step
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -19,42 +19,42 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.pipeline.engine.checked import open_checked
+from gristmill.pipeline.engine.commit import Output
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import Incoming, receive_table
-from gristmill.pipeline.engine.manifest import File, Manifest, Sealed
+from gristmill.pipeline.engine.identity import UPSTREAM
+from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Role, Sealed
 from gristmill.pipeline.engine.packed import Lazy
-from gristmill.pipeline.engine.task import Task
-from gristmill.pipeline.steps.chain import count_rules, library_versions, take_out, tallies
-from gristmill.pipeline.steps.first_pass import DOCUMENTS, SIGNALS, count_groups
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.chain import KERNELS, count_rules, take_out, tallies
+from gristmill.pipeline.steps.first_pass import Grouped, ReadStats, Volume, count_groups
 from gristmill.pipeline.steps.ledger import Ledger, excerpt_columns
-from gristmill.pipeline.steps.resources import Resources, localise, stage_identity, stage_resources
+from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import ID, VERDICT
-from gristmill.stages.interface import CorpusStage, DocumentStage
+from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
 from gristmill.storage.store import Store
 
-ROLE = "selection"
-MEASURED = "measured"
 SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
 ATTRIBUTES = ("id", "source", "path", "record", "domain", "language", "url", "text_bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """The documents as the steps see them: the first pass and the selection in force (None: all are alive)."""
 
-    read: Sealed
-    selected: Sealed | None = None
-    measured: tuple[Sealed, ...] = ()
+    read: Sealed[ReadStats]
+    selected: Sealed[Grouped] | None = None
+    measured: tuple[Sealed[Grouped], ...] = ()
     """Steps that added columns, in order."""
 
     @property
-    def upstream(self) -> list[Sealed]:
-        steps = [self.read, *self.measured, *([self.selected] if self.selected else [])]
+    def upstream(self) -> list[Sealed[Grouped]]:
+        steps: list[Sealed[Grouped]] = [self.read, *self.measured, *([self.selected] if self.selected else [])]
         return list({sealed.fingerprint: sealed for sealed in steps}.values())
 
-    def followed_by(self, step: Sealed) -> Corpus:
+    def followed_by(self, step: Sealed[Grouped]) -> Corpus:
         """The corpus after a selecting step."""
-        added = any(manifest.file(MEASURED) for _, manifest in step.done())
+        added = any(manifest.file(Role.MEASURED) for _, manifest in step.done())
         return Corpus(self.read, step, (*self.measured, step) if added else self.measured)
 
     def payloads(self) -> Sequence[PartitionFiles | None]:
@@ -64,26 +64,28 @@ class Corpus:
         """None where the partition is missing, here or in an earlier step: a task without input selects nothing."""
         read = self.read.manifests[index]
         chosen = self.selected.manifests[index] if self.selected else None
-        selection = chosen.file(ROLE) if chosen else None
+        selection = chosen.file(Role.SELECTION) if chosen else None
         if read is None or (self.selected is not None and selection is None):
             return None
-        measured = [m.file(MEASURED) for step in self.measured if (m := step.manifests[index]) is not None]
+        measured = [m.file(Role.MEASURED) for step in self.measured if (m := step.manifests[index]) is not None]
         return PartitionFiles(
-            file(read, DOCUMENTS), file(read, SIGNALS), selection, tuple(found for found in measured if found)
+            file(read, Role.DOCUMENTS), file(read, Role.SIGNALS), selection, tuple(found for found in measured if found)
         )
 
-    def last(self) -> Sealed:
+    def last(self) -> Sealed[Grouped]:
         return self.selected or self.read
 
 
-def file(manifest: Manifest, role: str) -> File:
+def file(manifest: Manifest[Reported], role: Role) -> File:
     found = manifest.file(role)
     if found is None:
-        raise OSError(f"task {manifest.index} committed no file {role!r}; delete the step below work/ and run again")
+        raise OSError(
+            f"task {manifest.index} committed no file {str(role)!r}; delete the step below work/ and run again"
+        )
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartitionFiles:
     documents: File
     signals: File
@@ -161,48 +163,64 @@ class PartitionFiles:
                 yield table, rows
 
 
-def write(task: Task, alive: np.ndarray, cluster: pa.Array) -> None:
-    task.output.table(ROLE, pa.table([pa.array(alive), cluster.cast(ID)], schema=SELECTION))
+@dataclass(frozen=True, slots=True)
+class PartitionInput:
+    """A partition, and what the rounds of a corpus stage have sent to it."""
+
+    files: PartitionFiles | None = field(metadata=UPSTREAM)
+    """None: it is missing."""
+    incoming: Incoming | None = field(metadata=UPSTREAM)
 
 
-@dataclass(frozen=True)
+@runtime_checkable
+class DecidingStage(Stage, Protocol):
+    """A corpus stage that decides for itself: `stages.interface.CorpusStage`."""
+
+    def decide(self, batch: pa.RecordBatch, received: pa.Table | None) -> pa.RecordBatch: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Selecting:
-    stage: DocumentStage
-    resources: Resources
+    stage: Equipped[DocumentStage | DecidingStage]
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Grouped):
+    """What is left, and how many clusters have how many documents."""
+
+    cluster_sizes: dict[int, int]
+
+
+def write(output: Output, alive: np.ndarray, cluster: pa.Array) -> None:
+    output.table(Role.SELECTION, pa.table([pa.array(alive), cluster.cast(ID)], schema=SELECTION))
 
 
 def select(engine: Engine, corpus: Corpus, stage: DocumentStage, seed: int) -> Corpus:
     """A step that applies a document stage which edits nothing to the columns it needs."""
-    resources = stage_resources([stage])
-    identity = {"stage": stage_identity(stage, resources), "seed": seed, "libraries": library_versions()}
     documents = corpus.payloads()
-    payloads = Lazy(len(documents), lambda index: (documents[index], None))
-    shared = Selecting(stage, resources, seed)
-    step = engine.step(
-        stage.name, select_partition, payloads, identity=identity, upstream=corpus.upstream, shared=shared
-    )
-    return corpus.followed_by(step)
+    payloads = Lazy(len(documents), lambda index: PartitionInput(documents[index], None))
+    shared = Selecting(equipped([stage]), seed)
+    return corpus.followed_by(engine.step(stage.name, SELECT, payloads, shared, upstream=corpus.upstream))
 
 
-def select_partition(task: Task) -> dict[str, Any]:
+def select_partition(task: Task[PartitionInput, Selecting]) -> Grouped:
     """Applies a document stage, or the `decide` of a corpus stage with what its rounds sent to this partition."""
-    files: PartitionFiles | None
-    incoming: Incoming | None
-    files, incoming = task.payload
+    files, incoming = task.payload.files, task.payload.incoming
     if files is None:
-        return {"groups": {}}
-    shared: Selecting = task.shared
-    (stage,) = localise([shared.stage], shared.resources)
-    if incoming is None:
-        apply = stage.apply
+        return Grouped({})
+    shared = task.shared
+    (stage,) = shared.stage.here()
+    apply: Callable[[pa.RecordBatch], pa.RecordBatch]
+    if isinstance(stage, DecidingStage):
+        apply = partial(stage.decide, received=receive_table(task.store, incoming) if incoming else None)
     else:
-        apply = partial(stage.decide, received=receive_table(task.store, incoming))
+        apply = stage.apply
     ledger = Ledger(task.output, task.index, shared.seed)
     alive, cluster = files.state(task.store)
     measured = Measured(stage, len(alive))
     counts = task.counts(stage.name)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, Volume] = {}
     columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals), *stage.needs)))
     for table, rows in files.batches(task.store, columns, alive, task.index):
         before = table.column("text_bytes").to_numpy()
@@ -219,15 +237,18 @@ def select_partition(task: Task) -> dict[str, Any]:
         alive[kept.column("row").to_numpy()] = True
         count_groups(groups, kept)
     ledger.close()
-    measured.write(task)
-    write(task, alive, cluster)
-    return {"groups": groups}
+    measured.write(task.output)
+    write(task.output, alive, cluster)
+    return Grouped(groups)
+
+
+SELECT = Step(select_partition, libraries=KERNELS)
 
 
 class Measured:
     """What a stage adds to a partition's documents, gathered to be written in the order of the partition's rows."""
 
-    def __init__(self, stage: Any, rows: int) -> None:
+    def __init__(self, stage: Stage, rows: int) -> None:
         self.names = [name for name in stage.adds if name not in VERDICT.names]
         self.rows = rows
         self.tables: list[pa.Table] = []
@@ -238,59 +259,49 @@ class Measured:
             self.tables.append(result.select(self.names))
             self.places.append(rows)
 
-    def write(self, task: Task) -> None:
+    def write(self, output: Output) -> None:
         if not self.tables:
             return
         place = np.full(self.rows, -1, np.int64)
         at = np.concatenate(self.places)
         place[at] = np.arange(len(at))
-        task.output.table(MEASURED, pa.concat_tables(self.tables).take(pa.array(place, mask=place < 0)))
+        output.table(Role.MEASURED, pa.concat_tables(self.tables).take(pa.array(place, mask=place < 0)))
 
 
 def as_one(table: pa.Table) -> pa.RecordBatch:
     return table.combine_chunks().to_batches()[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Deciding:
     name: str
     seed: int
 
 
 def decide(
-    engine: Engine, corpus: Corpus, stage: CorpusStage, decisions: Sealed, incoming: Sequence[Incoming], seed: int
+    engine: Engine,
+    corpus: Corpus,
+    stage: CorpusStage,
+    decisions: Sealed[Reported],
+    incoming: Sequence[Incoming],
+    seed: int,
 ) -> Corpus:
     """A step that applies what the rounds of a corpus stage decided, or has the stage decide with what they sent."""
     documents = corpus.payloads()
-    payloads = Lazy(len(documents), lambda index: (documents[index], incoming[index]))
-    if hasattr(stage, "decide"):
-        resources = stage_resources([stage])
-        judging = engine.step(
-            stage.name,
-            select_partition,
-            payloads,
-            identity={"stage": stage_identity(stage, resources), "seed": seed, "libraries": library_versions()},
-            upstream=[*corpus.upstream, decisions],
-            shared=Selecting(cast(Any, stage), resources, seed),
-        )
-        return corpus.followed_by(judging)
-    step = engine.step(
-        stage.name,
-        decide_partition,
-        payloads,
-        identity={"version": 1, "seed": seed},
-        upstream=[*corpus.upstream, decisions],
-        shared=Deciding(stage.name, seed),
-    )
+    payloads = Lazy(len(documents), lambda index: PartitionInput(documents[index], incoming[index]))
+    upstream = [*corpus.upstream, decisions]
+    step: Sealed[Grouped]
+    if isinstance(stage, DecidingStage):
+        step = engine.step(stage.name, SELECT, payloads, Selecting(equipped([stage]), seed), upstream=upstream)
+    else:
+        step = engine.step(stage.name, DECIDE, payloads, Deciding(stage.name, seed), upstream=upstream)
     return corpus.followed_by(step)
 
 
-def decide_partition(task: Task) -> dict[str, Any]:
-    files: PartitionFiles | None
-    files, incoming = task.payload
-    if files is None:
-        return {"groups": {}}
-    shared: Deciding = task.shared
+def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
+    files, incoming, shared = task.payload.files, task.payload.incoming, task.shared
+    if files is None or incoming is None:
+        return Decided({}, {})
     ledger = Ledger(task.output, task.index, shared.seed)
     alive, cluster = files.state(task.store)
     counts = task.counts(shared.name)
@@ -311,7 +322,7 @@ def decide_partition(task: Task) -> dict[str, Any]:
         kept = decided.filter(decided.column("keep")).column("size").to_numpy()
         values, number = np.unique(kept, return_counts=True)
         sizes = dict(zip(values.tolist(), number.tolist(), strict=True))
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, Volume] = {}
     columns = list(dict.fromkeys((*ATTRIBUTES, *excerpt_columns(task.store, files.signals))))
     for table, rows in files.batches(task.store, columns, alive, task.index):
         size = table.column("text_bytes").to_numpy()
@@ -335,5 +346,8 @@ def decide_partition(task: Task) -> dict[str, Any]:
         count_groups(groups, table.filter(pa.array(~gone)))
     alive &= ~leaving
     ledger.close()
-    write(task, alive, survivor)
-    return {"groups": groups, "cluster_sizes": {str(k): v for k, v in sizes.items()}}
+    write(task.output, alive, survivor)
+    return Decided(groups, sizes)
+
+
+DECIDE = Step(decide_partition, libraries=KERNELS)

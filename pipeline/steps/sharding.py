@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.kernels.text.draw import draw, uniform
+from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.exchange import Incoming, receive_table
+from gristmill.pipeline.engine.identity import UPSTREAM
+from gristmill.pipeline.engine.manifest import File, Role, Stats
+from gristmill.pipeline.engine.records import from_json
 from gristmill.pipeline.engine.sending import Sender, partition_of
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.blend_work import BlendWork
+from gristmill.pipeline.steps.chain import KERNELS
 from gristmill.pipeline.steps.tokens import batches
-from gristmill.pipeline.steps.units import UNIT, held_out
-
-if TYPE_CHECKING:
-    from gristmill.pipeline.engine.manifest import File
-    from gristmill.pipeline.steps.blend_work import BlendWork
+from gristmill.pipeline.steps.units import UNIT
 
 SLICE_TOKENS = 1_000_000
 """Tokens that are copied at once."""
@@ -33,11 +36,47 @@ SLICE_TOKENS = 1_000_000
 SENT = ("id", "domain", "source", "language", "category", "bytes", "ids")
 
 
-def scatter(task: Task) -> dict[str, Any]:
-    blend: BlendWork = task.shared
-    file: File
-    incoming: Incoming
-    file, incoming = task.payload
+@dataclass(frozen=True, slots=True)
+class ScatterInput:
+    file: File = field(metadata=UPSTREAM)
+    """Of tokens."""
+    incoming: Incoming = field(metadata=UPSTREAM)
+    """Where its documents' copies go."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardParts:
+    """Of one shard: ranges of the draw that orders it, one after the other."""
+
+    parts: tuple[Incoming, ...] = field(metadata=UPSTREAM)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    name: str
+    bytes: int
+    xxh3_128: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What a shard's manifest says of it: `tokenizer.manifest`."""
+
+    name: str
+    documents: int
+    tokens: int
+    tokens_by_domain: dict[str, int]
+    files: tuple[ShardFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStats(Stats):
+    shard: Shard | None
+    """None: nothing was sent to it."""
+
+
+def scatter(task: Task[ScatterInput, BlendWork]) -> None:
+    blend, file, incoming = task.shared, task.payload.file, task.payload.incoming
     placed = receive_table(task.store, incoming)
     if placed is None:
         placed = pa.table(
@@ -54,7 +93,7 @@ def scatter(task: Task) -> dict[str, Any]:
         for table in batches(task.store, file, columns):
             begin, end = np.searchsorted(rows, (first, first + table.num_rows))
             local = rows[begin:end] - first
-            held = np.flatnonzero(held_out(table, blend.seed, blend.holdout))
+            held = np.flatnonzero(blend.holdout.of(table))
             first += table.num_rows
             account(counts, table, local, held)
             copies = (local, epochs[begin:end], shards[begin:end])
@@ -67,7 +106,9 @@ def scatter(task: Task) -> dict[str, Any]:
                 part = part.append_column("epoch", pa.array(epoch, pa.int32())).append_column("place", pa.array(place))
                 piece = partition_of(place, blend.parts).astype(np.int64)
                 sender.add(part, shard.astype(np.int64) * blend.parts + piece)
-    return {}
+
+
+SCATTER = Step(scatter, version=2, libraries=KERNELS)
 
 
 def slices(rows: tuple[np.ndarray, ...], lengths: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -79,7 +120,7 @@ def slices(rows: tuple[np.ndarray, ...], lengths: np.ndarray) -> Iterator[tuple[
         yield tuple(each[first:end] for each in rows)
 
 
-def account(counts: Any, table: pa.Table, local: np.ndarray, held: np.ndarray) -> None:
+def account(counts: Counts, table: pa.Table, local: np.ndarray, held: np.ndarray) -> None:
     """Copies beyond a document's first count as split; documents in no copy and not held out as dropped."""
     size = table.column("bytes").to_numpy()
     copies = np.bincount(local, minlength=table.num_rows)
@@ -111,22 +152,20 @@ def shard_name(blend: BlendWork, index: int) -> str:
     return f"holdout/holdout-{index - blend.shards:05d}"
 
 
-def write_shard(task: Task) -> dict[str, Any]:
-    """The payload's parts are ranges of the draw that orders the shard, one after the other."""
+def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
     from gristmill.tokenizer.shards import ShardWriter
 
-    blend: BlendWork = task.shared
-    parts: list[Incoming] = task.payload
-    name = shard_name(blend, task.index)
+    parts = task.payload.parts
+    name = shard_name(task.shared, task.index)
     if not any(part.entries(task.store) for part in parts):
-        return {"entry": None}
+        return ShardStats(None)
     with ExitStack() as stack:
         opened = []
 
-        def open_file(path: str) -> Any:
-            file = stack.enter_context(task.output.open(f"shards/{path}", path[path.index(".") :]))
+        def open_file(path: str) -> BinaryIO:
+            file = stack.enter_context(task.output.open(Role.SHARD, path[path.index(".") :], path))
             opened.append(file)
-            return file
+            return file  # type: ignore[return-value]  # it can be written to, and no more is asked of it
 
         writer = ShardWriter(name, open_file)
         rows = 0
@@ -144,7 +183,10 @@ def write_shard(task: Task) -> dict[str, Any]:
                 values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
                 writer.append(values, offsets - offsets[0], piece.drop_columns(["ids", "place"]))
             rows += table.num_rows
-        entry = writer.close()
+        shard = from_json(Shard, writer.close())
         for file in opened:
             file.rows = rows
-    return {"entry": entry}
+    return ShardStats(shard)
+
+
+WRITE = Step(write_shard, version=2, libraries=KERNELS)

@@ -9,13 +9,13 @@ Every curated document is tokenized once, whatever the blends are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +23,17 @@ import pyarrow.parquet as pq
 
 from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File, Sealed
-from gristmill.pipeline.engine.task import Task
-from gristmill.pipeline.steps.chain import library_versions
-from gristmill.pipeline.steps.curate import curated_files
+from gristmill.pipeline.engine.identity import IMMATERIAL, UPSTREAM
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.chain import KERNELS
+from gristmill.pipeline.steps.curate import CuratedFiles, CuratedStats, curated_files
 from gristmill.pipeline.steps.resources import Resource, local_copy
 from gristmill.stages.document import ID
 from gristmill.storage.store import Store
 from gristmill.storage.uris import open_input
+from gristmill.tokenizer.sample import DOMAIN_SHARES, Sample, choose_batch, plan_sample
 
-VERSION = 2
-TOKENS = "tokens"
 TOKENIZED = pa.schema(
     [
         pa.field("id", ID, nullable=False),
@@ -63,96 +63,112 @@ def batches(store: Store, file: File, columns: Sequence[str]) -> Iterator[pa.Tab
             yield parquet.read_row_group(group, columns=list(columns))
 
 
-def all_batches(task: Task, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The files of a task's payload, one after the other."""
-    files: list[File] = task.payload
+def all_batches(store: Store, files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The files one after the other."""
     for file in files:
-        yield from batches(task.store, file, columns)
+        yield from batches(store, file, columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    files: tuple[File, ...] = field(metadata=UPSTREAM)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    vocab_size: int
+    sample: Sample
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStats(Stats):
+    vocab_size: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenizerFiles:
     """A tokenizer for the workers: content of tokenizer.model and its SHA-256."""
 
     model: bytes
     digest: str
-    trained: Sealed | None
-
-    @property
-    def upstream(self) -> list[Sealed]:
-        return [self.trained] if self.trained else []
+    trained: Sealed[TrainingStats] | None
 
 
-def tokenizer(engine: Engine, curated: Sealed, config: Mapping[str, Any], *, seed: int) -> TokenizerFiles:
-    """Trains on the curated corpus, or takes the model that `path` names."""
-    import hashlib
+def tokenizer_at(path: str) -> TokenizerFiles:
+    """The finished model that `path` names."""
+    with open_input(path) as stream:
+        model = stream.read()
+    return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), None)
 
-    if config.get("path"):
-        with open_input(config["path"]) as stream:
-            model = stream.read()
-        return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), None)
-    from gristmill.tokenizer.sample import plan_sample
 
+def trained_tokenizer(
+    engine: Engine,
+    curated: Sealed[CuratedStats],
+    *,
+    vocab_size: int,
+    sample_bytes: int,
+    alpha: float,
+    shares: Mapping[str, float] | None,
+    seed: int,
+) -> TokenizerFiles:
+    """Trained on a sample of the curated corpus."""
     totals: dict[tuple[str, str], int] = {}
     for _, manifest in curated.done():
-        for group in manifest.stats["groups"].values():
-            key = (group["domain"], group["language"])
-            totals[key] = totals.get(key, 0) + group["bytes"]
-    options = {name: config[name] for name in ("alpha", "shares") if config.get(name) is not None}
-    sample = plan_sample(totals, int(config["sample_bytes"]), seed=seed, **options)
-    identity = {"version": VERSION, "sample": sample.record(), "libraries": library_versions()}
-    sampled = engine.step(
-        "tokenizer.sample", sample_file, curated_files(curated), identity=identity, upstream=[curated], shared=sample
+        for group in manifest.stats.groups.values():
+            key = (group.domain, group.language)
+            totals[key] = totals.get(key, 0) + group.bytes
+    sample = plan_sample(
+        totals, sample_bytes, seed=seed, alpha=alpha, shares=DOMAIN_SHARES if shares is None else shares
     )
-    samples = [file for _, manifest in sampled.done() for file in manifest.roles("sample")]
-    trained = engine.step(
-        "tokenizer.train",
-        train_tokenizer,
-        [samples],
-        identity={**identity, "vocab_size": config["vocab_size"], "seed": seed},
-        upstream=[sampled],
-        shared={"vocab_size": config["vocab_size"], "sample": sample.record(), "seed": seed},
-    )
+    sampled = engine.step("tokenizer.sample", SAMPLE, curated_files(curated), sample, upstream=[curated])
+    samples = SampleFiles(tuple(sampled.files(Role.SAMPLE)))
+    training = Training(vocab_size, sample, seed)
+    trained = engine.step("tokenizer.train", TRAIN, [samples], training, upstream=[sampled])
     result = trained.manifests[0]
     if result is None:
         raise OSError("tokenizer.train is missing; run again without --allow-missing")
-    model = engine.read(next(file for file in result.files if file.role == "tokenizer/tokenizer.model"))
+    model = engine.read(next(file for file in result.files if file.name == "tokenizer.model"))
     return TokenizerFiles(model, hashlib.sha256(model).hexdigest(), trained)
 
 
-def sample_file(task: Task) -> None:
-    from gristmill.tokenizer.sample import choose_batch
-
-    with task.output.parquet("sample", SAMPLED) as writer:
-        for table in all_batches(task, ["id", "text", "domain", "language"]):
+def sample_file(task: Task[CuratedFiles, Sample]) -> None:
+    with task.output.parquet(Role.SAMPLE, SAMPLED) as writer:
+        for table in all_batches(task.store, task.payload.files, ["id", "text", "domain", "language"]):
             writer.write(table.filter(pa.array(choose_batch(table, task.shared))))
 
 
-def train_tokenizer(task: Task) -> dict[str, Any]:
+SAMPLE = Step(sample_file, version=2, libraries=KERNELS)
+
+
+def train_tokenizer(task: Task[SampleFiles, Training]) -> TrainingStats:
     from gristmill.tokenizer.encode import Encoder
     from gristmill.tokenizer.export import export
     from gristmill.tokenizer.report import report
     from gristmill.tokenizer.train import train
 
-    samples: list[File] = task.payload
+    samples = task.payload.files
 
     def texts() -> Iterator[str]:
-        for sample in samples:
-            for table in batches(task.store, sample, ["text"]):
-                yield from table.column("text").to_pylist()
+        for table in all_batches(task.store, samples, ["text"]):
+            yield from table.column("text").to_pylist()
 
     with tempfile.TemporaryDirectory() as folder:
-        trained = train(texts(), folder, task.shared["vocab_size"])
+        trained = train(texts(), folder, task.shared.vocab_size)
         model = Path(folder) / "tokenizer.model"
         export(model, folder)
-        rows = (table for sample in samples for table in batches(task.store, sample, SAMPLED.names))
+        rows = all_batches(task.store, samples, SAMPLED.names)
         measured = report(Encoder(model), first_rows(rows, max(1, REPORT_DOCUMENTS)))
-        result = {"trained": asdict(trained), "sample": task.shared["sample"], "measured": measured}
+        result = {"trained": asdict(trained), "sample": task.shared.sample.record(), "measured": measured}
         (Path(folder) / "report.json").write_text(json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True))
         for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "report.json"):
-            with task.output.open(f"tokenizer/{name}", Path(name).suffix) as file:
+            with task.output.open(Role.TOKENIZER, Path(name).suffix, name) as file:
                 file.write((Path(folder) / name).read_bytes())
-    return {"vocab_size": trained.vocab_size, "documents": trained.documents, "measured": measured}
+    return TrainingStats(trained.vocab_size, trained.documents)
+
+
+TRAIN = Step(train_tokenizer, version=2, libraries=(*KERNELS, "sentencepiece"))
 
 
 def first_rows(tables: Iterator[pa.Table], per_table: int) -> Iterator[pa.RecordBatch]:
@@ -160,30 +176,37 @@ def first_rows(tables: Iterator[pa.Table], per_table: int) -> Iterator[pa.Record
         yield from table.slice(0, per_table).to_batches()
 
 
-def tokenize(engine: Engine, curated: Sealed, model: TokenizerFiles) -> Sealed:
-    """One task a task of `curate`; its file has role `tokens`, its statistics documents and tokens."""
-    return engine.step(
-        "tokenize",
-        tokenize_file,
-        curated_files(curated),
-        identity={"version": VERSION, "model": model.digest, "libraries": library_versions()},
-        upstream=[curated],
-        shared=(model.digest, model.model),
-    )
+@dataclass(frozen=True, slots=True)
+class Tokenizing:
+    digest: str
+    model: bytes = field(metadata=IMMATERIAL)
+    """Known by its digest."""
 
 
-def tokenize_file(task: Task) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TokenStats(Stats):
+    tokens: int
+    documents: int
+
+
+def tokenize(engine: Engine, curated: Sealed[CuratedStats], model: TokenizerFiles) -> Sealed[TokenStats]:
+    """One task a task of `curate`; its file has role `tokens`."""
+    shared = Tokenizing(model.digest, model.model)
+    return engine.step("tokenize", TOKENIZE, curated_files(curated), shared, upstream=[curated])
+
+
+def tokenize_file(task: Task[CuratedFiles, Tokenizing]) -> TokenStats:
     from gristmill.tokenizer.encode import Encoder
 
-    digest, content = task.shared
+    digest, content = task.shared.digest, task.shared.model
     encoder = Encoder(
         local_copy(Resource("tokenizer.model", "memory://tokenizer.model", len(content), digest, content))
     )
     counts = task.counts("tokenize")
     total = 0
     columns = ["id", "cluster", "domain", "source", "language", "category", "text"]
-    with task.output.parquet(TOKENS, TOKENIZED) as writer:
-        for table in slices(all_batches(task, columns)):
+    with task.output.parquet(Role.TOKENS, TOKENIZED) as writer:
+        for table in slices(all_batches(task.store, task.payload.files, columns)):
             text = table.column("text").combine_chunks()
             values, offsets = encoder.encode_batch(text, eos=True)
             size = np.diff(text_offsets(text))
@@ -197,7 +220,10 @@ def tokenize_file(task: Task) -> dict[str, Any]:
             counts.kept += table.num_rows
             counts.bytes_in += int(size.sum())
             counts.bytes_kept += int(size.sum())
-    return {"tokens": total, "documents": counts.kept}
+    return TokenStats(total, counts.kept)
+
+
+TOKENIZE = Step(tokenize_file, version=2, libraries=(*KERNELS, "sentencepiece"))
 
 
 def slices(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ The holdout is apart: documents whose near-duplicate cluster's draw falls below 
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text.draw import draw, uniform
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File, Sealed
-from gristmill.pipeline.engine.task import Task
-from gristmill.pipeline.steps.tokens import TOKENS, batches
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
+from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.steps.chain import KERNELS
+from gristmill.pipeline.steps.tokens import TokenStats, batches
 from gristmill.stages.blend import Unit
 
-VERSION = 1
 UNIT = ("domain", "category", "source", "language")
 
 
@@ -31,39 +31,55 @@ def row_key(table: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "\0")
 
 
-def held_out(table: pa.Table, seed: int, fraction: float) -> np.ndarray:
-    """(rows,) bool: by a draw of the near-duplicate cluster, so that a cluster is never on both sides."""
-    return uniform(draw(seed, "holdout", table.column("cluster").combine_chunks())) < fraction
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    seed: int
+    fraction: float
+
+    def of(self, table: pa.Table) -> np.ndarray:
+        """(rows,) bool: by a draw of the near-duplicate cluster, so that a cluster is never on both sides."""
+        return uniform(draw(self.seed, "holdout", table.column("cluster").combine_chunks())) < self.fraction
 
 
-def count_units(engine: Engine, tokenized: Sealed, *, seed: int, holdout: float) -> Sealed:
-    return engine.step(
-        "blend.units",
-        units_of_file,
-        token_files(tokenized),
-        identity={"version": VERSION, "seed": seed, "holdout": holdout},
-        upstream=[tokenized],
-        shared=(seed, holdout),
-    )
+@dataclass(frozen=True, slots=True)
+class Amount:
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.documents + other.documents, self.tokens + other.tokens, self.bytes + other.bytes)
 
 
-def token_files(tokenized: Sealed) -> list[File]:
-    return [file for _, manifest in tokenized.done() for file in manifest.roles(TOKENS)]
+@dataclass(frozen=True, slots=True)
+class UnitStats(Stats):
+    units: dict[str, Amount]
+    """By the parts of a unit's key with NUL between them."""
+    held_out: Amount
 
 
-def units_of_file(task: Task) -> dict[str, Any]:
-    seed, holdout = task.shared
-    units: dict[str, list[int]] = {}
-    held = [0, 0]
+def count_units(engine: Engine, tokenized: Sealed[TokenStats], *, seed: int, holdout: float) -> Sealed[UnitStats]:
+    return engine.step("blend.units", UNITS, token_files(tokenized), Holdout(seed, holdout), upstream=[tokenized])
+
+
+def token_files(tokenized: Sealed[TokenStats]) -> list[File]:
+    return tokenized.files(Role.TOKENS)
+
+
+def units_of_file(task: Task[File, Holdout]) -> UnitStats:
+    units: dict[str, Amount] = {}
+    held = Amount()
     for table in batches(task.store, task.payload, ["cluster", *UNIT, "bytes", "tokens"]):
-        out = held_out(table, seed, holdout)
-        held[0] += int(out.sum())
-        held[1] += int(table.column("tokens").to_numpy()[out].sum())
+        out = task.shared.of(table)
+        size = table.column("bytes").to_numpy()[out]
+        held += Amount(int(out.sum()), int(table.column("tokens").to_numpy()[out].sum()), int(size.sum()))
         rest = table.filter(pa.array(~out))
         keyed = pa.table({"key": row_key(rest), "tokens": rest.column("tokens"), "bytes": rest.column("bytes")})
         sums = keyed.group_by("key").aggregate([("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")])
         for row in sums.sort_by("key").to_pylist():
-            entry = units.setdefault(row["key"], [0, 0, 0])
-            for i, name in enumerate(("tokens_count", "tokens_sum", "bytes_sum")):
-                entry[i] += row[name]
-    return {"units": units, "holdout": held}
+            more = Amount(row["tokens_count"], row["tokens_sum"], row["bytes_sum"])
+            units[row["key"]] = units.get(row["key"], Amount()) + more
+    return UnitStats(units, held)
+
+
+UNITS = Step(units_of_file, libraries=KERNELS)

@@ -315,24 +315,24 @@ def lose(output: str) -> None:
     """Steps with Ray whose tasks cannot succeed; says on standard output how they failed."""
     from gristmill.pipeline.engine.engine import Engine
     from gristmill.pipeline.engine.ray_executor import RayExecutor
-    from gristmill.pipeline.engine.task import Task
+    from gristmill.pipeline.engine.task import Step, Task
     from gristmill.storage.store import Store
 
-    def killed(task: Task) -> None:
+    def killed(task: Task[int, None]) -> None:
         with open(task.store.path("tries"), "a") as tries:
             tries.write("x")
         die()
 
-    def hungry(task: Task) -> None:
+    def hungry(task: Task[int, None]) -> None:
         held: list[bytearray] = []
         while len(held) < 80:  # 4 GB
             held.append(bytearray(b"x") * 50_000_000)
             time.sleep(0.03)
 
-    def refused(task: Task) -> None:
+    def refused(task: Task[int, None]) -> None:
         bytearray(1 << 60)
 
-    def unsendable(task: Task) -> None:
+    def unsendable(task: Task[int, None]) -> None:
         error = KeyError("of no use elsewhere")
         error.lock = threading.Lock()  # type: ignore[attr-defined]
         raise error
@@ -341,7 +341,7 @@ def lose(output: str) -> None:
     executor = RayExecutor(workers=1)
     for function in (killed, hungry, refused, unsendable):
         try:
-            Engine(Store(output), executor).step(function.__name__, function, [0], identity=0)
+            Engine(Store(output), executor).step(function.__name__, Step(function), [0], None)
         except RuntimeError as error:
             answers.write(f"{error}\n")
             answers.flush()

@@ -28,6 +28,7 @@ from corpus import records
 
 from gristmill.pipeline.engine.accounting import check, check_chain
 from gristmill.pipeline.engine.commit import Output
+from gristmill.pipeline.engine.manifest import Role
 from gristmill.pipeline.engine.task import Task
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
@@ -35,7 +36,7 @@ from gristmill.pipeline.readers.rows import READ
 from gristmill.pipeline.readers.segments import Partition, partitions
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.steps.first_pass import Pass, inputs, read_partition
-from gristmill.pipeline.steps.resources import stage_resources
+from gristmill.pipeline.steps.resources import equipped
 from gristmill.stages.extract import Extract
 from gristmill.stages.language import Language
 from gristmill.stages.signals import Signals
@@ -276,8 +277,8 @@ def stages(model: str) -> tuple[Any, ...]:
 
 
 @cache
-def resources(stages: tuple[Any, ...]) -> dict[str, tuple[str, bytes]]:
-    return stage_resources(stages)
+def shared_by_all(stages: tuple[Any, ...]) -> Pass:
+    return Pass(equipped(stages), 1, MAX_DOCUMENT)
 
 
 def examine(damaged: Case, folder: Path, stages: tuple[Any, ...]) -> tuple[list[str], Counter[str]]:
@@ -338,7 +339,7 @@ def rows_before(damaged: Case) -> int:
 def passed_on(given: Any, table: pa.Table, folder: Path, stages: tuple[Any, ...]) -> list[str]:
     """The tasks of the real first pass over the partitions: their accounting, their files, their ledger."""
     spec, entries, plan = given
-    shared = Pass((spec,), stages, resources(stages), 1, MAX_DOCUMENT)
+    shared = shared_by_all(stages)
     store = Store(str(folder / "store"))
     taken = stayed = left = 0
     for payload in inputs([spec], entries, plan, ()):
@@ -349,8 +350,8 @@ def passed_on(given: Any, table: pa.Table, folder: Path, stages: tuple[Any, ...]
         check_chain(manifest.index, list(manifest.counts.items()))
         manifest.to_json()
         taken += manifest.counts["read"].documents_in
-        stayed += sum(file.rows for file in manifest.roles("documents"))
-        ledgers = [pq.read_table(store.path(file.path)) for file in manifest.roles("ledger")]
+        stayed += sum(file.rows for file in manifest.all(Role.DOCUMENTS))
+        ledgers = [pq.read_table(store.path(file.path)) for file in manifest.all(Role.LEDGER)]
         left += sum(len(t) - t.column("action").to_pylist().count("edited") for t in ledgers)
         for file in manifest.files:
             store.delete(file.path)

@@ -15,7 +15,7 @@ import xxhash
 from gristmill.pipeline.engine.accounting import Counts, check
 from gristmill.pipeline.engine.commit import Output
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File
+from gristmill.pipeline.engine.manifest import File, Role
 from gristmill.pipeline.engine.publish import publish
 from gristmill.pipeline.steps.ledger import Ledger
 from gristmill.pipeline.steps.outputs import parquet_bytes
@@ -100,7 +100,7 @@ def signals(store: Store, partition: int) -> File:
         "mine_<i>": draws.normal(0, 9, rows),
         "preview": [f"{PLANTED[i % 6]} {i}" for i in range(rows)],
     }
-    output.table("signals", pa.table(columns))
+    output.table(Role.SIGNALS, pa.table(columns))
     return output.files[0]
 
 

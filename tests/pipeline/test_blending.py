@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import Sealed
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.manifest import Role, Sealed
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.steps.blending import build, resolve
-from gristmill.pipeline.steps.tokens import TOKENIZED, batches
+from gristmill.pipeline.steps.tokens import TOKENIZED, TokenStats, batches
 from gristmill.pipeline.steps.units import UNIT, count_units, token_files
+from gristmill.stages.blend import Blend
 from gristmill.storage.store import Store
 from gristmill.tokenizer.shards import ShardReader
 
@@ -22,7 +23,7 @@ DOMAINS = {"english": ["en"], "multilingual": ["de", "fr", "sw"], "code": ["Pyth
 EOS = 3
 
 
-def make(task: Task) -> dict[str, Any]:
+def make(task: Task[int, None]) -> TokenStats:
     """A token file of random documents; document i of file f has the id f, i and ids that name it."""
     rng = np.random.default_rng(task.payload)
     n = 400
@@ -37,10 +38,10 @@ def make(task: Task) -> dict[str, Any]:
         for name, value in zip(("domain", "category", "source", "language", "bytes", "tokens"), values, strict=True):
             rows[name].append(value)
         rows["ids"].append([100 + task.payload, *([i] * (length - 2)), EOS])
-    with task.output.parquet("tokens", TOKENIZED) as writer:
+    with task.output.parquet(Role.TOKENS, TOKENIZED) as writer:
         for begin in range(0, n, 150):
             writer.write(pa.table(rows, schema=TOKENIZED).slice(begin, 150))
-    return {}
+    return TokenStats(sum(rows["tokens"]), n)
 
 
 CONFIG = {
@@ -55,9 +56,9 @@ def shards(
     tmp_path: Path, config: dict[str, Any], *, files: int = 4, tokens_per_shard: int = 10_000, max_segments: int = 3
 ) -> tuple[Engine, Sealed, Any, Sealed]:
     engine = Engine(Store(str(tmp_path)))
-    tokenized = engine.step("tokenize", make, list(range(files)), identity=0)
+    tokenized = engine.step("tokenize", Step(make), list(range(files)), None)
     counted = count_units(engine, tokenized, seed=5, holdout=0.05)
-    work = resolve("b", counted, config, seed=5, holdout=0.05, tokens_per_shard=tokens_per_shard)
+    work = resolve("b", counted, Blend(**config), seed=5, holdout=0.05, tokens_per_shard=tokens_per_shard)
     return engine, tokenized, work, build(engine, tokenized, counted, work, max_segments=max_segments)
 
 
@@ -66,7 +67,7 @@ def entries(tmp_path: Path, written: Sealed) -> list[ShardReader]:
     readers = []
     for index, manifest in written.done():
         for file in manifest.files:
-            suffix = file.role[file.role.index(".") :]
+            suffix = file.name[file.name.index(".") :]
             target = tmp_path / "read" / f"{index:05d}{suffix}"
             target.parent.mkdir(exist_ok=True)
             target.write_bytes((tmp_path / file.path).read_bytes())
@@ -152,5 +153,5 @@ def test_counts_by_unit_leave_out_the_holdout(tmp_path: Path) -> None:
     for file in token_files(tokenized):
         for batch in batches(engine.store, file, ["tokens", *UNIT]):
             total += sum(batch.column("tokens").to_pylist())
-    held = sum(m.stats["holdout"][1] for s in engine.sealed if s.name == "blend.units" for _, m in s.done())
+    held = sum(m.stats.held_out.tokens for s in engine.sealed if s.name == "blend.units" for _, m in s.done())
     assert sum(unit.tokens for unit in work.units) == total - held

@@ -6,7 +6,9 @@ import json
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -14,26 +16,37 @@ import pytest
 from gristmill.pipeline.engine.accounting import AccountingError, Counts, check_chain
 from gristmill.pipeline.engine.commit import StepFolder
 from gristmill.pipeline.engine.engine import Engine, StepFailed
-from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.engine.manifest import Manifest, Role, Stats
 from gristmill.pipeline.engine.publish import problems, publish
-from gristmill.pipeline.engine.task import Task, Work, execute
+from gristmill.pipeline.engine.task import Step, Task, Work, execute
 from gristmill.storage.lease import PATH, Lease, LeaseHeld
 from gristmill.storage.store import Store
 
 
-def write(task: Task) -> dict[str, Any]:
-    with task.output.open("text", ".txt") as file:
+@dataclass(frozen=True)
+class Length(Stats):
+    length: int
+
+
+def write(task: Task[int | str, str]) -> Length:
+    with task.output.open(Role.DOCUMENTS, ".txt") as file:
         file.write(f"{task.payload}{task.shared}".encode())
-    return {"length": len(str(task.payload))}
+    return Length(len(str(task.payload)))
 
 
-def fail_once_in_two(task: Task) -> None:
+WRITE = Step(write)
+
+
+def fail_once_in_two(task: Task[int, str]) -> None:
     if task.payload % 2 and not task.store.exists("mended"):
         raise ValueError(f"payload {task.payload} is odd")
     write(task)
 
 
-def lose_a_document(task: Task) -> None:
+ODD = Step(fail_once_in_two)
+
+
+def lose_a_document(task: Task[int, None]) -> None:
     counts = task.counts("careless")
     counts.documents_in = 10
     counts.kept = 9 if task.payload == 2 else 10
@@ -41,32 +54,35 @@ def lose_a_document(task: Task) -> None:
 
 def test_a_sealed_step_is_read_and_not_run_again(tmp_path: Path) -> None:
     first = Engine(Store(str(tmp_path)))
-    done = first.step("write", write, [1, 2, 3], identity="a", shared="!")
+    done = first.step("write", WRITE, [1, 2, 3], "!")
     again = Engine(Store(str(tmp_path)))
-    found = again.step("write", write, [1, 2, 3], identity="a", shared="!")
+    found = again.step("write", WRITE, [1, 2, 3], "!")
     assert found.manifests == done.manifests
     assert (first.recomputed, again.recomputed) == ({"write": 3}, {"write": 0})
 
 
 def test_identity_tasks_and_upstream_change_the_fingerprint(tmp_path: Path) -> None:
     engine = Engine(Store(str(tmp_path)))
-    a = engine.step("write", write, [1], identity="a", shared="")
+    a = engine.step("write", WRITE, [1], "a")
     marks = {
         a.fingerprint,
-        engine.step("write", write, [1], identity="b", shared="").fingerprint,
-        engine.step("write", write, [1, 2], identity="a", shared="").fingerprint,
-        engine.step("write", write, [1], identity="a", upstream=[a], shared="").fingerprint,
+        engine.step("write", WRITE, [1], "b").fingerprint,
+        engine.step("write", WRITE, [2], "a").fingerprint,
+        engine.step("write", WRITE, [1, 2], "a").fingerprint,
+        engine.step("write", WRITE, [1], "a", upstream=[a]).fingerprint,
+        engine.step("write", Step(write, version=2), [1], "a").fingerprint,
+        engine.step("rewrite", WRITE, [1], "a").fingerprint,
     }
-    assert len(marks) == 4
+    assert len(marks) == 7
 
 
 def test_a_failed_step_keeps_what_was_committed_and_a_rerun_does_only_the_rest(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(StepFailed, match="3 of 6 tasks failed after 3 attempts, first task 1: ValueError: payload 1"):
-        Engine(store).step("odd", fail_once_in_two, range(6), identity=0, shared="")
+        Engine(store).step("odd", ODD, range(6), "")
     store.write("mended", b"")
     engine = Engine(store)
-    sealed = engine.step("odd", fail_once_in_two, range(6), identity=0, shared="")
+    sealed = engine.step("odd", ODD, range(6), "")
     assert engine.recomputed == {"odd": 3}
     assert sealed.reused == 3
     assert [manifest.index for _, manifest in sealed.done()] == list(range(6))
@@ -75,18 +91,18 @@ def test_a_failed_step_keeps_what_was_committed_and_a_rerun_does_only_the_rest(t
 def test_missing_partitions_are_allowed_only_on_request_and_change_what_follows(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     engine = Engine(store, allow_missing=True)
-    sealed = engine.step("odd", fail_once_in_two, range(4), identity=0, shared="")
+    sealed = engine.step("odd", ODD, range(4), "")
     assert [m is None for m in sealed.manifests] == [False, True, False, True]
-    incomplete = engine.step("after", write, [0], identity=0, upstream=[sealed], shared="").fingerprint
+    incomplete = engine.step("after", WRITE, [0], "", upstream=[sealed]).fingerprint
     store.write("mended", b"")
-    whole = engine.step("odd", fail_once_in_two, range(4), identity=0, shared="")
-    assert engine.step("after", write, [0], identity=0, upstream=[whole], shared="").fingerprint != incomplete
+    whole = engine.step("odd", ODD, range(4), "")
+    assert engine.step("after", WRITE, [0], "", upstream=[whole]).fingerprint != incomplete
 
 
 def test_a_late_attempt_cannot_replace_a_commit(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     folder = StepFolder(store, "write", "f" * 64)
-    work = Work("write", write, store, folder.folder, "")
+    work = Work("write", WRITE, store, folder.folder, "")
     first = execute(work, 0, "x")
     late = execute(work, 0, "x")
     assert folder.commit(first) == first
@@ -98,13 +114,14 @@ def test_a_late_attempt_cannot_replace_a_commit(tmp_path: Path) -> None:
 def test_a_manifest_survives_json() -> None:
     counts = Counts(documents_in=3, kept=2, dropped=1, bytes_in=9, bytes_kept=5, bytes_dropped=4)
     counts.count_rule("a.b", 1, 4)
-    manifest = Manifest(7, (), {"stage": counts}, {"x": 1})
-    assert Manifest.from_json(manifest.to_json()) == manifest
+    manifest = Manifest(7, (), {"stage": counts}, Length(1))
+    assert Manifest.from_json(manifest.to_json(), Length) == manifest
+    assert Manifest.from_json(manifest.to_json(), NoneType).stats is None
 
 
 def test_a_lost_document_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(AccountingError, match="careless, partition 2: 10 documents in"):
-        Engine(Store(str(tmp_path))).step("careless", lose_a_document, range(4), identity=0)
+        Engine(Store(str(tmp_path))).step("careless", Step(lose_a_document), range(4), None)
 
 
 def test_a_stage_must_take_in_what_the_one_before_kept() -> None:
@@ -139,7 +156,7 @@ def test_a_stale_lease_is_taken_over(tmp_path: Path, holder: dict[str, Any]) -> 
 
 def test_publishing_again_removes_what_is_no_longer_there_and_verify_sees_a_flipped_byte(tmp_path: Path) -> None:
     engine = Engine(Store(str(tmp_path)))
-    sealed = engine.step("write", write, ["a", "b"], identity=0, shared="")
+    sealed = engine.step("write", WRITE, ["a", "b"], "")
     files = [(f"{i}.txt", m.files[0]) for i, m in sealed.done()]
     publish(engine, "published", files)
     publish(engine, "published", files[:1])

@@ -15,13 +15,13 @@ from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import Incoming, read_index, receive, receive_table
 from gristmill.pipeline.engine.merging import merged
 from gristmill.pipeline.engine.sending import Sender, partition_of, send
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.storage.store import Store
 
 ROWS = 50
 
 
-def sender(task: Task) -> None:
+def sender(task: Task[int, int]) -> None:
     rng = np.random.default_rng(task.payload)
     route = rng.integers(0, 2**64, ROWS, dtype=np.uint64)
     table = pa.table({"route": route, "sender": np.full(ROWS, task.payload), "row": np.arange(ROWS)})
@@ -41,7 +41,7 @@ def collected(store: Store, received: list[Incoming]) -> list[list[tuple[int, in
 def test_rows_arrive_once_in_sender_order_through_any_number_of_merge_rounds(tmp_path: Path, max_segments: int) -> None:
     partitions, senders = 7, 11
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", sender, list(range(senders)), identity=max_segments, shared=partitions)
+    step = engine.step("send", Step(sender), list(range(senders)), partitions)
     received = merged(engine, step, partitions, max_segments)
     assert max(len(incoming.paths) for incoming in received) <= max_segments
     expected: list[list[tuple[int, int, int]]] = [[] for _ in range(partitions)]
@@ -54,7 +54,7 @@ def test_rows_arrive_once_in_sender_order_through_any_number_of_merge_rounds(tmp
 
 def test_a_receiver_reads_only_its_ranges(tmp_path: Path) -> None:
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", sender, [1], identity=0, shared=5)
+    step = engine.step("send", Step(sender), [1], 5)
     (path,) = merged(engine, step, 5, 10)[0].paths
     index = read_index(engine.store, path)
     assert index[:, 0].tolist() == sorted(set(index[:, 0].tolist()))
@@ -62,19 +62,19 @@ def test_a_receiver_reads_only_its_ranges(tmp_path: Path) -> None:
     assert sum(t.num_rows for _, t in receive(engine.store, Incoming([path], 0, 5))) == ROWS
 
 
-def nothing(task: Task) -> None:
+def nothing(task: Task[int, None]) -> None:
     send(task.output, pa.table({"route": pa.array([], pa.uint64())}), np.array([], np.int64))
 
 
 def test_a_sender_without_rows_is_fine(tmp_path: Path) -> None:
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", nothing, [0], identity=0)
+    step = engine.step("send", Step(nothing), [0], None)
     assert receive_table(engine.store, merged(engine, step, 3, 10)[1]) is None
 
 
 def test_a_cut_exchange_file_is_named(tmp_path: Path) -> None:
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", sender, [1], identity=0, shared=5)
+    step = engine.step("send", Step(sender), [1], 5)
     (path,) = merged(engine, step, 5, 10)[0].paths
     whole = (tmp_path / path).read_bytes()
     (tmp_path / path).write_bytes(whole[:-5])
@@ -97,12 +97,12 @@ def test_every_flipped_bit_of_an_exchange_file_is_seen(
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, str, bytes]:
     engine = Engine(Store(str(tmp_path_factory.mktemp("flipped"))))
-    step = engine.step("send", sender, [1], identity=0, shared=5)
+    step = engine.step("send", Step(sender), [1], 5)
     (path,) = merged(engine, step, 5, 10)[0].paths
     return engine, path, engine.store.read(path)
 
 
-def wide_sender(task: Task) -> None:
+def wide_sender(task: Task[int, None]) -> None:
     rows = np.arange(5000)
     send(task.output, pa.table({"row": rows, "sender": np.full(5000, task.payload)}), rows)
 
@@ -110,7 +110,7 @@ def wide_sender(task: Task) -> None:
 def test_of_a_long_index_a_receiver_reads_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gristmill.pipeline.engine.exchange.TAIL_BYTES", 300)
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", wide_sender, [0, 1, 2, 3], identity=0)
+    step = engine.step("send", Step(wide_sender), [0, 1, 2, 3], None)
     for incoming in merged(engine, step, 5000, 3)[::499]:
         table = receive_table(engine.store, incoming)
         assert table is not None
@@ -118,7 +118,7 @@ def test_of_a_long_index_a_receiver_reads_its_blocks(tmp_path: Path, monkeypatch
         assert table.column("sender").to_pylist() == [0, 1, 2, 3]
 
 
-def long_sender(task: Task) -> None:
+def long_sender(task: Task[int, None]) -> None:
     with Sender(task.output) as file:
         for first in range(0, ROWS, 10):
             table = pa.table({"sender": np.full(10, task.payload), "row": np.arange(first, first + 10)})
@@ -130,7 +130,7 @@ def test_a_sender_that_holds_little_writes_several_runs_and_the_order_stays(
 ) -> None:
     monkeypatch.setattr("gristmill.pipeline.engine.sending.RUN_BYTES", 200)
     engine = Engine(Store(str(tmp_path)))
-    step = engine.step("send", long_sender, [0, 1, 2], identity=0)
+    step = engine.step("send", Step(long_sender), [0, 1, 2], None)
     received = merged(engine, step, 3, 2)
     assert len(read_index(engine.store, received[0].paths[0])) > 3
     for partition, incoming in enumerate(received):

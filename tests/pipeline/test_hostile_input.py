@@ -68,7 +68,7 @@ def test_a_folder_of_broken_files_is_a_first_pass_like_any_other(damaged: tuple,
         check(stage, 0, counts[stage])
     assert counts["read"].documents_in > 300
     assert {"read.truncated", "read.malformed_json", "warc.broken_record"} <= set(counts["read"].rules)
-    assert sum(m.stats["skipped"].get("warc.request", 0) for _, m in sealed.done()) > 0
+    assert sum(m.stats.skipped.get("warc.request", 0) for _, m in sealed.done()) > 0
 
 
 @pytest.mark.slow
@@ -391,6 +391,7 @@ def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path
     from gristmill.pipeline.readers.segments import partitions
     from gristmill.pipeline.readers.source import SourceSpec
     from gristmill.pipeline.steps.first_pass import Pass, inputs, read_partition
+    from gristmill.pipeline.steps.resources import equipped
     from gristmill.storage.store import Store
 
     spec = SourceSpec("s", str(shared_data / "web" / "warc" / "pywb__example.warc.gz"))
@@ -398,8 +399,8 @@ def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path
     (payload,) = inputs([spec], entries, partitions(entries, 1 << 40), ())
     store = Store(str(tmp_path))
     output = Output(store, "step", 0)
-    stats = read_partition(Task(0, payload, Pass((spec,), (), {}, 1, 1 << 20), store, output))
-    assert stats["skipped"] == {"warc.request": 2, "warc.revisit": 1, "warc.warcinfo": 1}
+    stats = read_partition(Task(0, payload, Pass(equipped([]), 1, 1 << 20), store, output))
+    assert stats.skipped == {"warc.request": 2, "warc.revisit": 1, "warc.warcinfo": 1}
     assert output.counts["read"].rules == {"warc.redirect": [1, 471]}
 
 

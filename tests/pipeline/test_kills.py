@@ -13,8 +13,9 @@ from corpus import differences, tree
 
 from gristmill.pipeline.engine.commit import Output, StepFolder
 from gristmill.pipeline.engine.engine import Engine
+from gristmill.pipeline.engine.manifest import Role
 from gristmill.pipeline.engine.publish import publish
-from gristmill.pipeline.engine.task import Task, Work, execute
+from gristmill.pipeline.engine.task import Step, Task, Work, execute
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.store import Store
 
@@ -104,8 +105,8 @@ MEANWHILE: list[Callable[[], None]] = []
 """What happens while the next task is half-way through its file."""
 
 
-def write_slowly(task: Task) -> None:
-    with task.output.open("text", ".txt") as file:
+def write_slowly(task: Task[int, None]) -> None:
+    with task.output.open(Role.DOCUMENTS, ".txt") as file:
         file.write(b"first half, ")
         if MEANWHILE:
             MEANWHILE.pop()()
@@ -119,14 +120,14 @@ def test_an_orphan_that_ends_after_another_attempt_was_committed_changes_nothing
     before: dict[str, bytes] = {}
 
     def another_attempt() -> None:
-        sealed = engine.step("slow", write_slowly, [0], identity=0)
+        sealed = engine.step("slow", Step(write_slowly), [0], None)
         publish(engine, "published", [("text", m.files[0]) for _, m in sealed.done()])
         before.update(tree_of(output))
 
-    elsewhere = Engine(Store(str(tmp_path / "elsewhere"))).step("slow", write_slowly, [0], identity=0)
+    elsewhere = Engine(Store(str(tmp_path / "elsewhere"))).step("slow", Step(write_slowly), [0], None)
     step = StepFolder(store, "slow", elsewhere.fingerprint)
     MEANWHILE.append(another_attempt)
-    orphan = execute(Work("slow", write_slowly, store, step.folder, None), 0, 0)
+    orphan = execute(Work("slow", Step(write_slowly), store, step.folder, None), 0, 0)
     (sealed,) = engine.sealed
     assert sealed.folder == step.folder
     winner = sealed.manifests[0]
@@ -136,7 +137,7 @@ def test_an_orphan_that_ends_after_another_attempt_was_committed_changes_nothing
     after = tree_of(output)
     assert {name for name in after if after[name] != before.get(name)} == {orphan.files[0].path}
     assert step.sealed() == [winner]
-    assert Engine(store).step("slow", write_slowly, [0], identity=0).manifests == (winner,)
+    assert Engine(store).step("slow", Step(write_slowly), [0], None).manifests == (winner,)
 
 
 def test_two_attempts_never_share_a_file_name(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_two_attempts_never_share_a_file_name(tmp_path: Path) -> None:
     paths = set()
     for _ in range(100):
         output = Output(store, "work/step-0123456789abcdef", 0)
-        with output.open("text", ".txt") as file:
+        with output.open(Role.DOCUMENTS, ".txt") as file:
             file.write(b"x")
         paths.add(output.files[0].path)
     assert len(paths) == 100

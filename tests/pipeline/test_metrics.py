@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from gristmill.pipeline.engine import metrics
 from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.engine import Engine, Silent
-from gristmill.pipeline.engine.manifest import File, Manifest, Sealed
+from gristmill.pipeline.engine.manifest import File, Manifest, Role, Sealed
 from gristmill.pipeline.engine.metrics import PATH, Metrics
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.storage.store import Store
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -42,16 +41,15 @@ def written(store: Store) -> Samples:
     return parsed(store.read(PATH).decode())
 
 
-def task(work: Task) -> dict[str, Any]:
+def task(work: Task[None, int]) -> None:
     """Drops one of ten documents by a rule whose name wants escaping."""
     counts = work.counts("sieve")
     counts.documents_in, counts.bytes_in = 10, 1000
     counts.kept, counts.bytes_kept = 9, 950
     counts.dropped, counts.bytes_dropped = 1, 50
     counts.count_rule('sieve."fine"\\n', 1, 50)
-    with work.output.open("flour", ".bin") as file:
+    with work.output.open(Role.DOCUMENTS, ".bin") as file:
         file.write(b"x" * 64)
-    return {}
 
 
 class Heard(Silent):
@@ -70,7 +68,7 @@ class Heard(Silent):
 
 def test_a_step_says_its_tasks_documents_bytes_and_rules(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "out"))
-    Engine(store, progress=Metrics(store, Silent())).step("mill/one", task, [None] * 4, identity=1)
+    Engine(store, progress=Metrics(store, Silent())).step("mill/one", Step(task), [None] * 4, 1)
     found = written(store)
     for name, value in {"tasks": 4, "tasks_done": 4, "tasks_reused": 0, "finished": 1, "written_bytes": 256}.items():
         assert of(found, f"step_{name}", step="mill/one") == value
@@ -84,8 +82,8 @@ def test_a_step_says_its_tasks_documents_bytes_and_rules(tmp_path: Path) -> None
 
 def test_a_step_that_was_done_before_counts_as_reused_and_whole(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "out"))
-    Engine(store).step("mill", task, [None] * 3, identity=1)
-    Engine(store, progress=Metrics(store, Silent())).step("mill", task, [None] * 3, identity=1)
+    Engine(store).step("mill", Step(task), [None] * 3, 1)
+    Engine(store, progress=Metrics(store, Silent())).step("mill", Step(task), [None] * 3, 1)
     found = written(store)
     assert of(found, "step_tasks_reused", step="mill") == of(found, "step_tasks_done", step="mill") == 3
     assert of(found, "stage_documents_in", step="mill", stage="sieve") == 30
@@ -110,7 +108,7 @@ def test_between_start_and_finish_the_file_is_written_once_an_interval(
     monkeypatch.setattr(metrics.time, "monotonic", lambda: clock[0])
     store = Store(str(tmp_path / "out"))
     one = Metrics(store, Silent())
-    manifest = Manifest(0, (File("a", "b", 1, 7, ""),), {"sieve": Counts(1, kept=1)}, {})
+    manifest = Manifest(0, (File(Role.DOCUMENTS, "b", 1, 7, ""),), {"sieve": Counts(1, kept=1)}, None)
     one.start("mill", 9, 0)
     seen = []
     for _ in range(9):
@@ -124,14 +122,14 @@ def test_between_start_and_finish_the_file_is_written_once_an_interval(
 
 def test_everything_is_passed_on(tmp_path: Path) -> None:
     store, heard = Store(str(tmp_path / "out")), Heard()
-    Engine(store, progress=Metrics(store, heard)).step("mill", task, [None] * 2, identity=1)
+    Engine(store, progress=Metrics(store, heard)).step("mill", Step(task), [None] * 2, 1)
     assert heard.calls == ["start mill 2 0", "advance mill", "advance mill", "finish mill"]
 
 
 def test_a_file_that_cannot_be_written_does_not_stop_the_step(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "out"))
     (tmp_path / "out" / PATH).mkdir(parents=True)  # the name is taken by a folder, so the move fails
-    sealed = Engine(store, progress=Metrics(store, Silent())).step("mill", task, [None], identity=1)
+    sealed = Engine(store, progress=Metrics(store, Silent())).step("mill", Step(task), [None], 1)
     assert len(sealed.manifests) == 1
 
 
@@ -139,5 +137,5 @@ def test_a_file_that_cannot_be_written_does_not_stop_the_step(tmp_path: Path) ->
 def test_any_name_comes_back_through_the_parser(step: str, rule: str) -> None:
     counts = Counts(1, dropped=1, rules={rule: [1, 2]})
     one = Metrics(Store("/dev/null/out"), Silent())  # nothing can be written there
-    one.finish(Sealed(step, "f", "g", (Manifest(0, (), {"sieve": counts}, {}),)))
+    one.finish(Sealed(step, "f", "g", (Manifest(0, (), {"sieve": counts}, None),)))
     assert of(parsed(one.text()), "rule_bytes", step=step, stage="sieve", rule=rule) == 2

@@ -20,7 +20,8 @@ import gristmill.storage.uris
 import gristmill.storage.web
 from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Inline, StepFailed
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.manifest import Role
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.run import Result, run
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.lease import Lease, LeaseHeld
@@ -175,19 +176,19 @@ def test_a_task_whose_storage_fails_is_tried_again(s3: ObjectStore, impatient: N
     store.write("input", b"content")
     tries = []
 
-    def copying(task: Task) -> None:
+    def copying(task: Task[None, str]) -> None:
         tries.append(task.index)
-        with task.output.open("copy", ".bin") as file:
+        with task.output.open(Role.DOCUMENTS, ".bin") as file:
             file.write(task.store.read("input"))
 
     engine = Engine(store, Inline())
     s3.proxy.rules = [Rule(Fault("reset_body"), ("GET",), "again/input", times=4)]
-    sealed = engine.step("copy", copying, [None], identity="copy")
+    sealed = engine.step("copy", Step(copying), [None], "copy")
     assert len(tries) == 2
-    assert engine.read(sealed.manifests[0].file("copy")) == b"content"  # type: ignore[union-attr,arg-type]
+    assert engine.read(sealed.manifests[0].file(Role.DOCUMENTS)) == b"content"  # type: ignore[union-attr,arg-type]
     s3.proxy.rules = [Rule(Fault("error", 503), ("GET",), "again/input")]
     with pytest.raises(StepFailed, match=rf"after {ATTEMPTS} attempts.*again/input: the storage is overloaded"):
-        engine.step("copy", copying, [None], identity="copied again")
+        engine.step("copy", Step(copying), [None], "copied again")
 
 
 def test_of_many_that_create_one_file_at_once_at_most_one_succeeds(s3: ObjectStore) -> None:
@@ -236,23 +237,23 @@ def test_an_endpoint_that_goes_down_in_mid_run_ends_it_with_a_sentence(s3: Objec
     done: list[int] = []
     down = threading.Event()
 
-    def writing(task: Task) -> None:
+    def writing(task: Task[int, None]) -> None:
         if task.index == 2 and not down.is_set():
             down.set()
             proxy.close()
-        with task.output.open("x", ".bin") as file:
+        with task.output.open(Role.DOCUMENTS, ".bin") as file:
             file.write(b"x")
         done.append(task.index)
 
     sentence = r"s3://.*: the endpoint does not answer .*run again, what is done is kept"
     with pytest.raises((StepFailed, StorageError), match=sentence):
-        Engine(store, Inline()).step("write", writing, range(4), identity="down")
+        Engine(store, Inline()).step("write", Step(writing), range(4), None)
     assert done == [0, 1]
     again = Store(s3.uri("down"))
     committed = [int(Path(file).stem) for file in again.files(f"work/{again.folders('work')[0]}/tasks")]
     assert set(committed) <= {0, 1}
     done.clear()
-    Engine(again, Inline()).step("write", writing, range(4), identity="down")
+    Engine(again, Inline()).step("write", Step(writing), range(4), None)
     assert sorted(done + committed) == [0, 1, 2, 3]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import read_index
 from gristmill.pipeline.engine.merging import merged, sent
 from gristmill.pipeline.engine.sending import partition_of, send
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.plan.calibration import calibrated, of_run
 from gristmill.pipeline.plan.cluster import Estimate, estimate
 from gristmill.pipeline.plan.command import planned
@@ -138,8 +139,14 @@ def test_an_empty_inventory_is_planned_too(config: Any) -> None:
 # -- exchanges ---------------------------------------------------------------------------------------------------------
 
 
-def send_rows(task: Any) -> None:
-    rows, partitions = task.payload
+@dataclass(frozen=True)
+class Sending:
+    rows: int
+    partitions: int
+
+
+def send_rows(task: Task[Sending, None]) -> None:
+    rows, partitions = task.payload.rows, task.payload.partitions
     numbers = np.random.default_rng(task.index).integers(0, 1 << 63, rows, dtype=np.uint64) * np.uint64(2)
     send(task.output, pa.table({"n": pa.array(numbers)}), partition_of(numbers, partitions).astype(np.int64))
 
@@ -150,7 +157,7 @@ def test_merge_rounds_are_those_of_the_engine(
     tmp_path_factory: pytest.TempPathFactory, senders: int, receivers: int, max_segments: int, rows: int
 ) -> None:
     engine = Engine(Store(str(tmp_path_factory.mktemp("exchange"))))
-    step = engine.step("key", send_rows, [(rows, receivers)] * senders, identity=[rows])
+    step = engine.step("key", Step(send_rows), [Sending(rows, receivers)] * senders, None)
     incoming = merged(engine, step, receivers, max_segments)
     found = shuffle(senders, receivers, rows * senders, 0.0, 0.0, max_segments)
     assert [merge.tasks for merge in found.merges] == [len(sealed.manifests) for sealed in engine.sealed[1:]]

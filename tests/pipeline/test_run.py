@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from gristmill.pipeline.config.keys import Config, load
 from gristmill.pipeline.engine.accounting import AccountingError
 from gristmill.pipeline.engine.engine import Engine, Inline, StepFailed
 from gristmill.pipeline.engine.manifest import Manifest, Sealed
+from gristmill.pipeline.engine.task import Task
 from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.run import Driver, Result, run
+from gristmill.pipeline.steps.first_pass import Grouped
+from gristmill.pipeline.steps.selection import PartitionInput, Selecting
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.lease import Lease
 from gristmill.storage.store import Store
@@ -186,14 +189,14 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
 ) -> None:
     import gristmill.pipeline.steps.selection
 
-    select = gristmill.pipeline.steps.selection.select_partition
+    select = gristmill.pipeline.steps.selection.SELECT
 
-    def failing(task: Any) -> Any:
+    def failing(task: Task[PartitionInput, Selecting]) -> Grouped:
         if task.index == 2:
             raise OSError("the disk of this worker is gone")
-        return select(task)
+        return select.function(task)
 
-    monkeypatch.setattr(gristmill.pipeline.steps.selection, "select_partition", failing)
+    monkeypatch.setattr(gristmill.pipeline.steps.selection, "SELECT", replace(select, function=failing))
     config = configured(config_path, tmp_path / "out")
     with pytest.raises(
         StepFailed, match=r"rules: 1 of \d+ tasks failed after 3 attempts, first task 2: OSError: the disk"
@@ -201,7 +204,7 @@ def test_a_partition_that_fails_stops_the_run_or_is_left_out_on_request(
         run(config, inline=True)
     partial = run(config, inline=True, allow_missing=True)
     assert [step["missing"] for step in partial.record["steps"] if step["name"] == "rules"] == [[2]]
-    monkeypatch.setattr(gristmill.pipeline.steps.selection, "select_partition", select)
+    monkeypatch.setattr(gristmill.pipeline.steps.selection, "SELECT", select)
     recorder = Recorder()
     whole = run(config, inline=True, progress=recorder)
     assert recorder.run["rules"] == 1

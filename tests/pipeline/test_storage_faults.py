@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from corpus import differences, lay_out_small, tree
 
 from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.engine.engine import Engine, Inline
-from gristmill.pipeline.engine.task import StorageFull, Task
+from gristmill.pipeline.engine.identity import IMMATERIAL
+from gristmill.pipeline.engine.manifest import Role
+from gristmill.pipeline.engine.task import Step, StorageFull, Task
 from gristmill.pipeline.run import run
 from gristmill.storage.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
 from gristmill.storage.store import Store
@@ -64,23 +67,28 @@ def test_a_full_disk_is_one_sentence_and_with_room_the_run_goes_on(whole: Any, s
     assert sum(step["reused"] for step in result.record["steps"]) == done
 
 
+@dataclass(frozen=True)
+class Filling:
+    fills: bool = field(metadata=IMMATERIAL)
+
+
 def test_a_disk_that_is_full_when_the_commit_is_written_leaves_nothing_of_the_task(small_disk: Path) -> None:
     filler = small_disk / "filler"
 
-    def writing(task: Task) -> None:
-        with task.output.open("rows", ".bin") as file:
+    def writing(task: Task[int, Filling]) -> None:
+        with task.output.open(Role.DOCUMENTS, ".bin") as file:
             file.write(b"x" * 10_000)
-        if task.index == 1 and task.shared == "fill":
+        if task.index == 1 and task.shared.fills:
             with pytest.raises(OSError, match="No space left"):
                 filler.write_bytes(b"\0" * (4 << 20))
 
     store = Store(str(small_disk / "out"))
     with pytest.raises(StorageFull, match="out: no space left on device; make room there and run again"):
-        Engine(store, Inline()).step("write", writing, range(3), identity="full", shared="fill")
+        Engine(store, Inline()).step("write", Step(writing), range(3), Filling(True))
     left = [path.name for path in (small_disk / "out" / "work").rglob("*") if path.is_file()]
-    assert sorted(name.split("-")[0] for name in left) == ["0000000.json", "rows"]
+    assert sorted(name.split("-")[0] for name in left) == ["0000000.json", "documents", "format.json"]
     filler.unlink()
-    done = Engine(store, Inline()).step("write", writing, range(3), identity="full", shared="room")
+    done = Engine(store, Inline()).step("write", Step(writing), range(3), Filling(False))
     assert len(list(done.done())) == 3
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.commit import Output
-from gristmill.pipeline.engine.manifest import File
+from gristmill.pipeline.engine.manifest import File, Role
 from gristmill.pipeline.engine.sending import OPTIONS
 from gristmill.storage.store import Store
 
@@ -21,9 +21,11 @@ BATCH_ROWS = 1 << 20
 
 
 @contextmanager
-def writing(output: Output, role: str, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch | pa.Table], None]]:
+def writing(
+    output: Output, role: Role, schema: pa.Schema, name: str = ""
+) -> Iterator[Callable[[pa.RecordBatch | pa.Table], None]]:
     """A function that adds a table or a record batch of `schema` to a new file."""
-    with output.open(role, ".arrows") as file, pa.ipc.new_stream(file, schema, options=OPTIONS) as stream:
+    with output.open(role, ".arrows", name) as file, pa.ipc.new_stream(file, schema, options=OPTIONS) as stream:
 
         def add(rows: pa.RecordBatch | pa.Table) -> None:
             stream.write(rows)
@@ -32,10 +34,10 @@ def writing(output: Output, role: str, schema: pa.Schema) -> Iterator[Callable[[
         yield add
 
 
-def write(output: Output, role: str, columns: Mapping[str, np.ndarray]) -> None:
+def write(output: Output, role: Role, columns: Mapping[str, np.ndarray], name: str = "") -> None:
     """One file of columns of equal length."""
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    with writing(output, role, table.schema) as add:
+    with writing(output, role, table.schema, name) as add:
         for start in range(0, table.num_rows, BATCH_ROWS):
             add(table.slice(start, BATCH_ROWS))
 

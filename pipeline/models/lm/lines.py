@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -27,24 +26,23 @@ from gristmill.kernels.text.perplexity import MAX_LINE_BYTES
 from gristmill.kernels.text.utf8 import buffers
 from gristmill.pipeline.engine.commit import ParquetOutput
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File, Sealed
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.readers.formats import read
-from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.steps.chain import KERNELS, TABLES
 from gristmill.pipeline.steps.first_pass import Input
 from gristmill.pipeline.steps.tokens import batches
 from gristmill.stages.languages import iso_code
 from gristmill.storage.store import Store
 from gristmill.storage.uris import open_input
 
-VERSION = 1
 BINS = 256
 BATCH_BYTES = 4_000_000
 LINES = pa.schema([pa.field("line", pa.large_string()), pa.field("draw", pa.uint64())])
 NAME = re.compile("[a-z]{2,3}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What the tasks share. `categories`: of curated documents, by language; None: all; a language not named: none."""
 
@@ -55,7 +53,7 @@ class Reading:
     max_document_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """The lines of one language, and how many there are."""
 
@@ -78,20 +76,25 @@ class Source:
         return (last << 56) + part
 
 
+@dataclass(frozen=True, slots=True)
+class CategoryStats(Stats):
+    documents: dict[str, dict[str, int]]
+    """By language and category."""
+
+
 def count_categories(engine: Engine, inputs: Sequence[Input]) -> dict[str, dict[str, int]]:
     """Curated documents by language and category; code is left out."""
-    identity = {"version": VERSION, "inputs": [each.task_identity() for each in inputs]}
-    counted = engine.step("lm/categories", categories_of, list(inputs), identity=identity, local=VERSION)
+    counted = engine.step("lm/categories", CATEGORIES, list(inputs), None)
     found: dict[str, dict[str, int]] = {}
     for _, manifest in counted.done():
-        for language, categories in manifest.stats["documents"].items():
+        for language, categories in manifest.stats.documents.items():
             entry = found.setdefault(language, {})
             for category, number in categories.items():
                 entry[category] = entry.get(category, 0) + number
     return found
 
 
-def categories_of(task: Task) -> dict[str, Any]:
+def categories_of(task: Task[Input, None]) -> CategoryStats:
     found: dict[str, dict[str, int]] = {}
     for table in curated_tables(task.payload, ["language", "category", "domain"]):
         sums = table.group_by(["language", "category", "domain"]).aggregate([([], "count_all")])
@@ -100,7 +103,10 @@ def categories_of(task: Task) -> dict[str, Any]:
                 entry = found.setdefault(row["language"], {})
                 category = row["category"] or ""
                 entry[category] = entry.get(category, 0) + row["count_all"]
-    return {"documents": {language: dict(sorted(found[language].items())) for language in sorted(found)}}
+    return CategoryStats({language: dict(sorted(found[language].items())) for language in sorted(found)})
+
+
+CATEGORIES = Step(categories_of, libraries=TABLES)
 
 
 def curated_tables(given: Input, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -112,26 +118,38 @@ def curated_tables(given: Input, columns: Sequence[str]) -> Iterator[pa.Table]:
                 yield parquet.read_row_group(group, columns=list(columns))
 
 
-def split_lines(engine: Engine, inputs: Sequence[Input], reading: Reading) -> Sealed:
-    """The step `lm/lines`; its files have roles `lines/<language>`."""
-    local = {
-        "version": VERSION,
-        "libraries": library_versions(),
-        "reading": [reading.curated, reading.languages, dict(reading.categories), reading.seed],
-        "max_document_bytes": reading.max_document_bytes,
-    }
-    identity = {**local, "inputs": [each.task_identity() for each in inputs]}
-    return engine.step("lm/lines", lines_of, list(inputs), identity=identity, local=local, shared=reading)
+@dataclass(frozen=True, slots=True)
+class LinesOf:
+    """What a task wrote of one language."""
+
+    documents: int
+    lines: int
+    bytes: int
+    histogram: tuple[int, ...]
+    """Bytes by the draws' upper 8 bits."""
 
 
-def by_language(step: Sealed) -> dict[str, Source]:
+@dataclass(frozen=True, slots=True)
+class LineStats(Stats):
+    languages: dict[str, LinesOf]
+    unnamed: int
+    """Documents that do not say their language."""
+
+
+def split_lines(engine: Engine, inputs: Sequence[Input], reading: Reading) -> Sealed[LineStats]:
+    """The step `lm/lines`; its files have the role `lines`, and languages as names."""
+    return engine.step("lm/lines", SPLIT, list(inputs), reading)
+
+
+def by_language(step: Sealed[LineStats]) -> dict[str, Source]:
     totals: dict[str, np.ndarray] = {}
     files: dict[str, list[File]] = {}
     for _, manifest in step.done():
-        for language, (documents, lines, size, histogram) in manifest.stats["languages"].items():
+        for language, found in manifest.stats.languages.items():
             total = totals.setdefault(language, np.zeros(3 + BINS, np.int64))
-            total += [documents, lines, size, *histogram]
-            files.setdefault(language, []).extend(manifest.roles(f"lines/{language}"))
+            total += [found.documents, found.lines, found.bytes, *found.histogram]
+        for file in manifest.all(Role.LINES):
+            files.setdefault(file.name, []).append(file)
     result = {}
     for language in sorted(totals):
         documents, lines, size, *bins = totals[language].tolist()
@@ -139,11 +157,24 @@ def by_language(step: Sealed) -> dict[str, Source]:
     return result
 
 
-def lines_of(task: Task) -> dict[str, Any]:
-    reading: Reading = task.shared
-    stats: dict[str, list[Any]] = {}
+@dataclass
+class Written:
+    """One language's file of a task, as it grows."""
+
+    writer: ParquetOutput
+    documents: int = 0
+    lines: int = 0
+    bytes: int = 0
+    histogram: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def counted(self) -> LinesOf:
+        return LinesOf(self.documents, self.lines, self.bytes, tuple(self.histogram.tolist()))
+
+
+def lines_of(task: Task[Input, Reading]) -> LineStats:
+    reading = task.shared
     unnamed = 0
-    writers: dict[str, ParquetOutput] = {}
+    written: dict[str, Written] = {}
     with ExitStack() as stack:
         for table in documents(task.payload, reading):
             names = language_names(table, reading)
@@ -152,19 +183,20 @@ def lines_of(task: Task) -> dict[str, Any]:
                 rows = table.filter(pa.array([name == language for name in names]))
                 draws = draw(reading.seed, "lm", rows.column("id").combine_chunks())
                 lines, place = normalised_lines(rows.column("text").combine_chunks())
-                if language not in writers:
-                    context = task.output.parquet(f"lines/{language}", LINES)
-                    writers[language] = stack.enter_context(context)
-                    stats[language] = [0, 0, 0, np.zeros(BINS, np.int64)]
-                writers[language].write(pa.table([lines, pa.array(draws[place])], schema=LINES))
+                if language not in written:
+                    context = task.output.parquet(Role.LINES, LINES, name=language)
+                    written[language] = Written(stack.enter_context(context))
+                entry = written[language]
+                entry.writer.write(pa.table([lines, pa.array(draws[place])], schema=LINES))
                 _, ends = buffers(lines)
-                entry = stats[language]
-                entry[0] += rows.num_rows
-                entry[1] += len(lines)
-                entry[2] += int(ends[-1] - ends[0])
-                entry[3] += np.bincount(draws[place] >> np.uint64(56), np.diff(ends), BINS).astype(np.int64)
-    languages = {name: [*entry[:3], entry[3].tolist()] for name, entry in sorted(stats.items())}
-    return {"languages": languages, "unnamed": unnamed}
+                entry.documents += rows.num_rows
+                entry.lines += len(lines)
+                entry.bytes += int(ends[-1] - ends[0])
+                entry.histogram += np.bincount(draws[place] >> np.uint64(56), np.diff(ends), BINS).astype(np.int64)
+    return LineStats({name: entry.counted() for name, entry in sorted(written.items())}, unnamed)
+
+
+SPLIT = Step(lines_of, libraries=(*KERNELS, "resiliparse"))
 
 
 def documents(given: Input, reading: Reading) -> Iterator[pa.Table]:

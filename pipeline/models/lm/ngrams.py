@@ -12,37 +12,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
 from gristmill.kernels.text.ngram_counts import BEGIN, END, Counts, count, merge
 from gristmill.kernels.text.ngram_trie import Level, build, count_of_counts, recount
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.exchange import receive_table
-from gristmill.pipeline.engine.manifest import File, Sealed
+from gristmill.pipeline.engine.exchange import Incoming, receive_table
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
 from gristmill.pipeline.engine.merging import merged
 from gristmill.pipeline.engine.sending import Sender
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.models.lm.columns import write
-from gristmill.pipeline.models.lm.pieces import NotTrainable, Words, lines_in_ids
-from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.models.lm.pieces import IdStats, NotTrainable, Words, lines_in_ids
+from gristmill.pipeline.steps.chain import KERNELS
+from gristmill.storage.store import Store
 
-VERSION = 1
 CHUNK_WORDS = 4_000_000
 PART_WORDS = 4_000_000
 MAX_TOKENS = (1 << 31) - 1
 """Counts and places of n-grams have 31 bits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Counting:
     order: int
     word_of_piece: np.ndarray
     bounds: np.ndarray
     """(partitions - 1,) int64: the first pair, last word << 16 | word before it, of each partition but the first."""
+    chunk_words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusting:
+    order: int
+    prune: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustStats(Stats):
+    """By order, from 1; nothing where there were no n-grams."""
+
+    tallies: tuple[tuple[int, ...], ...]
+    last: tuple[tuple[int, ...], ...]
+    """What `recount` needs of the last n-gram."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +67,18 @@ class Adjusted:
     rows: list[int]
     tallies: list[list[int]]
     """`count_of_counts`; of the first order not yet known."""
-    step: Sealed
+    step: Sealed[AdjustStats]
 
 
 def adjusted(
-    engine: Engine, language: str, encoded: Sealed, words: Words, order: int, prune: Sequence[int], *, max_segments: int
+    engine: Engine,
+    language: str,
+    encoded: Sealed[IdStats],
+    words: Words,
+    order: int,
+    prune: Sequence[int],
+    *,
+    max_segments: int,
 ) -> Adjusted:
     if words.tokens + words.lines > MAX_TOKENS:
         raise NotTrainable(
@@ -65,34 +86,20 @@ def adjusted(
             "with --max-bytes"
         )
     bounds = partition_bounds(words, 1 + (words.tokens + words.lines) // PART_WORDS)
-    counting = Counting(order, words.of_pieces(), bounds)
-    identity = {"version": VERSION, "order": order, "bounds": bounds.tolist(), "chunk": CHUNK_WORDS}
-    files = [file for _, manifest in encoded.done() if (file := manifest.file("ids")) is not None]
-    sent = engine.step(
-        f"lm/{language}/count",
-        count_ngrams,
-        files,
-        identity={**identity, "words": xxhash.xxh3_128_hexdigest(words.pieces.tobytes())},
-        upstream=[encoded],
-        shared=counting,
-    )
-    step = engine.step(
-        f"lm/{language}/adjust",
-        adjust,
-        merged(engine, sent, len(bounds) + 1, max_segments),
-        identity={"version": VERSION, "order": order, "prune": list(prune), "libraries": library_versions()},
-        upstream=[sent],
-        shared=(order, tuple(prune)),
-    )
+    counting = Counting(order, words.of_pieces(), bounds, CHUNK_WORDS)
+    sent = engine.step(f"lm/{language}/count", COUNT, encoded.files(Role.IDS), counting, upstream=[encoded])
+    incoming = merged(engine, sent, len(bounds) + 1, max_segments)
+    adjusting = Adjusting(order, tuple(prune))
+    step = engine.step(f"lm/{language}/adjust", ADJUST, incoming, adjusting, upstream=[sent])
     by_order: list[list[File]] = [[] for _ in range(order)]
     tallies = np.zeros((order, 6), np.int64)
     last = np.zeros((order, 2), np.int64)
     for _, manifest in step.done():
         if manifest.files:
-            for n in range(order):
-                by_order[n] += manifest.roles(f"order-{n + 1}")
-            tallies += manifest.stats["tallies"]
-            last = np.array(manifest.stats["last"])
+            for file in manifest.all(Role.ORDER):
+                by_order[int(file.name) - 1].append(file)
+            tallies += manifest.stats.tallies
+            last = np.array(manifest.stats.last)
     for n in range(1, order - 1):
         tallies[n] = recount(tallies[n].tolist(), *last[n].tolist())
     rows = [sum(file.rows for file in files) for files in by_order]
@@ -116,8 +123,8 @@ def partition_bounds(words: Words, partitions: int) -> np.ndarray:
     return np.unique(np.array(bounds, np.int64))
 
 
-def count_ngrams(task: Task) -> None:
-    work: Counting = task.shared
+def count_ngrams(task: Task[File, Counting]) -> None:
+    work = task.shared
     held: list[np.ndarray] = []
     ends: list[np.ndarray] = []
     size = 0
@@ -131,12 +138,12 @@ def count_ngrams(task: Task) -> None:
             ends.clear()
             size = 0
 
-        for pieces, stops in lines_in_ids(task, task.payload):
+        for pieces, stops in lines_in_ids(task.store, task.payload):
             found = work.word_of_piece[pieces]
             known = np.concatenate([[0], np.cumsum(found > 0)])
             start = first = 0
             while first < len(stops):  # as many lines as there is room for, or one
-                room = max(0, CHUNK_WORDS - size)
+                room = max(0, work.chunk_words - size)
                 lines = int(np.searchsorted(stops[first:] - start + np.arange(len(stops) - first), room, "right"))
                 if not lines and size:
                     flush()
@@ -150,6 +157,9 @@ def count_ngrams(task: Task) -> None:
         flush()
 
 
+COUNT = Step(count_ngrams, libraries=KERNELS)
+
+
 def send(sender: Sender, grams: Counts, bounds: np.ndarray) -> None:
     pair = (grams.high >> np.uint64(32)).astype(np.int64)
     starts = np.searchsorted(pair, bounds)
@@ -159,24 +169,28 @@ def send(sender: Sender, grams: Counts, bounds: np.ndarray) -> None:
     sender.add(table, np.cumsum(partition))
 
 
-def adjust(task: Task) -> dict[str, Any] | None:
-    order, prune = task.shared
-    grams = received(task)
+def adjust(task: Task[Incoming, Adjusting]) -> AdjustStats:
+    order = task.shared.order
+    grams = received(task.store, task.payload)
     if grams is None:
-        return None
-    levels = build(grams, order, prune)
+        return AdjustStats((), ())
+    levels = build(grams, order, task.shared.prune)
     del grams
     for n, level in enumerate(levels):
         columns = {"labels": level.labels, "counts": level.counts, "children": level.children}
         if n == order - 1:
             del columns["children"]
-        write(task.output, f"order-{n + 1}", columns)
-    return {"tallies": [tally(n, level) for n, level in enumerate(levels)], "last": [level.last for level in levels]}
+        write(task.output, Role.ORDER, columns, str(n + 1))
+    tallies = tuple(tuple(tally(n, level)) for n, level in enumerate(levels))
+    return AdjustStats(tallies, tuple(tuple(level.last) for level in levels))
 
 
-def received(task: Task) -> Counts | None:
+ADJUST = Step(adjust, libraries=KERNELS)
+
+
+def received(store: Store, incoming: Incoming) -> Counts | None:
     """The n-grams of a partition in one ascending run; those of each sender are one."""
-    table = receive_table(task.store, task.payload)
+    table = receive_table(store, incoming)
     if table is None:
         return None
     return merge(Counts(*(table.column(name).to_numpy() for name in Counts._fields)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from gristmill.kernels.text.ngram_counts import MAX_ORDER
+from gristmill.pipeline.engine.records import JsonObject
 
 MAX_PIECES = 1 << 16
 """A piece's id has 16 bits. cc_net's models have as many (Wenzek et al. 2020, section 3.3: 65k)."""
@@ -57,7 +57,7 @@ class Options:
         """One count an order."""
         return (*self.prune, *[self.prune[-1]] * (self.order - len(self.prune)))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         return asdict(self)
 
 

@@ -14,21 +14,25 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
 from gristmill.kernels.text.ngram_counts import BEGIN, END, UNKNOWN
 from gristmill.pipeline.engine.engine import Engine
-from gristmill.pipeline.engine.manifest import File, Sealed
-from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.engine.identity import IMMATERIAL
+from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
+from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.models.lm.columns import batches, write, writing
 from gristmill.pipeline.models.lm.lines import Source, sampled
-from gristmill.pipeline.steps.chain import library_versions
+from gristmill.pipeline.steps.chain import KERNELS
+from gristmill.storage.store import Store
 
-VERSION = 1
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
 SAMPLE_BYTES = 20_000_000
 """Of text for training 65,536 pieces. 21 MB of Chinese took 100 s of CPU and 0.5 GB, 48 MB of English 47 s and 1 GB."""
 BYTES_PER_PIECE = 100
@@ -39,7 +43,22 @@ NUM_THREADS = 8
 SPECIALS = ("<unk>", "<s>", "</s>")
 """Ids 0, 1, 2 of pieces and of KenLM's words alike."""
 
-SETTINGS: dict[str, Any] = {
+
+class Settings(TypedDict):
+    """Of SentencePiece's trainer."""
+
+    model_type: str
+    normalization_rule_name: str
+    unk_id: int
+    bos_id: int
+    eos_id: int
+    hard_vocab_limit: bool
+    num_threads: int
+    max_sentence_length: int
+    minloglevel: int
+
+
+SETTINGS: Settings = {
     "model_type": "unigram",
     "normalization_rule_name": "nmt_nfkc",
     "unk_id": UNKNOWN,
@@ -85,27 +104,42 @@ class Words:
         return result
 
 
-def train(engine: Engine, source: Source, pieces: int, threshold: int) -> Sealed:
-    """Its file has role `sentencepiece.model`, its statistics `pieces` and what they were trained on."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The lines of a language; known by their content, so that another language's change nothing."""
+
+    language: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    pieces: int
+    below: int
+    """Draws of the documents that are taken."""
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PieceStats(Stats):
+    pieces: int
+    asked: int
+    lines: int
+    bytes: int
+
+
+def train(engine: Engine, source: Source, pieces: int, threshold: int) -> Sealed[PieceStats]:
+    """Its file has the role `sentencepiece.model`."""
     cut = min(threshold, source.threshold(SAMPLE_BYTES))
-    identity = {"version": VERSION, "libraries": library_versions(), "pieces": pieces, "below": cut, **SETTINGS}
-    payload = [(source.language, list(source.files))]
-    own = [(file.rows, file.checksum) for file in source.files]
-    return engine.step(
-        f"lm/{source.language}/pieces",
-        train_pieces,
-        payload,
-        identity={**identity, "lines": own},
-        local=identity,
-        shared=(pieces, cut),
-    )
+    text = Text(source.language, source.files)
+    return engine.step(f"lm/{source.language}/pieces", TRAIN, [text], Training(pieces, cut, SETTINGS))
 
 
-def train_pieces(task: Task) -> dict[str, Any]:
+def train_pieces(task: Task[Text, Training]) -> PieceStats:
     from gristmill.tokenizer.train import cut
 
-    pieces, threshold = task.shared
-    language, files = task.payload
+    pieces, threshold = task.shared.pieces, task.shared.below
+    language, files = task.payload.language, task.payload.files
     characters: set[str] = set()
     size = lines = 0
     for batch in (batch for file in files for batch in sampled(task.store, file, threshold)):
@@ -121,19 +155,22 @@ def train_pieces(task: Task) -> dict[str, Any]:
                 for line in batch.to_pylist():
                     yield from cut(line, MAX_SENTENCE_BYTES)
 
-    model = trained(sentences(), wanted, language)
-    with task.output.open("sentencepiece.model", ".model") as file:
+    model = trained(sentences(), wanted, language, task.shared.settings)
+    with task.output.open(Role.PIECES, ".model") as file:
         file.write(model)
-    return {"pieces": len(processor(model)), "asked": wanted, "lines": lines, "bytes": size}
+    return PieceStats(len(processor(model)), wanted, lines, size)
 
 
-def trained(sentences: Iterator[str], pieces: int, language: str) -> bytes:
+TRAIN = Step(train_pieces, libraries=(*KERNELS, "sentencepiece"))
+
+
+def trained(sentences: Iterator[str], pieces: int, language: str, settings: Settings = SETTINGS) -> bytes:
     import sentencepiece
 
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sentences, model_writer=model, vocab_size=pieces, **SETTINGS
+            sentence_iterator=sentences, model_writer=model, vocab_size=pieces, **settings
         )
     except RuntimeError as error:
         said = str(error).strip().splitlines()[-1]
@@ -144,33 +181,41 @@ def trained(sentences: Iterator[str], pieces: int, language: str) -> bytes:
     return model.getvalue()
 
 
-def processor(model: bytes) -> Any:
+def processor(model: bytes) -> SentencePieceProcessor:
     import sentencepiece
 
     return sentencepiece.SentencePieceProcessor(model_proto=model)
 
 
-def encode(engine: Engine, source: Source, model: bytes, digest: str, threshold: int) -> Sealed:
-    """One task a file; its files have the roles `ids` (a list a line) and `words`."""
-    identity = {"version": VERSION, "libraries": library_versions(), "model": digest, "below": threshold}
-    own = [(file.rows, file.checksum) for file in source.files]
-    return engine.step(
-        f"lm/{source.language}/encode",
-        encode_lines,
-        list(source.files),
-        identity={**identity, "lines": own},
-        local=identity,
-        shared=(model, threshold),
-    )
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    digest: str
+    model: bytes = field(metadata=IMMATERIAL)
+    """Known by its digest."""
+    below: int
+    """Draws of the documents that are taken."""
 
 
-def encode_lines(task: Task) -> dict[str, Any]:
-    model, threshold = task.shared
-    encoder = processor(model)
+@dataclass(frozen=True, slots=True)
+class IdStats(Stats):
+    lines: int
+    pieces: int
+    """That occur."""
+
+
+def encode(engine: Engine, source: Source, model: bytes, digest: str, threshold: int) -> Sealed[IdStats]:
+    """One task a file, known by its content; its files have the roles `ids` (a list a line) and `words`."""
+    shared = Encoding(digest, model, threshold)
+    return engine.step(f"lm/{source.language}/encode", ENCODE, source.files, shared)
+
+
+def encode_lines(task: Task[File, Encoding]) -> IdStats:
+    threshold = task.shared.below
+    encoder = processor(task.shared.model)
     counts = np.zeros(1 << 16, np.int64)
     order: list[np.ndarray] = []
     lines = 0
-    with writing(task.output, "ids", IDS) as add:
+    with writing(task.output, Role.IDS, IDS) as add:
         for batch in sampled(task.store, task.payload, threshold):
             if len(batch) == 0:
                 continue
@@ -185,22 +230,25 @@ def encode_lines(task: Task) -> dict[str, Any]:
             counts += np.bincount(ids, minlength=1 << 16)
             lines += len(encoded)
     met = np.concatenate([np.zeros(0, np.uint16), *order])
-    write(task.output, "words", {"piece": met, "count": counts[met]})
-    return {"lines": lines, "pieces": len(met)}
+    write(task.output, Role.WORDS, {"piece": met, "count": counts[met]})
+    return IdStats(lines, len(met))
 
 
-def words(engine: Engine, encoded: Sealed) -> Words:
+ENCODE = Step(encode_lines, libraries=(*KERNELS, "sentencepiece"))
+
+
+def words(engine: Engine, encoded: Sealed[IdStats]) -> Words:
     """The words of all tasks, met in their order."""
     counts = np.zeros(1 << 16, np.int64)
     order: list[np.ndarray] = []
     lines = 0
     for _, manifest in encoded.done():
-        file = next(file for file in manifest.files if file.role == "words")
+        file = next(file for file in manifest.files if file.role == Role.WORDS)
         table = pa.ipc.open_stream(engine.read(file)).read_all()
         pieces, numbers = (table.column(name).to_numpy() for name in ("piece", "count"))
         order.append(pieces[counts[pieces] == 0])
         counts[pieces] += numbers
-        lines += manifest.stats["lines"]
+        lines += manifest.stats.lines
     met = np.concatenate([np.zeros(0, np.uint16), *order])
     met = met[met >= len(SPECIALS)]
     return Words(met, np.concatenate([[0, lines, lines], counts[met]]), int(counts[UNKNOWN]))
@@ -212,8 +260,8 @@ def spelled(model: bytes, found: Words) -> list[bytes]:
     return [each.encode() for each in (*SPECIALS, *(encoder.id_to_piece(int(piece)) for piece in found.pieces))]
 
 
-def lines_in_ids(task: Task, file: File) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def lines_in_ids(store: Store, file: File) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(ids, ends) of the lines of a file of ids, batch by batch: (w,) uint16 and (lines,) int64."""
-    for batch in batches(task.store, file):
+    for batch in batches(store, file):
         column = batch.column(0)
         yield column.values.to_numpy(), column.offsets.to_numpy()[1:].astype(np.int64)

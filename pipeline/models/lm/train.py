@@ -15,16 +15,25 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig
+from gristmill.pipeline.engine.commit import open_work
 from gristmill.pipeline.engine.engine import Engine, Executor, Inline, Progress, Silent
-from gristmill.pipeline.engine.manifest import Sealed
+from gristmill.pipeline.engine.manifest import File, Role, Sealed
 from gristmill.pipeline.engine.process import prepare
 from gristmill.pipeline.engine.publish import publish
 from gristmill.pipeline.models.lm import pieces
-from gristmill.pipeline.models.lm.estimation import BYTES_A_PIECE, estimated, written
-from gristmill.pipeline.models.lm.lines import NAME, Reading, Source, by_language, count_categories, split_lines
+from gristmill.pipeline.models.lm.estimation import BYTES_A_PIECE, EstimateStats, estimated, written
+from gristmill.pipeline.models.lm.lines import (
+    NAME,
+    LineStats,
+    Reading,
+    Source,
+    by_language,
+    count_categories,
+    split_lines,
+)
 from gristmill.pipeline.models.lm.ngrams import adjusted
 from gristmill.pipeline.models.lm.options import Options
 from gristmill.pipeline.readers.inventory import inventory
@@ -41,12 +50,55 @@ NORMALISATION = "ccnet"
 MODEL = "sentencepiece.model"
 
 
+class TextRecord(TypedDict):
+    documents: int
+    lines: int
+    bytes: int
+    share: float
+    trained_lines: int
+    trained_pieces: int
+    unknown_pieces: int
+
+
+class PiecesRecord(TypedDict):
+    pieces: int
+    asked: int
+    lines: int
+    bytes: int
+    model: str
+    used: int
+
+
+class FileRecord(TypedDict):
+    bytes: int
+    xxh3_128: str
+
+
+class ModelRecord(TypedDict):
+    """`lm.json`: what a language's model is and comes from. Figures of n-grams are by their length."""
+
+    language: str
+    format: int
+    normalisation: str
+    order: int
+    prune: list[int]
+    ngrams: dict[str, int]
+    ngrams_before_pruning: dict[str, int]
+    discounts: dict[str, tuple[float, ...]]
+    fallback_discounts: tuple[int, ...]
+    pieces: PiecesRecord
+    text: TextRecord
+    seed: int
+    libraries: dict[str, str]
+    files: dict[str, FileRecord]
+
+
 @dataclass
 class Trained:
     """`models`: what each language's `lm.json` says. `notes`: what a user should know."""
 
     output: str
-    models: list[dict[str, Any]] = field(default_factory=list)
+    models: list[ModelRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -72,6 +124,7 @@ def train(
     config = Config((), parent, options.seed, plan=plan or PlanConfig(), runtime=runtime or RuntimeConfig())
     specs = sources(options, curated, texts)
     with Lease(store) as lease:
+        open_work(store)
         given = read_inputs(specs, config.plan.partition_bytes, curated)
         executor: Executor = Inline() if inline else on_ray(config, store, workers)
         try:
@@ -153,8 +206,8 @@ class Trainer:
             self.result.notes.append(f"{', '.join(without)}: no documents of {named}; all categories are taken")
         return result
 
-    def tell_unnamed(self, lines: Sealed) -> None:
-        unnamed = sum(manifest.stats["unnamed"] for _, manifest in lines.done())
+    def tell_unnamed(self, lines: Sealed[LineStats]) -> None:
+        unnamed = sum(manifest.stats.unnamed for _, manifest in lines.done())
         if unnamed:
             self.result.notes.append(
                 f"{unnamed:,} documents do not say their language and are left out; name one with --languages"
@@ -179,7 +232,7 @@ class Trainer:
             self.result.notes.append(f"less than {options.min_bytes:,} bytes of text, no model: {names}")
         return chosen
 
-    def model(self, source: Source) -> dict[str, Any]:
+    def model(self, source: Source) -> ModelRecord:
         """Trains and publishes one language; what its `lm.json` says."""
         engine, options, language = self.engine, self.options, source.language
         threshold = source.threshold(options.max_bytes)
@@ -196,9 +249,8 @@ class Trainer:
         )
         weights = estimated(engine, language, counted, words)
         model_files = written(engine, language, weights, pieces.spelled(model, words), options.arpa)
-        files = [(MODEL, model_file), *((f.role, f) for _, manifest in model_files.done() for f in manifest.files)]
-        record = self.record(source, threshold, trained, words, weights)
-        record["files"] = {name: {"bytes": file.bytes, "xxh3_128": file.checksum} for name, file in sorted(files)}
+        files = [(MODEL, model_file), *((file.name, file) for file in model_files.files(Role.LANGUAGE_MODEL))]
+        record = self.record(source, threshold, trained, words, weights, files)
         content = json.dumps(record, indent=1, ensure_ascii=False).encode()
         publish(engine, f"{self.folder}/{language}", files, {"lm.json": content})
         return record
@@ -216,11 +268,17 @@ class Trainer:
         )
 
     def record(
-        self, source: Source, threshold: int, trained: Sealed, words: pieces.Words, weights: Sealed
-    ) -> dict[str, Any]:
+        self,
+        source: Source,
+        threshold: int,
+        trained: Sealed[pieces.PieceStats],
+        words: pieces.Words,
+        weights: Sealed[EstimateStats],
+        files: Sequence[tuple[str, File]],
+    ) -> ModelRecord:
         [(_, estimate)] = weights.done()
         [(_, sample)] = trained.done()
-        stats = estimate.stats
+        stats, made = estimate.stats, sample.stats
         orders = range(1, self.options.order + 1)
         return {
             "language": source.language,
@@ -228,11 +286,18 @@ class Trainer:
             "normalisation": NORMALISATION,
             "order": self.options.order,
             "prune": list(self.options.thresholds),
-            "ngrams": dict(zip(map(str, orders), stats["kept"], strict=True)),
-            "ngrams_before_pruning": dict(zip(map(str, orders), stats["seen"], strict=True)),
-            "discounts": dict(zip(map(str, orders), stats["discounts"], strict=True)),
-            "fallback_discounts": stats["fallback"],
-            "pieces": {**sample.stats, "model": pieces.SETTINGS["model_type"], "used": len(words.pieces)},
+            "ngrams": dict(zip(map(str, orders), stats.kept, strict=True)),
+            "ngrams_before_pruning": dict(zip(map(str, orders), stats.seen, strict=True)),
+            "discounts": dict(zip(map(str, orders), stats.discounts, strict=True)),
+            "fallback_discounts": stats.fallback,
+            "pieces": {
+                "pieces": made.pieces,
+                "asked": made.asked,
+                "lines": made.lines,
+                "bytes": made.bytes,
+                "model": pieces.SETTINGS["model_type"],
+                "used": len(words.pieces),
+            },
             "text": {
                 "documents": source.documents,
                 "lines": source.lines,
@@ -244,6 +309,7 @@ class Trainer:
             },
             "seed": self.options.seed,
             "libraries": library_versions(),
+            "files": {name: {"bytes": file.bytes, "xxh3_128": file.checksum} for name, file in sorted(files)},
         }
 
 

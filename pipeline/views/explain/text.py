@@ -13,7 +13,7 @@ from datetime import UTC
 
 import pyarrow as pa
 
-from gristmill.pipeline.steps.first_pass import DOCUMENTS
+from gristmill.pipeline.engine.manifest import Role
 from gristmill.pipeline.views.explain.diff import Difference, difference
 from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import Place, read_row
@@ -99,7 +99,7 @@ def stored_text(
     file = None
     if place.file.startswith("signals/"):
         manifest = run.documents.get(place.partition) if place.partition is not None else None
-        file = manifest.file(DOCUMENTS) if manifest else None
+        file = manifest.file(Role.DOCUMENTS) if manifest else None
         if file is not None:
             try:
                 row = read_row(run.store, file.path, place.row)
