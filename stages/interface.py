@@ -10,6 +10,8 @@ A stage is a frozen dataclass whose fields are its configuration, with class att
     files     names of its fields that hold paths or URIs of models and lists, files, folders or patterns, or
               tuples of them; the engine hashes their content into the fingerprint and gives workers a stage whose
               fields name local files
+    libraries (may be left out) distributions that it calls, beside those that kernels call (numpy, pyarrow, numba,
+              xxhash); its steps run again where one of them has another version
 
     libraries may be there too: distributions whose version decides what this configuration of the stage writes, beyond
               pyarrow, numpy, numba and xxhash

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -38,7 +39,12 @@ def to_json(value: Value) -> Json:
         return {str(key): to_json(entry) for key, entry in value.items()}
     if isinstance(value, Sequence):
         return [to_json(entry) for entry in value]
-    return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    return {name: to_json(getattr(value, name)) for name in _names(type(value))}
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def from_json(kind: type[R], value: Json) -> R:
@@ -77,7 +83,7 @@ def _made(kind: Hint) -> Read:
     if get_origin(kind) is tuple:
         return _tuple(arguments[0])
     if get_origin(kind) is dict:
-        return _keyed(int if arguments[0] is int else str, _reader(arguments[1]))
+        return _keyed(*arguments)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _member(kind)
     if not is_dataclass(kind):
@@ -111,17 +117,28 @@ def _tuple(kind: Hint) -> Read:
     return lambda value: tuple([read(entry) for entry in _entries(value)])
 
 
-def _keyed(key: type[int] | type[str], read: Read) -> Read:
+def _keyed(key: Hint, kind: Hint) -> Read:
     if key is int:
+        read = _reader(kind)
         return lambda value: {int(name): read(entry) for name, entry in _object(value).items()}
+    if kind in PLAIN:
+        return _object
+    read = _reader(kind)
     return lambda value: {name: read(entry) for name, entry in _object(value).items()}
 
 
 def _record(kind: type[DataclassInstance]) -> Read:
-    readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+    hints = get_type_hints(kind)
+    readers = [(name, _reader(hint)) for name, hint in hints.items() if hint not in PLAIN]
+    if not readers:
+        return lambda value: kind(**_object(value))
 
     def read(value: Json) -> Value:
-        return kind(**{name: readers[name](entry) for name, entry in _object(value).items() if name in readers})
+        given: dict[str, Value] = {**_object(value)}
+        for name, made in readers:
+            if name in given:
+                given[name] = made(_object(value)[name])
+        return kind(**given)
 
     return read
 

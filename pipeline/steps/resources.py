@@ -71,7 +71,9 @@ class Equipped(Identified, Generic[StageT]):
     resources: Resources
 
     def identity(self) -> Content:
-        return [self._identity(stage) for stage in self.stages]
+        """What the stages name is in what stands for them."""
+        given: dict[str, Content] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**given, "resources": None, "stages": [self._identity(stage) for stage in self.stages]}
 
     def _identity(self, stage: Stage) -> Content:
         configured: dict[str, Content] = {}

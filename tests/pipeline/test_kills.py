@@ -11,7 +11,7 @@ import pytest
 from attack import COMMIT, OPERATION, TIME, Chain, Kill, Nursery, lay_out_small
 from corpus import differences, tree
 
-from gristmill.pipeline.engine.commit import Output, StepFolder
+from gristmill.pipeline.engine.commit import Output, StepFolder, open_work
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.manifest import Role
 from gristmill.pipeline.engine.publish import publish
@@ -116,6 +116,7 @@ def write_slowly(task: Task[int, None]) -> None:
 def test_an_orphan_that_ends_after_another_attempt_was_committed_changes_nothing(tmp_path: Path) -> None:
     output = tmp_path / "out"
     store = Store(str(output))
+    open_work(store)
     engine = Engine(store)
     before: dict[str, bytes] = {}
 

@@ -9,6 +9,7 @@ import pytest
 from corpus import differences, lay_out_small, tree
 
 from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.engine import identity
 from gristmill.pipeline.run import run
 
 FIXED = "blends.pretrain={domains: {english: 1}, tokens: 90000, max_epochs: 20}"
@@ -29,6 +30,18 @@ def compared(config_path: Path, fresh: Path, *overrides: str) -> tuple[list[str]
     anew = run(load(str(config_path), [FIXED, *overrides, f"output={fresh}"]), inline=True)
     adopted = sum(step["adopted"] for step in again.record["steps"])
     return differences(tree(Path(again.output)), tree(Path(anew.output))), adopted
+
+
+def test_a_library_that_no_step_calls_recomputes_nothing(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = identity.version
+    extra = {"fasttext": "99", "kenlm": "99", "trafilatura": "99"}
+    monkeypatch.setattr(identity, "version", lambda name: extra.get(name) or version(name))
+    identity.installed.cache_clear()
+    record = run(load(str(config_path), [FIXED]), inline=True).record
+    monkeypatch.undo()
+    identity.installed.cache_clear()
+    assert {name: record["libraries"].get(name) for name in extra} == extra
+    assert sum(step["computed"] + step["adopted"] for step in record["steps"]) == 0
 
 
 @pytest.mark.parametrize(

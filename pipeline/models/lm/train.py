@@ -84,8 +84,8 @@ class ModelRecord(TypedDict):
     prune: list[int]
     ngrams: dict[str, int]
     ngrams_before_pruning: dict[str, int]
-    discounts: dict[str, tuple[float, ...]]
-    fallback_discounts: tuple[int, ...]
+    discounts: dict[str, list[float]]
+    fallback_discounts: list[int]
     pieces: PiecesRecord
     text: TextRecord
     seed: int
@@ -288,8 +288,8 @@ class Trainer:
             "prune": list(self.options.thresholds),
             "ngrams": dict(zip(map(str, orders), stats.kept, strict=True)),
             "ngrams_before_pruning": dict(zip(map(str, orders), stats.seen, strict=True)),
-            "discounts": dict(zip(map(str, orders), stats.discounts, strict=True)),
-            "fallback_discounts": stats.fallback,
+            "discounts": dict(zip(map(str, orders), map(list, stats.discounts), strict=True)),
+            "fallback_discounts": list(stats.fallback),
             "pieces": {
                 "pieces": made.pieces,
                 "asked": made.asked,
