@@ -150,9 +150,9 @@ def kind(run: Watched, reading: StepRate) -> Kind:
         groups = {(g["domain"], g["language"]): g["bytes"] for g in run.record["groups"]}
     else:
         for _, manifest in sealed.done():
-            for group, (_, size) in manifest.stats["groups"].items():
+            for group, volume in manifest.stats.groups.items():
                 key = tuple(group.split("/", 1))
-                groups[key] = groups.get(key, 0) + size  # type: ignore[index]
+                groups[key] = groups.get(key, 0) + volume.bytes  # type: ignore[index]
     whole = sum(groups.values())
     roles: dict[str, float] = {}
     for _, manifest in sealed.done():

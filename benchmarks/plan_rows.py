@@ -63,11 +63,9 @@ def rows(run: Watched) -> dict[str, list[Row]]:
             found.append(row)
         result.setdefault(name, []).extend(found)
         last_segments = sum(row.segments for row in found)
-        if any("groups" in manifest.stats for _, manifest in sealed.done()) and name != "curate":
-            alive = [
-                tuple(map(float, np.sum(list(manifest.stats["groups"].values()) or [[0, 0]], axis=0)))  # type: ignore[misc]
-                for _, manifest in sealed.done()
-            ]
+        if any(isinstance(manifest.stats, Grouped) for _, manifest in sealed.done()):
+            volumes = [[*manifest.stats.groups.values()] for _, manifest in sealed.done()]
+            alive = [(float(sum(v.documents for v in each)), float(sum(v.bytes for v in each))) for each in volumes]
         if name == "tokenizer.train":  # what each task of the sample gave to it, by the sizes of their files
             whole = sum(row.written for row in result["tokenizer.sample"][-len(curated) :])
             for row in result["tokenizer.sample"][-len(curated) :]:
@@ -90,7 +88,7 @@ def _work(
         trained = run.record["tokenizer"]["report"]["trained"]
         return {"documents": trained["documents"], "bytes": trained["bytes"]}
     if name == "tokenize":
-        return {**curated[index], "tokens": manifest.stats["tokens"]}
+        return {**curated[index], "tokens": manifest.stats.tokens}
     if name in ("tokenizer.sample", "blend.units"):
         return dict(curated[index])
     if name.startswith("blend/"):
