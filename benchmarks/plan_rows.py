@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from plan_watch import Watched
 
 from gristmill.pipeline.engine.exchange import FOOTER_BYTES, read_index
 from gristmill.pipeline.plan.exchange import ENTRY_BYTES
 from gristmill.pipeline.plan.rates import canonical
+from gristmill.pipeline.steps.first_pass import Grouped
 from gristmill.storage.store import Store
 
 
