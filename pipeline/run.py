@@ -17,7 +17,7 @@ from typing import TypedDict
 from gristmill.pipeline.config.keys import Config
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
-from gristmill.pipeline.engine.commit import open_work
+from gristmill.pipeline.engine.commit import check_work
 from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Executor, Inline, Progress, Silent, missing_tasks
 from gristmill.pipeline.engine.manifest import Sealed
 from gristmill.pipeline.engine.metrics import Metrics
@@ -127,7 +127,7 @@ def run(
     store = Store(config.output)
     progress = Metrics(store, progress or Silent())
     with Lease(store) as lease:
-        open_work(store)
+        check_work(store)
         notes: list[str] = []
         files = inventory(config.sources, notes)
         executor: Executor

@@ -182,8 +182,9 @@ FORMAT = 2
 FORMAT_PATH = "work/format.json"
 
 
-def open_work(store: Store) -> None:
-    """Makes `work/` one of this format. ValueError in one sentence where it holds steps of another."""
+def check_work(store: Store) -> None:
+    """ValueError in one sentence where `work/` holds steps of another format."""
+    found: int | str = FORMAT
     if store.exists(FORMAT_PATH):
         try:
             found = json.loads(store.read(FORMAT_PATH))["format"]
@@ -191,15 +192,19 @@ def open_work(store: Store) -> None:
             found = "unknown"
     elif any(is_fingerprinted(name) for name in store.folders("work")):
         found = 1
-    else:
-        store.write(FORMAT_PATH, json.dumps({"format": FORMAT}).encode())
-        return
     if found != FORMAT:
         raise ValueError(
             f"{store.location('work')}: its steps are of format {found}, written by another version of gristmill, and "
             f"this one reads and writes format {FORMAT}; delete that folder, or choose another output; what is "
             "published stays as it is until the next run has finished"
         )
+
+
+def open_work(store: Store) -> None:
+    """Makes `work/` one of this format; ValueError as `check_work`."""
+    check_work(store)
+    if not store.exists(FORMAT_PATH):
+        store.write(FORMAT_PATH, json.dumps({"format": FORMAT}).encode())
 
 
 def is_fingerprinted(folder: str, step: str = "") -> bool:

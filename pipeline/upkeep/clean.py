@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from gristmill.pipeline.engine.commit import StepFolder, folder_name, open_work
+from gristmill.pipeline.engine.commit import StepFolder, check_work, folder_name
 from gristmill.pipeline.engine.manifest import Manifest
 from gristmill.storage.lease import Lease
 from gristmill.storage.store import Store
@@ -17,7 +17,7 @@ def clean(output: str) -> tuple[int, int]:
     if not store.exists("run.json"):
         raise ValueError(f"{output}: holds no run.json, so nothing says which steps are in use; run to the end first")
     with Lease(store):
-        open_work(store)
+        check_work(store)
         return remove_unused(store)
 
 

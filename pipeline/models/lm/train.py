@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig
-from gristmill.pipeline.engine.commit import open_work
+from gristmill.pipeline.engine.commit import check_work
 from gristmill.pipeline.engine.engine import Engine, Executor, Inline, Progress, Silent
 from gristmill.pipeline.engine.manifest import File, Role, Sealed
 from gristmill.pipeline.engine.process import prepare
@@ -124,7 +124,7 @@ def train(
     config = Config((), parent, options.seed, plan=plan or PlanConfig(), runtime=runtime or RuntimeConfig())
     specs = sources(options, curated, texts)
     with Lease(store) as lease:
-        open_work(store)
+        check_work(store)
         given = read_inputs(specs, config.plan.partition_bytes, curated)
         executor: Executor = Inline() if inline else on_ray(config, store, workers)
         try:
