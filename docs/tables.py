@@ -3,17 +3,22 @@
     python docs/tables.py            rewrites the regions <!-- table: NAME --> … <!-- /table --> of README.md and docs/
     python docs/tables.py --check    exit 1 where one of them is not what it would write
 
-`rules`, `line-rules`, `signals`: from the presets. `comparison`: from benchmarks/results/*.json, in which a figure that
-was not measured is missing, and then so is its row. `gpu`, `gpu-sentence`: from benchmarks/results/gpu_*.json; there a
-row whose result is missing says "not measured".
+`rules`, `line-rules`, `signals`: from the presets. `stage-attributes`: from `stages.interface`. `formats`: from
+`pipeline.readers.format_table`. `comparison`: from benchmarks/results/*.json, in which a figure that was not measured
+is missing, and then so is its row. `gpu`, `gpu-sentence`: from benchmarks/results/gpu_*.json; there a row whose result
+is missing says "not measured".
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +48,33 @@ def signals() -> str:
     return _table(
         ("signal", "unit", "what"), ((f"`{each.name}`", each.unit, each.definition) for each in MEASURED.values())
     )
+
+
+def stage_attributes() -> str:
+    from gristmill.stages.interface import ATTRIBUTES, Stage, Traits
+
+    said = {**{name: getattr(Stage, name).__doc__ for name in ATTRIBUTES}, **_field_docs(Traits)}
+    defaults = {each.name: f"`{each.default!r}`" for each in fields(Traits)}
+    rows = ((f"`{name}`", " ".join(text.split()), defaults.get(name, "must be given")) for name, text in said.items())
+    return _table(("attribute", "what it says", "default"), rows)
+
+
+def formats() -> str:
+    from gristmill.pipeline.readers.format_table import FORMATS
+
+    head = ("`format:`", "files", "a document is", "`record`", "`own_id`")
+    rows = FORMATS.values()
+    return _table(head, ((f"`{row.name}`", row.files, row.document, row.record, row.own_id) for row in rows))
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """Of each field of a dataclass, the string that stands below it."""
+    [body] = [node.body for node in ast.parse(inspect.getsource(cls)).body if isinstance(node, ast.ClassDef)]
+    return {
+        field.target.id: said.value.value
+        for field, said in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(said, ast.Expr)
+    }
 
 
 def _preset(name: str, rows: Iterable[Any]) -> str:
@@ -94,6 +126,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "rules": rules,
     "line-rules": line_rules,
     "signals": signals,
+    "stage-attributes": stage_attributes,
+    "formats": formats,
     "comparison": comparison,
     "gpu": gpu,
     "gpu-sentence": gpu_sentence,

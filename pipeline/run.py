@@ -11,8 +11,7 @@ import platform
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TypedDict
+from dataclasses import dataclass
 
 from gristmill.pipeline.config.keys import Config
 from gristmill.pipeline.config.order import order
@@ -22,7 +21,6 @@ from gristmill.pipeline.engine.engine import ATTEMPTS, Engine, Executor, Inline,
 from gristmill.pipeline.engine.manifest import Sealed
 from gristmill.pipeline.engine.metrics import Metrics
 from gristmill.pipeline.engine.process import prepare, release_memory
-from gristmill.pipeline.engine.records import Json, JsonObject
 from gristmill.pipeline.plan.command import rates_for
 from gristmill.pipeline.plan.prediction import predicted
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
@@ -33,12 +31,12 @@ from gristmill.pipeline.steps.chain import library_versions
 from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
 from gristmill.pipeline.steps.first_pass import first_pass
 from gristmill.pipeline.steps.outputs import (
-    BlendRecord,
     publish_documents,
     publish_shards,
     publish_tokenizer,
     tokenizer_record,
 )
+from gristmill.pipeline.steps.record import BlendRecord, InputsRecord, PlanRecord, RunRecord, SourceFiles, as_written
 from gristmill.pipeline.steps.removal import describe
 from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.steps.rounds import run_rounds
@@ -46,59 +44,12 @@ from gristmill.pipeline.steps.selection import Corpus, Decided, select
 from gristmill.pipeline.steps.tokens import TokenizerFiles, TokenStats, tokenize, tokenizer_at, trained_tokenizer
 from gristmill.pipeline.steps.units import UnitStats, count_units
 from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
+from gristmill.stages.registry import UNIQUE_IDS
+from gristmill.stages.registry import load as load_stage
 from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
-
-
-class SourceRecord(TypedDict):
-    files: int
-    bytes: int
-
-
-class InputsRecord(TypedDict):
-    """What was read: files and stored bytes by source, and the records that hold no document, by reason."""
-
-    files: int
-    bytes: int
-    sources: dict[str, SourceRecord]
-    skipped: dict[str, int]
-
-
-class StepRecord(TypedDict):
-    name: str
-    fingerprint: str
-    tasks: int
-    reused: int
-    computed: int
-    adopted: int
-    seconds: float
-    missing: list[int]
-    bytes_written: int
-
-
-class RunRecord(TypedDict):
-    """`run.json`."""
-
-    started: float
-    seconds: float
-    host: str
-    workers: Json
-    python: str
-    libraries: dict[str, str]
-    configuration: JsonObject
-    inputs: InputsRecord
-    steps: list[StepRecord]
-    funnel: list[JsonObject]
-    groups: list[JsonObject]
-    clusters: dict[str, dict[str, int]]
-    tokenizer: JsonObject
-    blends: dict[str, BlendRecord]
-    plan: JsonObject | None
-    repaired: list[str]
-    notes: list[str]
-    summary: list[str]
 
 
 @dataclass
@@ -190,7 +141,7 @@ class Driver:
         config: Config,
         engine: Engine,
         files: Sequence[FileEntry],
-        plan: JsonObject | None = None,
+        plan: PlanRecord | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         """plan: what was predicted, for the record. notes: what the inventory has to say."""
@@ -277,9 +228,7 @@ class Driver:
             for reason, number in manifest.stats.skipped.items():
                 self.skipped[reason] = self.skipped.get(reason, 0) + number
         if any(manifest.stats.own_ids for _, manifest in sealed.done()):
-            from gristmill.stages.identity import Identity
-
-            corpus = self.decide(corpus, Identity())
+            corpus = self.decide(corpus, load_stage(UNIQUE_IDS)())
         return corpus
 
     def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
@@ -316,7 +265,7 @@ class Driver:
         return publish_shards(engine, blend, written, model, scattered[f"blend/{name}"])
 
     def inputs(self) -> InputsRecord:
-        sources = {spec.name: SourceRecord(files=0, bytes=0) for spec in self.config.sources}
+        sources = {spec.name: SourceFiles(files=0, bytes=0) for spec in self.config.sources}
         for entry in self.files:
             sources[entry.source]["files"] += 1
             sources[entry.source]["bytes"] += entry.size
@@ -353,7 +302,7 @@ class Driver:
             "workers": self.plan["workers"] if self.plan else None,
             "python": platform.python_version(),
             "libraries": library_versions(),
-            "configuration": redacted_values(self.config.to_dict()),
+            "configuration": as_written(redacted_values(self.config.to_dict())),
             "inputs": self.inputs(),
             "steps": [
                 {
@@ -370,7 +319,7 @@ class Driver:
                 for sealed in self.engine.sealed
             ],
             "funnel": [{"stage": stage, **counts.to_dict()} for stage, counts in self.funnel],
-            "groups": [asdict(groups[name]) for name in sorted(groups)],
+            "groups": [groups[name].record() for name in sorted(groups)],
             "clusters": self.clusters(),
             "tokenizer": tokenizer_record(store, model),
             "blends": blends,

@@ -1,10 +1,11 @@
 """How many tokens of each source go into a blend. Pure arithmetic: exact integers, no documents, no files.
 
     domains   shares of the whole, normalised
-    within    per domain, over the groups of one attribute of its units:
+    within    per domain, over the groups of one attribute of its units, by a method of `METHODS`:
               unimax     U_i = min(B / (L - i), epochs · n_i), smallest first, B -= U_i   (Chung et al. 2023, Alg. 1)
               alpha      share ∝ n_i^alpha
               weights    as given: categories, sources or languages
+              one's own  `module:function`, a `Method`
     a group   in proportion to tokens over its units
 
 A unit is one (domain, category, source, language) with its count of tokens, holdout already taken off. Its target
@@ -14,11 +15,12 @@ their prefix sum reaches `remainder`. No unit is taken more than max_epochs time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from gristmill.stages.own import own_function
 from gristmill.stages.weights import alpha, fill, fraction, normalize
 
 ATTRIBUTES = {"categories": "category", "sources": "source", "languages": "language"}
@@ -46,9 +48,10 @@ class Blend:
     """One named blend, as configured.
 
     domains: share of each domain, summing to 1 or 100. within: per domain one of {unimax: {epochs: e}},
-    {alpha: a}, {categories | sources | languages: {name: weight}}, the first two with `over: category | source |
-    language` if wanted; a domain that is not named is taken in proportion to its tokens. tokens: 'max', the
-    largest budget at which every domain keeps its share, or a number. max_epochs: no unit is repeated more often.
+    {alpha: a}, {categories | sources | languages: {name: weight}}, {"module:function": anything}, all but the given
+    weights with `over: category | source | language` if wanted; a domain that is not named is taken in proportion to
+    its tokens. tokens: 'max', the largest budget at which every domain keeps its share, or a number. max_epochs: no
+    unit is repeated more often.
     on_shortage: 'error', or 'renormalize': take what there is, give its share to the others, and say so.
     """
 
@@ -77,6 +80,50 @@ class BlendPlan:
     tokens_by_domain: dict[str, int]
     units: tuple[UnitPlan, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What a method says of a domain's groups."""
+
+    weights: Mapping[str, Fraction | float]
+    """By group, 0 or more, on any scale. A group that is not named gets nothing, and a note says so."""
+    epochs: Fraction | float | None = None
+    """No unit is repeated more often, where that is less than the blend's `max_epochs`."""
+    flattens: bool = False
+    """True: a group that runs out leaves its part to the others. False: the weights hold, and the group that runs out
+    first ends the domain."""
+
+
+Method = Callable[[Mapping[str, int], Any, str], Weighting]
+"""(tokens of each group, by name in their order; what the configuration says for the method; its key, for errors) ->
+`Weighting`. ValueError in one sentence that begins with the key where the configuration is wrong. A method is called
+with the counts of the curated corpus, on the driver, and must be a function of what it is given."""
+
+
+def by_unimax(groups: Mapping[str, int], setting: Any, key: str) -> Weighting:
+    """As flat as can be, with no unit repeated more than `epochs` times."""
+    if not isinstance(setting, Mapping):
+        raise ValueError(f"{key} is {setting!r}: write {{epochs: 1}}")
+    return Weighting(dict.fromkeys(groups, Fraction(1)), _positive(setting.get("epochs", 1), f"{key}.epochs"), True)
+
+
+def by_alpha(groups: Mapping[str, int], setting: Any, key: str) -> Weighting:
+    """In proportion to a power of the tokens: above 1 sharpens, below 1 flattens."""
+    return Weighting(dict(zip(groups, alpha(list(groups.values()), _number(setting, key)), strict=True)))
+
+
+def by_weights(groups: Mapping[str, int], setting: Any, key: str) -> Weighting:
+    """Weights as they are given, summing to 1 or 100; within 1 % they are normalised."""
+    return Weighting(normalize(setting, key))
+
+
+METHODS: Mapping[str, Method] = {
+    "unimax": by_unimax,
+    "alpha": by_alpha,
+    **dict.fromkeys(ATTRIBUTES, by_weights),
+}
+"""Keys of `within.<domain>`."""
 
 
 def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
@@ -140,7 +187,7 @@ class _Domain:
     unit_caps: dict[int, int]
     capacity: int  # the most tokens at which the method's weights hold
     binding: str  # the group that runs out first
-    flattens: bool  # unimax: a full group leaves its part to the others
+    flattens: bool  # a full group leaves its part to the others
 
     @classmethod
     def of(
@@ -156,31 +203,23 @@ class _Domain:
     ) -> _Domain:
         """Reads `within.<domain>` of a blend."""
         key = f"blends.{name}.within.{domain}"
-        kind, over = _method(domain, method, key)
+        kind, function, over = method_of(domain, method, key)
         by_group: dict[str, list[int]] = {}
         for i in rows:
             by_group.setdefault(_attribute(units[i], over), []).append(i)
-        explicit = normalize(method[kind], f"{key}.{kind}") if kind in ATTRIBUTES else None
-        if explicit is not None:
-            by_group = _weighted_groups(
-                domain, f"{key}.{kind}", over, explicit, by_group, units, renormalize, name, notes
-            )
+        tokens = {group: sum(units[i].tokens for i in by_group[group]) for group in sorted(by_group)}
+        key = f"{key}.{kind}"
+        found = function(tokens, method.get(kind, 1), key)
+        given = _checked(found, key)
+        by_group = _weighted_groups(domain, key, over, given, by_group, units, renormalize, name, notes)
         groups = sorted(by_group)
-        sizes = [sum(units[i].tokens for i in by_group[group]) for group in groups]
-        epochs = max_epochs
-        if kind == "unimax":
-            epochs = min(epochs, _positive(method["unimax"].get("epochs", 1), f"{key}.unimax.epochs"))
+        weights = [given[group] for group in groups]
+        epochs = max_epochs if found.epochs is None else min(max_epochs, fraction(found.epochs))
         unit_caps = {i: int(epochs * units[i].tokens) for group in groups for i in by_group[group]}
         caps = [sum(unit_caps[i] for i in by_group[group]) for group in groups]
-        if kind == "unimax":
-            weights = [Fraction(1)] * len(groups)
-        elif explicit is not None:
-            weights = [explicit[group] for group in groups]
-        else:
-            weights = alpha(sizes, _number(method["alpha"], f"{key}.alpha") if kind == "alpha" else 1)
         total = sum(weights, Fraction(0))
         limits = [cap / (weight / total) for cap, weight in zip(caps, weights, strict=True)]
-        capacity = sum(caps) if kind == "unimax" else int(min(limits))
+        capacity = sum(caps) if found.flattens else int(min(limits))
         return cls(
             domain=domain,
             groups=tuple(groups),
@@ -190,7 +229,7 @@ class _Domain:
             unit_caps=unit_caps,
             capacity=capacity,
             binding=groups[limits.index(min(limits))],
-            flattens=kind == "unimax",
+            flattens=found.flattens,
         )
 
     def spread(self, budget: int, units: Sequence[Unit]) -> dict[int, int]:
@@ -276,23 +315,45 @@ def _runs_out(part: _Domain) -> str:
     return f"{part.binding} of {part.domain} runs out"
 
 
-def _method(domain: str, method: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """The kind of `within`, and the attribute it is over."""
-    known = {"unimax", "alpha", *ATTRIBUTES}
+def method_of(domain: str, method: Mapping[str, Any], key: str) -> tuple[str, Method, str]:
+    """Of `within.<domain>`: the method's name, its function, and the attribute whose groups it is over.
+
+    A domain without a method is taken in proportion to its tokens, as alpha 1 does. ValueError in one sentence.
+    """
     kinds = [kind for kind in method if kind != "over"]
-    if any(kind not in known for kind in kinds) or len(kinds) > 1:
-        raise ValueError(f"{key} has the keys {', '.join(kinds)}: write one of {', '.join(sorted(known))}")
-    kind = kinds[0] if kinds else "proportional"
+    if any(kind not in METHODS and ":" not in kind for kind in kinds) or len(kinds) > 1:
+        raise ValueError(
+            f"{key} has the keys {', '.join(kinds)}: write one of {', '.join(sorted(METHODS))}, or module:function for "
+            "a method of your own"
+        )
+    kind = kinds[0] if kinds else "alpha"
+    try:
+        function: Method = METHODS[kind] if kind in METHODS else own_function(kind)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
     if kind in ATTRIBUTES:
         if "over" in method:
             raise ValueError(f"{key}.over has no meaning beside {kind}: take one of them out")
-        return kind, ATTRIBUTES[kind]
+        return kind, function, ATTRIBUTES[kind]
     over = method.get("over", DEFAULT_OVER.get(domain, "source"))
     if over not in ATTRIBUTES.values():
         raise ValueError(f"{key}.over is {over!r}: write category, source or language")
-    if kind == "unimax" and not isinstance(method["unimax"], Mapping):
-        raise ValueError(f"{key}.unimax is {method['unimax']!r}: write {{epochs: 1}}")
-    return kind, over
+    return kind, function, over
+
+
+def _checked(found: Any, key: str) -> dict[str, Fraction]:
+    """The weights that a method gave, exact."""
+    if not isinstance(found, Weighting):
+        raise ValueError(f"{key} returned {type(found).__name__}: return a Weighting of stages.blend")
+    weights: dict[str, Fraction] = {}
+    for group, weight in found.weights.items():
+        try:
+            weights[group] = fraction(weight)
+        except ValueError:
+            weights[group] = Fraction(-1)
+        if weights[group] < 0:
+            raise ValueError(f"{key} gave {group} the weight {weight!r}: weights are numbers, 0 or more")
+    return weights
 
 
 def _attribute(unit: Unit, over: str) -> str:

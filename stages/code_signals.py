@@ -124,6 +124,7 @@ class CodeSignals:
     adds: ClassVar[tuple[str, ...]] = tuple(signal.name for signal in CODE_SIGNALS)
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[bool] = True
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from gristmill.stages.signals import with_columns

@@ -39,11 +39,12 @@ class ExactDedup:
     scope: Scope = "global"
 
     name: ClassVar[str] = "exact_dedup"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("id", "text", "source", "timestamp", "priority")
     adds: ClassVar[tuple[str, ...]] = ()
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
+    clusters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_keep(self.name, self.keep)
@@ -72,7 +73,7 @@ class ExactDedup:
         from gristmill.kernels.text.unionfind import repeated
 
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
-        return decisions(table, id_order(table.column("hash")), ranking(table, self.keep), quarantine=False)
+        return decisions(table, id_order(table.column("hash")), ranking(table, self.keep), f"{self.name}.duplicate")
 
 
 def require_scope(stage: str, scope: str) -> None:

@@ -29,7 +29,7 @@ class Identity:
     """Quarantines documents whose id an earlier document has; no configuration."""
 
     name: ClassVar[str] = "identity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("id",)
     adds: ClassVar[tuple[str, ...]] = ()
     edits: ClassVar[bool] = False
@@ -51,4 +51,5 @@ class Identity:
         from gristmill.kernels.text.unionfind import repeated
 
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
-        return decisions(table, id_order(table.column("id")), [table.column("handle").to_numpy()], quarantine=True)
+        handles = table.column("handle").to_numpy()
+        return decisions(table, id_order(table.column("id")), [handles], f"{self.name}.duplicate_id", quarantine=True)

@@ -21,13 +21,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.stages.code_places import REPOSITORY_KEYS, places
+from gristmill.stages.interface import MERGED, Arrangement
+
+__all__ = ["KEYS", "MERGED", "JoinCode"]
 
 KEYS = pa.schema(
     [
@@ -39,18 +42,6 @@ KEYS = pa.schema(
         pa.field("bytes", pa.int64()),  # of the text, and of the header and separator that joining adds
     ]
 )
-
-MERGED = "merged"
-"""Column of `combine`: how many files a document was made of (int64)."""
-
-
-class Arrangement(NamedTuple):
-    order: np.ndarray
-    """(n,) int64: rows in the order in which they are joined."""
-    document: np.ndarray
-    """(n,) int64: number of the document of each row in that order, from 0, ascending."""
-    ordinal: np.ndarray
-    """(documents,) int64: number of each document within its repository and language."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +67,7 @@ class JoinCode:
     adds: ClassVar[tuple[str, ...]] = ()
     edits: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ()
+    joins: ClassVar[tuple[str, ...]] = ("code",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "repository_keys", tuple(self.repository_keys))

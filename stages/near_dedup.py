@@ -94,11 +94,12 @@ class NearDedup:
     method: Literal["minhash", "datasketch"] = "minhash"
 
     name: ClassVar[str] = "near_dedup"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("id", "text", "source", "timestamp", "priority")
     adds: ClassVar[tuple[str, ...]] = ()
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
+    clusters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_keep(self.name, self.keep)
@@ -180,7 +181,8 @@ class NearDedup:
 
     def survivors(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every member of the clusters that met here."""
-        return decisions(table, [table.column("root").to_numpy()], ranking(table, self.keep), quarantine=False)
+        roots = table.column("root").to_numpy()
+        return decisions(table, [roots], ranking(table, self.keep), f"{self.name}.duplicate")
 
 
 @cache

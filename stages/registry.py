@@ -1,18 +1,15 @@
 """Stages by name: the table of those that come with Gristmill, and a user's own as `module:Class`.
 
-A stage's module is imported when the stage is asked for. A user's module is found on sys.path and in the current
-directory.
+A stage's module is imported when the stage is asked for; a user's is found as `stages.own` says.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import os
-import sys
-from types import ModuleType
+from dataclasses import fields
 
-from gristmill.bare_names import remedy
+from gristmill.stages.interface import ATTRIBUTES, JOINING, Traits, traits
+from gristmill.stages.own import own_module
 
 STAGES = {
     "urls": "gristmill.stages.urls:Urls",
@@ -35,8 +32,13 @@ STAGES = {
 }
 """Name in the configuration -> module:Class, in the order of the recipe."""
 
-ATTRIBUTES = ("name", "version", "needs", "adds", "edits", "files")
-"""What `stages.interface.Stage` asks of a class."""
+MEASURING = {"code_signals": False, "signals": True}
+"""Stages that the engine adds to the first pass where none is configured, in the order in which they measure.
+
+False: only if another stage needs a column of theirs."""
+
+UNIQUE_IDS = "gristmill.stages.identity:Identity"
+"""The first to decide where documents bring ids of their own: no two documents keep one id."""
 
 
 def load(name: str) -> type:
@@ -47,7 +49,7 @@ def load(name: str) -> type:
         hint = f"did you mean {near[0]}" if near else f"the stages are {', '.join(STAGES)}"
         raise ValueError(f"{name!r} is not a stage; {hint}, or write module:Class for one of your own")
     module_name, _, class_name = target.partition(":")
-    cls = getattr(_module(name, module_name), class_name, None)
+    cls = getattr(own_module(name, module_name), class_name, None)
     if not isinstance(cls, type):
         raise ValueError(f"{name!r}: the module {module_name} has no class {class_name}; check its name")
     missing = [attribute for attribute in ATTRIBUTES if not hasattr(cls, attribute)]
@@ -56,26 +58,26 @@ def load(name: str) -> type:
     if missing or not hasattr(cls, "__dataclass_fields__"):
         lacks = ", ".join(missing) or "the decorator dataclass(frozen=True)"
         raise ValueError(f"{name!r} is not a stage: it lacks {lacks}; stages/interface.py says what a stage is")
+    _check_traits(name, cls)
     return cls
 
 
-def _module(name: str, module_name: str) -> ModuleType:
-    if (sentence := remedy(module_name)) is not None:
-        raise ValueError(f"{name!r}: {sentence}")
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:  # a console script's sys.path starts at the script, not here
-        sys.path.append(here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if (sentence := remedy(error.name or "")) is not None:  # an import in the user's module
-            raise ValueError(f"{name!r}: in {module_name}, {sentence}") from error
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise ValueError(f"{name!r} needs the package {error.name}, which is not installed; install it") from error
-        raise ValueError(
-            f"{name!r}: there is no module {module_name} on the Python path or in {here}; check its name"
-        ) from error
-    except ImportError as error:
-        if (sentence := remedy(error.name or "")) is not None:  # the same, from a checkout
-            raise ValueError(f"{name!r}: in {module_name}, {sentence}") from error
-        raise
+def _check_traits(name: str, cls: type) -> None:
+    """ValueError where an attribute that a stage may have is of another type, or promises what the class has not."""
+    told = traits(cls)
+    for each in fields(Traits):
+        value = getattr(told, each.name)
+        if not isinstance(value, property | type(each.default)):
+            right = "True or False" if isinstance(each.default, bool) else "a tuple of names"
+            raise ValueError(f"{name!r}: {each.name} is {value!r}; write {right}")
+    lacks: list[str] = []
+    if told.joins:
+        lacks = [f"joins needs the method {method}" for method in JOINING if not hasattr(cls, method)]
+    elif told.clusters and not hasattr(cls, "rounds"):
+        lacks = ["clusters is for stages with rounds"]
+    elif told.measures and (told.decides or not hasattr(cls, "apply")):
+        lacks = ["measures is for stages with apply that do not decide"]
+    elif "rounds" in vars(cls) and not told.decides:
+        lacks = ["a stage with rounds decides; take decides = False out"]
+    if lacks:
+        raise ValueError(f"{name!r}: {lacks[0]}; stages/interface.py says what a stage is")

@@ -11,7 +11,7 @@ It reads signals only, so a changed limit needs no text. It measures nothing.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,23 +23,11 @@ from gristmill.stages.document import DOMAINS, VERDICT
 from gristmill.stages.expression import parse
 from gristmill.stages.measured import MEASURED
 from gristmill.stages.presets.resolve import Scope, checked, distinct, known, listed, number, resolved
-from gristmill.stages.presets.rule import Rule
+from gristmill.stages.presets.rule import DESCRIPTION, Rule, describe
 from gristmill.stages.presets.table import PRESETS
 from gristmill.stages.signals import own_column, with_columns
 
-DESCRIPTION = pa.schema(
-    [
-        pa.field("index", pa.int32(), nullable=False),  # the row's bit in `failed`
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("signal", pa.string(), nullable=False),
-        pa.field("minimum", pa.float64()),
-        pa.field("maximum", pa.float64()),
-        pa.field("domains", pa.list_(pa.string()), nullable=False),  # empty: all
-        pa.field("languages", pa.list_(pa.string()), nullable=False),  # empty: all
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("expression", pa.string()),  # of a rule that has no limits; its signal is the first that it names
-    ]
-)
+__all__ = ["DESCRIPTION", "Rules", "describe"]
 
 _OWN_KEYS = ("rule", "signal", "min", "max", "drop_when", "signals", "domains", "languages", "source")
 
@@ -72,6 +60,7 @@ class Rules:
     adds: ClassVar[tuple[str, ...]] = tuple(VERDICT.names[:4])
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
+    decides: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "presets", tuple(listed("rules.presets", self.presets)))
@@ -125,25 +114,6 @@ class Rules:
             "failed": _binary(masks, stays),
         }
         return with_columns(batch, columns)
-
-
-def describe(rules: Rules | Iterable[Rule]) -> pa.Table:
-    """The resolved rows as a table of schema `DESCRIPTION`: what the ledger stores and the report shows."""
-    rows = rules.rules() if isinstance(rules, Rules) else tuple(rules)
-    return pa.table(
-        [
-            list(range(len(rows))),
-            [rule.name for rule in rows],
-            [rule.signal for rule in rows],
-            [rule.minimum for rule in rows],
-            [rule.maximum for rule in rows],
-            [list(rule.domains) for rule in rows],
-            [list(rule.languages) for rule in rows],
-            [rule.source for rule in rows],
-            [rule.expression or None for rule in rows],
-        ],
-        schema=DESCRIPTION,
-    )
 
 
 def _as_float(column: pa.Array) -> np.ndarray:

@@ -44,6 +44,7 @@ class Signals:
     needs: ClassVar[tuple[str, ...]] = ("text", "domain", "language", "url")
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "add", tuple(self.add))

@@ -70,11 +70,14 @@ def id_order(ids: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return words[:, 0], words[:, 1]
 
 
-def decisions(table: pa.Table, cluster: Sequence[np.ndarray], rank: Sequence[np.ndarray], quarantine: bool) -> pa.Table:
+def decisions(
+    table: pa.Table, cluster: Sequence[np.ndarray], rank: Sequence[np.ndarray], rule: str, quarantine: bool = False
+) -> pa.Table:
     """A table of schema `DECISION`: a row for every member of the clusters of two or more.
 
     table: columns `handle` and `id`, n rows. cluster: arrays (n,); rows equal in all are one cluster.
     rank: arrays (n,), most significant first; the row that sorts first stays.
+    rule: `stage.reason` by which the others leave. quarantine: as bad input, not as duplicates.
     """
     from gristmill.kernels.text.draw import id_array, id_words
 
@@ -94,6 +97,7 @@ def decisions(table: pa.Table, cluster: Sequence[np.ndarray], rank: Sequence[np.
             id_array(id_words(table.column("id"))[survivors]),
             pa.array(sizes[of_cluster[members]], pa.int64()),
             pa.array(np.full(len(members), quarantine)),
+            pa.array([rule]).take(pa.array(np.zeros(len(members), np.int64), mask=first[members])),
         ],
         schema=DECISION,
     )

@@ -71,6 +71,6 @@ def fill(budget: int, weights: Sequence[Fraction], caps: Sequence[int]) -> list[
     return whole
 
 
-def fraction(value: float) -> Fraction:
+def fraction(value: Fraction | float) -> Fraction:
     """The number as it is written: 0.1 is a tenth."""
     return value if isinstance(value, Fraction) else Fraction(str(value))

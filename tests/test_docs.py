@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import json
 import os
 import re
@@ -226,8 +227,8 @@ def pages() -> list[dict[str, Any]]:
     return result
 
 
-def run_example(folder: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "gristmill.pipeline", "run", "own.yaml", *options]
+def run_example(folder: Path, *options: str, config: str = "own.yaml") -> None:
+    command = [sys.executable, "-m", "gristmill.pipeline", "run", config, *options]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
@@ -238,8 +239,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of stages.md's examples after `gristmill run own.yaml`."""
     folder = tmp_path_factory.mktemp("example")
     write_modules(folder)
-    [config] = [block for block in blocks(ROOT / "docs" / "stages.md", "yaml") if block.file == "own.yaml"]
-    (folder / "own.yaml").write_text(config.text)
+    for block in blocks(ROOT / "docs" / "stages.md", "yaml"):
+        if block.file:
+            (folder / block.file).write_text(block.text)
     (folder / "data").mkdir()
     (folder / "data" / "pages.jsonl").write_text("\n".join(map(json.dumps, pages())))
     run_example(folder, "--inline")
@@ -287,7 +289,28 @@ def test_a_corpus_stage_of_ones_own_keeps_the_newest_of_a_url(example: Path) -> 
             newest[page["url"]] = page
     kept = {row["own_id"] for row in rows(example / "out-own" / "curated" / "*.parquet")}
     assert kept == {page["id"] for page in newest.values()}
-    assert len(ledger(example, "newest_of_url.duplicate")) == len(alive) - len(newest) > 5
+    assert len(ledger(example, "newest_of_url.older")) == len(alive) - len(newest) > 5
+
+
+def test_a_reader_and_a_blend_method_of_ones_own_run_from_files_to_shards(example: Path) -> None:
+    """Three files, one of them compressed and cut short: what stands before the damage is read."""
+    sayings = [f"{number}. {MILL}" for number in range(40)]
+    (example / "sayings").mkdir()
+    (example / "sayings" / "one").write_text("\n%\n".join(sayings[:20]) + "\n%\n")
+    (example / "sayings" / "two").write_bytes(gzip.compress("\n%\n".join(sayings[20:]).encode()))
+    others = "\n%\n".join(f"cut {saying}" for saying in sayings)
+    (example / "sayings" / "cut").write_bytes(gzip.compress(others.encode())[:-30])
+    run_example(example, "--inline", config="own_ends.yaml")
+    curated = rows(example / "out-ends" / "curated" / "*.parquet")
+    read = [row for row in curated if row["source"] == "sayings" and row["path"] != "cut"]
+    assert {row["text"] for row in read} == set(sayings)
+    assert {row["record"] for row in read if row["path"] == "one"} >= {0, len(sayings[0]) + 3}
+    [broken] = [row for row in rows(example / "out-ends" / "ledger" / "part-*.parquet") if row["path"] == "cut"]
+    assert (broken["action"], broken["rule"]) == ("quarantined", "read.truncated")
+    record = json.loads((example / "out-ends" / "run.json").read_text())
+    assert record["inputs"]["skipped"]["sayings.empty"] == 1
+    units = {unit["source"]: unit["tokens"] for unit in record["blends"]["pretrain"]["units"]}
+    assert set(units) == {"sayings", "pages"}
 
 
 @pytest.mark.slow
@@ -308,7 +331,7 @@ def test_the_look_of_the_quick_start_looks_at_an_output(example: Path) -> None:
     result = subprocess.run([sys.executable, "look.py"], cwd=example, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "'language': 'en'" in result.stdout
-    assert "newest_of_url.duplicate" in result.stdout
+    assert "newest_of_url.older" in result.stdout
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

@@ -223,6 +223,27 @@ COLON, DOT, CURLY, ANCHOR = 1 << 24, 1 << 25, 1 << 26, 1 << 27
 """Flags beside those of `utf8`: bytes that may start a URL, an ellipsis, a curly bracket, a phrase."""
 
 
+BESIDE = COLON | DOT | CURLY | ANCHOR
+
+
+def letter_classes(classes: np.ndarray, flags: np.ndarray) -> tuple[int, int]:
+    """The class that stands for the ASCII capitals, and that for the small letters, where a run of letters is counted
+    without a look at each.
+
+    classes, flags: of `byte_classes`. Every flag of `utf8` must be the same for all letters of a case: ValueError where
+    one is not, for then a run cannot be counted so. Flags beside those of `utf8` are not of runs.
+    """
+    found = []
+    for first in "Aa":
+        letters = range(ord(first), ord(first) + 26)
+        kinds = {int(flags[classes[0, letter]]) & ~BESIDE for letter in letters}
+        if len(kinds) > 1:
+            differing = bin(min(kinds) ^ max(kinds))
+            raise ValueError(f"signals: letters of one case differ in the flags {differing}: runs cannot be counted")
+        found.append(next(k for k in classes[0, letters[0] : letters[-1] + 1] if not flags[k] & BESIDE))
+    return int(found[0]), int(found[1])
+
+
 def byte_classes(table: utf8.Table) -> tuple[np.ndarray, np.ndarray]:
     """(classes, flags) in which the ASCII bytes that the scan looks at twice have classes of their own."""
     classes, flags = table.classes.copy(), [int(value) for value in table.flags]

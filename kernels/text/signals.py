@@ -2,8 +2,9 @@
 
     count(data, offsets) -> (rows, len(COUNTS)) int64
 
-Runs of ASCII letters are taken eight bytes at a time; other code points are classed by `utf8.table`, and what depends
-on single characters is a histogram of classes. Where words, lines and paragraphs end they are hashed (`wide`), and
+Runs of ASCII letters are taken eight bytes at a time, with the flags that `utf8` gives to letters of their case
+(`counts.letter_classes`); other code points are classed by `utf8.table`, and what depends on single characters is a
+histogram of classes. Where words, lines and paragraphs end they are hashed (`wide`), and
 `repetition` tells what recurs. Units:
 
     word       see `utf8`: a run without white space, or one letter of a script written without spaces
@@ -39,12 +40,13 @@ from gristmill.kernels.text.counts import (
     end_line,
     end_of_url,
     end_word,
+    letter_classes,
     sentence_end,
     sum_classes,
     word_weight,
 )
 from gristmill.kernels.text.uncounted import inlined, uncounted
-from gristmill.kernels.text.wide import byte_mask, fold, letter_run, load8, span_hash, trailing_zeros
+from gristmill.kernels.text.wide import byte_mask, capitals, fold, letter_run, load8, ones, span_hash, trailing_zeros
 
 __all__ = ["AT", "COUNTS", "STOP_WORDS", "count"]
 
@@ -72,7 +74,7 @@ def count(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     table = utf8.table()
     classes, flags = byte_classes(table)
     out, seen = np.zeros((len(offsets) - 1, len(COUNTS)), np.int64), np.zeros(len(flags), np.int64)
-    _count(out, seen, data, offsets, table.blocks, classes, flags, *_room(most))
+    _count(out, seen, data, offsets, table.blocks, classes, flags, *letter_classes(classes, flags), *_room(most))
     return out
 
 
@@ -104,6 +106,8 @@ def _count(
     blocks,
     classes,
     flags,
+    capital,
+    small,
     scratch,
     before,
     word_table,
@@ -114,8 +118,7 @@ def _count(
     # Scratch comes from outside, so that Numba can do without counting references (_nrt), which took half of the time.
     rows = len(offsets) - 1
     words = scratch[0]
-    letter = classes[0, 97]  # what is counted of an ASCII letter is what is counted of "a"
-    letter_flags = flags[letter] & ~utf8.LOWER
+    capital_flags, small_flags = flags[capital], flags[small]
     for row in range(rows):
         begin, end = offsets[row], offsets[row + 1]
         if begin == end:
@@ -123,6 +126,7 @@ def _count(
         c = out[row]
         seen[:] = 0
         n_words, n_lines, n_parts, n_sentences, characters = 0, 0, 0, 0, 0
+        n_letters, n_capitals = 0, 0  # of the runs
         word_length, word_begin, word_flags, word_signs, unspaced = 0, begin, 0, 0, False
         line_open, line_begin, line_end, line_first, line_last, line_weight = False, begin, begin, 0, 0, 0
         line_from, line_to, part_length, part_hash = 0, 0, 0, _BASIS  # in characters
@@ -151,12 +155,15 @@ def _count(
                             script |= phrase == phrases.JAVASCRIPT
                             c[AT.lorem_ipsum] += phrase == phrases.LOREM_IPSUM
                         found &= found - np.uint64(1)
-                    seen[letter] += run
                     word_length += run
-                    word_flags |= letter_flags
                     characters += run
                     i += run
-                    f = letter_flags
+                    large = capitals(x, run)
+                    n_large = ones(large)
+                    n_letters += run
+                    n_capitals += n_large
+                    word_flags |= (capital_flags if large else 0) | (small_flags if n_large < run else 0)
+                    f = capital_flags if np.int64(large) < 0 else small_flags
                     if run == _RUN:
                         continue
             last = f
@@ -248,6 +255,8 @@ def _count(
             characters += 1
             i += width
 
+        seen[small] += n_letters - n_capitals
+        seen[capital] += n_capitals
         c[AT.words], c[AT.lines], c[AT.paragraphs] = n_words, n_lines, n_parts
         if c[AT.lorem_ipsum]:
             c[AT.boilerplate_paragraphs] = n_parts

@@ -3,6 +3,9 @@
     span_hash(data, begin, end)    uint64: for each 8 bytes, low end first, h = fold(h ^ bytes, K); h starts as size + S
     fold(a, b)                     high xor low half of the 128-bit product (the mixing step of wyhash, Wang Yi 2019)
     letter_run(x)                  how many of the first bytes of the uint64 x are ASCII letters, 0 to 8
+    capitals(x, run)               a bit for each of the first `run` bytes of x, all letters, that is a capital; that of
+                                   the last is the highest of the uint64
+    ones(x)                        how many bits of the uint64 x are set
     byte_mask(x, byte)             0x80 in every byte of x | 0x20 that is `byte`, up to the first wrong one
 
 A hash depends on the bytes alone, not on where they lie; the last chunk is padded with zeros. Collisions are those of
@@ -70,11 +73,26 @@ def trailing_zeros(typing_context: Any, x: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+@_intrinsic
+def ones(typing_context: Any, x: Any) -> Any:
+    """Number of set bits of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
 @inlined
 def letter_run(x):
     low = (x | _LOWER) & _SEVENS
     letters = (low + _TO_A) & ~(low + _PAST_Z) & ~x & _HIGHS
     return trailing_zeros(letters ^ _HIGHS) >> 3
+
+
+@inlined
+def capitals(x, run):
+    return (~x & _LOWER) << np.uint64(66 - 8 * run)
 
 
 @inlined

@@ -16,7 +16,7 @@ from gristmill.pipeline.config.stage_list import RECIPE, build_stages, missing
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.settings.located import ConfigError, Located, Path, nearest, override, read
 from gristmill.settings.validation import message, validated
-from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, plan
+from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS
 from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
 from gristmill.tokenizer.sample import ALPHA
@@ -171,8 +171,13 @@ def _try_blend(name: str, blend: Blend) -> None:
         if domain not in DOMAINS:
             raise ValueError(f"blends.{name}.domains.{domain} is no domain; {nearest(domain, DOMAINS)}")
     units = []
+    within = dict(blend.within)
+    for domain, method in blend.within.items():
+        method_of(domain, method, f"blends.{name}.within.{domain}")
+        if any(":" in key for key in method):  # a method of one's own is asked about the corpus alone
+            del within[domain]
     for domain in blend.domains:
-        method = blend.within.get(domain, {})
+        method = within.get(domain, {})
         given = next((key for key in ATTRIBUTES if isinstance(method.get(key), Mapping)), None)
         for group in method[given] if given else ["any"]:
             attributes = dict.fromkeys(ATTRIBUTES.values(), "any")
@@ -180,7 +185,7 @@ def _try_blend(name: str, blend: Blend) -> None:
                 attributes[ATTRIBUTES[given]] = group
             units.append(Unit(domain=domain, tokens=1_000_000, documents=1, **attributes))
     tokens = blend.tokens if blend.tokens == "max" or blend.tokens < 1 else "max"
-    plan(units, replace(blend, tokens=tokens, on_shortage="renormalize"), name)
+    plan(units, replace(blend, within=within, tokens=tokens, on_shortage="renormalize"), name)
 
 
 def _positive(section: Any, *names: str) -> None:

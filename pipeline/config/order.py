@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
-
-JOINS = "join_code"
+from gristmill.stages.interface import DocumentStage, Stage, parts_of, traits
+from gristmill.stages.registry import MEASURING, load
 
 
 @dataclass(frozen=True)
@@ -19,37 +19,33 @@ class Order:
     late: tuple[DocumentStage, ...]
 
 
-def parts_of(stage: Stage) -> tuple[Stage, ...]:
-    """The stages that stand for a configured one: itself, or what its `parts` are."""
-    parts = getattr(stage, "parts", None)
-    return (stage,) if parts is None else parts()
-
-
 def order(stages: Sequence[Stage]) -> Order:
-    """First pass until rules or a corpus stage; then decisions; editing stages after the last of those run late.
+    """First pass until a stage decides; then decisions; editing stages after the last of those run late.
 
-    Signals are measured at the end of the first pass, those of source files only if a later stage needs them. Code is
-    joined late wherever `join_code` stands: its parts must have been chosen.
+    Signals are measured at the end of the first pass, those of source files only if a later stage needs them. A stage
+    that joins documents is the last of the late ones wherever it stands: what it joins must have been chosen.
     """
-    from gristmill.stages.signals import Signals
-
-    stages = [part for stage in stages for part in parts_of(stage)]
-    decides = [isinstance(stage, CorpusStage) or stage.name == "rules" for stage in stages]
+    parts = [part for stage in stages for part in parts_of(stage)]
+    stages = [stage for stage in parts if not traits(stage).joins]
+    decides = [traits(stage).decides for stage in stages]
     begin = decides.index(True) if True in decides else len(stages)
     end = len(stages) - decides[::-1].index(True) if True in decides else len(stages)
     while end < len(stages) and not stages[end].edits:
         end += 1
-    joining = [stage for stage in stages if stage.name == JOINS]
-    first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage) and stage.name != JOINS]
-    first += _code_signals(stages)
-    if not any(stage.name == "signals" for stage in first):
-        first.append(Signals())
+    first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage)]
+    joining = [stage for stage in parts if traits(stage).joins]
     late = [stage for stage in [*stages[end:], *joining] if isinstance(stage, DocumentStage)]
-    return Order(tuple(first), tuple(stages[begin:end]), tuple(dict.fromkeys(late)))
+    return Order((*first, *_measuring(parts, first)), tuple(stages[begin:end]), tuple(dict.fromkeys(late)))
 
 
-def _code_signals(stages: Sequence[Stage]) -> list[DocumentStage]:
-    from gristmill.stages.code_signals import CodeSignals
-
-    wanted = {column for stage in stages for column in stage.needs} & set(CodeSignals.adds)
-    return [CodeSignals()] if wanted and not any(stage.name == CodeSignals.name for stage in stages) else []
+def _measuring(stages: Sequence[Stage], first: Sequence[Stage]) -> list[DocumentStage]:
+    """The stages that measure by themselves: with their defaults, where the first pass has none of the name."""
+    names = [stage.name for stage in stages]
+    added: list[DocumentStage] = []
+    for name, always in MEASURING.items():
+        stage = load(name)()
+        earlier = stages[: names.index(name)] if name in names else stages
+        needed = any(column in stage.adds for other in earlier for column in other.needs)
+        if (always or needed) and not any(other.name == name for other in first):
+            added.append(cast(DocumentStage, stage))
+    return added

@@ -1,8 +1,8 @@
 """The list under `stages:`: from YAML to stages in order, and whether the list makes sense.
 
-A stage needs columns that a reader or an earlier stage gives; signals count as given to `rules`, because the engine
-measures them at the end of the first pass. A stage that edits text stands before the first stage that decides (`rules`
-or one that needs the whole corpus) or after the last, because between them text does not move.
+A stage needs columns that a reader or an earlier stage gives; signals count as given from the first stage on that
+decides, because the engine measures them at the end of the first pass. A stage that edits text stands before the first
+stage that decides or after the last, because between them text does not move.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from gristmill.pipeline.config.order import JOINS, parts_of
 from gristmill.settings.located import Located, Path
 from gristmill.settings.validation import message, validated
 from gristmill.stages.document import RAW
-from gristmill.stages.interface import CorpusStage, Stage
-from gristmill.stages.registry import STAGES, load
+from gristmill.stages.interface import Stage, parts_of, traits
+from gristmill.stages.registry import MEASURING, STAGES, load
 
 RECIPE: tuple[Mapping[str, Any], ...] = (
     {"extract": {}},
@@ -87,8 +86,8 @@ def _stage(
 def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
     available = set(GIVEN)
     for i, (path, stage) in enumerate(built):
-        if stage.name == "rules":
-            available |= {*load("signals")().adds, *load("code_signals")().adds}
+        if _decides(stage):
+            available |= {column for name in MEASURING for column in load(name)().adds}
         lacking = [column for column in stage.needs if column not in available]
         if lacking:
             later = [other.name for _, other in built[i + 1 :] if lacking[0] in other.adds]
@@ -108,12 +107,12 @@ def _adds(name: str, column: str) -> bool:
         return False
 
 
+def _decides(stage: Stage) -> bool:
+    return any(traits(part).decides for part in parts_of(stage))
+
+
 def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
-    deciding = [
-        i
-        for i, (_, stage) in enumerate(built)
-        if stage.name == "rules" or any(isinstance(part, CorpusStage) for part in parts_of(stage))
-    ]
+    deciding = [i for i, (_, stage) in enumerate(built) if _decides(stage)]
     for i, (path, stage) in enumerate(built):
         if stage.edits and deciding and deciding[0] < i < deciding[-1]:
             first, last = built[deciding[0]][1].name, built[deciding[-1]][1].name
@@ -125,7 +124,7 @@ def _check_editing(built: Sequence[tuple[Path, Stage]], located: Located, proble
 
 def _check_joining(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
     for path, stage in built[:-1]:
-        if stage.name == JOINS:
+        if traits(stage).joins:
             problems.append(
                 f"{located.where(path)}: {located.key(path)} joins what all other stages leave; make it the last one"
             )

@@ -12,16 +12,40 @@ Bytes are UTF-8 bytes of text (of the raw page before extraction). `check` raise
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
-
-from gristmill.pipeline.engine.records import JsonObject
+from typing import NotRequired, TypedDict
 
 
 class AccountingError(RuntimeError):
     """Documents or bytes were lost or made up: the run stops, and nobody tries again."""
 
     final = True
+
+
+class Totals(TypedDict):
+    """Documents and bytes of `Counts`."""
+
+    documents_in: int
+    split: int
+    kept: int
+    merged: int
+    dropped: int
+    quarantined: int
+    bytes_in: int
+    bytes_added: int
+    bytes_kept: int
+    bytes_edited_away: int
+    bytes_dropped: int
+    bytes_quarantined: int
+
+
+class CountsRecord(Totals):
+    """`Counts` as JSON values."""
+
+    rules: dict[str, list[int]]
+    """First failing rule or reason -> [documents, bytes]."""
+    tallies: NotRequired[dict[str, int]]
 
 
 @dataclass
@@ -60,10 +84,27 @@ class Counts:
         for name, number in found.items():
             self.tallies[name] = self.tallies.get(name, 0) + number
 
-    def to_dict(self) -> JsonObject:
-        values = {**asdict(self), "rules": dict(sorted(self.rules.items()))}
-        tallies = values.pop("tallies")
-        return {**values, "tallies": dict(sorted(tallies.items()))} if tallies else values
+    def totals(self) -> Totals:
+        return {
+            "documents_in": self.documents_in,
+            "split": self.split,
+            "kept": self.kept,
+            "merged": self.merged,
+            "dropped": self.dropped,
+            "quarantined": self.quarantined,
+            "bytes_in": self.bytes_in,
+            "bytes_added": self.bytes_added,
+            "bytes_kept": self.bytes_kept,
+            "bytes_edited_away": self.bytes_edited_away,
+            "bytes_dropped": self.bytes_dropped,
+            "bytes_quarantined": self.bytes_quarantined,
+        }
+
+    def to_dict(self) -> CountsRecord:
+        record: CountsRecord = {**self.totals(), "rules": dict(sorted(self.rules.items()))}
+        if self.tallies:
+            record["tallies"] = dict(sorted(self.tallies.items()))
+        return record
 
     @staticmethod
     def total(parts: Iterable[Counts]) -> Counts:

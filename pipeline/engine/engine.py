@@ -35,8 +35,8 @@ from gristmill.pipeline.engine.commit import (
 from gristmill.pipeline.engine.identity import Payload, Shared, by_content, digest, follows
 from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Sealed, StatsT
 from gristmill.pipeline.engine.packed import Pending
-from gristmill.pipeline.engine.records import Json
 from gristmill.pipeline.engine.task import Candidate, Step, Work, execute, unwritable
+from gristmill.storage.json_values import Json
 from gristmill.storage.retrying import StorageError
 from gristmill.storage.store import Store
 

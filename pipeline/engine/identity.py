@@ -26,7 +26,7 @@ import xxhash
 
 from gristmill.pipeline.engine.exchange import Incoming
 from gristmill.pipeline.engine.manifest import File
-from gristmill.pipeline.engine.records import Json
+from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
 
 if TYPE_CHECKING:

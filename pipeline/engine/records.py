@@ -13,10 +13,11 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from gristmill.storage.json_values import Json
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
 
 Value: TypeAlias = (

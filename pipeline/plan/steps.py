@@ -47,9 +47,9 @@ class Planning:
                 continue
             stage = named.get(name)
             if stage is None:
-                from gristmill.stages.identity import Identity
+                from gristmill.stages.registry import UNIQUE_IDS, load
 
-                stage = Identity()
+                stage = load(UNIQUE_IDS)()
             if isinstance(stage, CorpusStage):
                 self.corpus_stage(stage, amount)
             else:

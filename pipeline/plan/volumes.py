@@ -154,9 +154,9 @@ def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     first = current
     deciding: list[Stage] = list(stages.deciding)
     if any(part.own_ids for part in found):
-        from gristmill.stages.identity import Identity
+        from gristmill.stages.registry import UNIQUE_IDS, load
 
-        deciding.insert(0, Identity())
+        deciding.insert(0, load(UNIQUE_IDS)())
     funnel: dict[str, Amount] = {}
     for each in deciding:
         funnel[each.name] = current

@@ -1,9 +1,9 @@
 """Readers: from the files of a partition to record batches of documents.
 
-`READERS` is the registry of formats. A reader is a function (segment, spec, max_document_bytes, skipped) -> rows; it
-yields a row for every record, a quarantined one for a record that is broken, counts in `skipped` by reason what is no
-document by nature, and lets only errors of the storage through. Time and memory follow from the bytes read, whatever
-these bytes say.
+`pipeline.readers.format_table` has the formats. A reader is a function (segment, spec, max_document_bytes, skipped) ->
+rows. It yields a row for every record, a quarantined one for a record that is broken, counts in `skipped` by reason
+what is no document by nature, and lets only errors of the storage through. Time and memory follow from the bytes read,
+whatever these bytes say.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from itertools import chain
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.source import SourceSpec, format_of
+from gristmill.stages.own import own_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,24 +26,6 @@ if TYPE_CHECKING:
     from gristmill.pipeline.readers.segments import Partition, Segment
 
     Reader = Callable[[Segment, SourceSpec, int, Skipped], Iterator[Row]]
-
-
-READERS = {
-    "jsonl": "gristmill.pipeline.readers.jsonl:read_jsonl",
-    "parquet": "gristmill.pipeline.readers.parquet:read_parquet",
-    "warc": "gristmill.pipeline.readers.warc:read_warc",
-    "wet": "gristmill.pipeline.readers.warc:read_warc",
-    "text": "gristmill.pipeline.readers.files:read_files",
-    "tree": "gristmill.pipeline.readers.files:read_files",
-    "machine": "gristmill.pipeline.readers.machine:read_machine",
-    "mediawiki": "gristmill.pipeline.readers.mediawiki:read_mediawiki",
-    "epub": "gristmill.pipeline.readers.epub:read_epub",
-    "jats": "gristmill.pipeline.readers.jats:read_jats",
-    "latex": "gristmill.pipeline.readers.latex:read_latex",
-    "stackexchange": "gristmill.pipeline.readers.stackexchange:read_stackexchange",
-    "html": "gristmill.pipeline.readers.html:read_html",
-}
-"""Format -> `module:function`, imported when the first file of the format is read."""
 
 
 def read(
@@ -63,10 +48,9 @@ def read(
     from gristmill.pipeline.readers.rows import batches, joined, row_id
 
     counts: Skipped = Counter() if skipped is None else skipped
-    if _in_columns(partition, spec):
-        from gristmill.pipeline.readers.json_columns import read_columns
-
-        parts = (read_columns(s, spec, max_document_bytes, batch_bytes, counts) for s in partition.segments)
+    columns = _columns(partition, spec)
+    if columns is not None:
+        parts = (columns.read_columns(s, spec, max_document_bytes, batch_bytes, counts) for s in partition.segments)
         yield from joined(_without(chain.from_iterable(parts), removed), batch_bytes)
         return
     rows = _rows(partition, spec, max_document_bytes, counts)
@@ -75,13 +59,12 @@ def read(
     yield from batches(rows, spec, max_document_bytes, batch_bytes)
 
 
-def _in_columns(partition: Partition, spec: SourceSpec) -> bool:
-    """Whether all of it is read as columns."""
-    if any(format_of(spec, segment.path) != "jsonl" for segment in partition.segments):
-        return False
-    from gristmill.pipeline.readers.json_columns import can_read
-
-    return can_read(spec)
+def _columns(partition: Partition, spec: SourceSpec) -> ModuleType | None:
+    """The module that reads all of the partition as columns, if there is one."""
+    modules = {format_named(format_of(spec, segment.path)).columns for segment in partition.segments}
+    name = modules.pop() if len(modules) == 1 else None
+    module = import_module(name) if name is not None else None
+    return module if module is not None and module.can_read(spec) else None
 
 
 def _without(found: Iterable[pa.RecordBatch], removed: frozenset[bytes]) -> Iterator[pa.RecordBatch]:
@@ -100,6 +83,5 @@ def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int, skipp
 
 
 def reader_for(format_name: str) -> Reader:
-    module, _, function = READERS[format_name].partition(":")
-    reader: Reader = getattr(import_module(module), function)
+    reader: Reader = own_function(format_named(format_name).reader)
     return reader

@@ -18,8 +18,10 @@ import pyarrow as pa
 import xxhash
 
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
+from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
 from gristmill.pipeline.readers.stream import compression_of
+from gristmill.stages.own import own_function
 from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, http_etag, is_folder, is_local, names_many
 
@@ -89,12 +91,8 @@ def inventory(sources: Sequence[SourceSpec], notes: list[str] | None = None) -> 
 
 
 def _entries(spec: SourceSpec, notes: list[str]) -> Iterable[FileEntry]:
-    if spec.is_machine:
-        from gristmill.pipeline.readers.machine import choose
-
-        found = choose(spec)
-    else:
-        found = _capped(_files(spec, notes), spec.max_bytes)
+    listing = format_named(spec.stated).listing if spec.stated is not None else None
+    found = own_function(listing)(spec) if listing else _capped(_files(spec, notes), spec.max_bytes)
     with ThreadPoolExecutor(THREADS) as pool:
         yield from pool.map(lambda file: _entry(spec, file), sorted(found, key=lambda file: file.path))
 
@@ -106,7 +104,7 @@ def _files(spec: SourceSpec, notes: list[str]) -> list[Found]:
     if len(no_files) > MAX_NOTES:
         notes.append(f"source {spec.name}: {len(no_files) - MAX_NOTES:,} more that are no files are passed over")
     found = [file for file in found if not isinstance(file, PassedOver)]
-    if spec.format == "tree":
+    if spec.format is not None and format_named(spec.format).hidden:
         return [file for file in found if not IGNORED_FOLDERS & set(file.path.split("/")[:-1])]
     if not names_many(spec.uri):
         return found
@@ -163,7 +161,7 @@ def _hashed(spec: SourceSpec, file: Found) -> FileEntry:
             digest.update(stream.read(EDGE_BYTES))
         tag = http_etag(file.uri)
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
-        row_groups = _row_groups(stream) if format_name == "parquet" else ()
+        row_groups = _row_groups(stream) if format_named(format_name).cut == "row_groups" else ()
     return FileEntry(spec.name, file.uri, file.path, file.size, etag, format_name, compression_of(head), row_groups)
 
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypedDict
 
+from gristmill.pipeline.readers.format_table import format_named
+
 if TYPE_CHECKING:
     from gristmill.pipeline.readers.inventory import FileEntry
     from gristmill.storage.json_values import Json
@@ -99,7 +101,8 @@ def partitions(inventory: Sequence[FileEntry], partition_bytes: int) -> list[Par
 def _segments(inventory: Iterable[FileEntry], partition_bytes: int) -> Iterator[tuple[str, Segment, int]]:
     """(source, segment, estimated bytes of text)."""
     for file in inventory:
-        if file.format == "jsonl" and file.compression is None and file.size > partition_bytes:
+        by_bytes = format_named(file.format).cut == "bytes" and file.compression is None
+        if by_bytes and file.size > partition_bytes:
             pieces = -(-file.size // partition_bytes)
             bounds = [file.size * i // pieces for i in range(pieces + 1)]
             for start, end in pairwise(bounds):

@@ -11,22 +11,9 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-FORMATS = {
-    "jsonl": (".jsonl", ".ndjson", ".json"),
-    "parquet": (".parquet", ".pq"),
-    "warc": (".warc",),
-    "wet": (".wet",),
-    "tree": (".tar", ".tgz"),
-    "text": (".txt", ".text", ".md", ".html", ".htm", ".xhtml"),
-    "machine": (),
-    "mediawiki": (),
-    "epub": (".epub",),
-    "jats": (".nxml",),
-    "latex": (),
-    "stackexchange": (),
-    "html": (),
-}
-"""Format -> extensions that announce it; a format without one must be stated: anything is .xml, .tex or .html."""
+from gristmill.pipeline.readers.format_table import FORMATS, format_named
+
+__all__ = ["COLUMNS", "FORMATS", "SourceSpec", "format_by_name", "format_of"]
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
@@ -49,6 +36,7 @@ class SourceSpec:
     uri: str
     """A file, a folder, a pattern, `machine:` or `machine:/other/root`."""
     format: str | None = None
+    """A name of `FORMATS`, or `module:function`: a reader of one's own. None: by the names of the files."""
     domain: str | None = None
     """english | multilingual | code: the source holds only this; None: `language` decides."""
     category: str | None = None
@@ -67,8 +55,11 @@ class SourceSpec:
     """Constants added to each document's metadata."""
 
     def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
-            raise ValueError(f"sources.{self.name}: unknown format {self.format!r}; use one of {', '.join(FORMATS)}")
+        if self.format is not None:
+            try:
+                format_named(self.format)
+            except ValueError as error:
+                raise ValueError(f"sources.{self.name}.format: {error}") from error
         if self.domain not in (None, "english", "multilingual", "code"):
             raise ValueError(
                 f"sources.{self.name}: unknown domain {self.domain!r}; use english, multilingual, code or leave it out"
@@ -83,8 +74,15 @@ class SourceSpec:
             raise ValueError(f"sources: {self.name!r} cannot be a source's name; use letters, digits, '-' and '_'")
 
     @property
+    def stated(self) -> str | None:
+        """The format that its URI's scheme or else `format` states; None: the names of the files tell."""
+        schemes = (each.name for each in FORMATS.values() if each.scheme and self.uri.startswith(each.scheme))
+        return next(schemes, self.format)
+
+    @property
     def is_machine(self) -> bool:
-        return self.format == "machine" or self.uri.startswith("machine:")
+        """Whether it is the text that is already on this computer."""
+        return self.stated == "machine"
 
     def columns_in_use(self) -> dict[str, str]:
         return {**COLUMNS, **self.columns}
@@ -95,17 +93,12 @@ def format_by_name(path: str) -> str | None:
     name = posixpath.basename(path).lower()
     for compression in COMPRESSIONS:
         name = name.removesuffix(compression)
-    for format_name, extensions in FORMATS.items():
-        if name.endswith(extensions) and extensions:
-            return format_name
-    return None
+    return next((each.name for each in FORMATS.values() if name.endswith(each.extensions)), None)
 
 
 def format_of(spec: SourceSpec, path: str) -> str:
     """The reader for one file of the source. ValueError in one sentence where the name does not tell."""
-    if spec.is_machine:
-        return "machine"
-    decided = spec.format or format_by_name(path)
+    decided = spec.stated or format_by_name(path)
     if decided is None:
         raise ValueError(
             f"sources.{spec.name}: the name of {path} does not tell its format; add `format:` to the source"

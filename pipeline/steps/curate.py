@@ -4,8 +4,8 @@ A sending task reads a partition's alive documents, runs the late editing stages
 (domain, language) group, cut into slices of about `partition_bytes` along the order of partitions. A receiving task
 writes the files of some buckets. Order within a file: partition, then row.
 
-Where `join_code` is configured, a bucket of code is a range of hashes of repositories, of about `JOIN_BYTES`, and its
-task joins what it receives (`pipeline.steps.joining`). Order within such a file: source, repository, path.
+Where a stage joins documents, a bucket of the domains that it joins is a range of hashes of what it joins by, of about
+`JOIN_BYTES`, and its task joins what it receives (`pipeline.steps.joining`). Order within such a file is the stage's.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ from gristmill.pipeline.steps.chain import KERNELS, TABLES, run_stage
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.steps.joining import joined
 from gristmill.pipeline.steps.ledger import Ledger
+from gristmill.pipeline.steps.record import GroupRecord
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.pipeline.steps.selection import Corpus, PartitionFiles
 from gristmill.stages.document import CURATED, DOCUMENT, MEASURED
-from gristmill.stages.interface import DocumentStage
-from gristmill.stages.join_code import MERGED, JoinCode
+from gristmill.stages.interface import MERGED, DocumentStage, JoiningStage, traits
 
 ROW_GROUP_BYTES = 8_000_000
 JOIN_BYTES = 64_000_000
 """Of text in a bucket of files to be joined: what a task puts aside before it writes."""
-CODE = "code/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Place(NamedTuple):
 def buckets(corpus: Corpus, layout: Layout) -> tuple[list[Bucket], list[dict[str, Place]]]:
     """The buckets sorted by (group, slice), and for every partition: group → place.
 
-    Where files are joined, groups of code have buckets of about `join_bytes` for all partitions together.
+    Where documents are joined, groups of their domains have buckets of about `join_bytes` for all partitions together.
     """
     partition_bytes, join_bytes = layout.partition_bytes, layout.join_bytes
     by_group: dict[str, list[tuple[int, int]]] = {}
@@ -79,7 +78,7 @@ def buckets(corpus: Corpus, layout: Layout) -> tuple[list[Bucket], list[dict[str
     result: list[Bucket] = []
     places: list[dict[str, Place]] = [{} for _ in manifests]
     for group in sorted(by_group):
-        if join_bytes is not None and group.startswith(CODE):
+        if join_bytes is not None and is_joined(group, layout.joins):
             whole = sum(size for _, size in by_group[group])
             number = max(1, -(-whole // join_bytes))
             for partition, _ in by_group[group]:
@@ -105,7 +104,14 @@ class Layout:
 
     partition_bytes: int
     join_bytes: int | None
-    """Of a bucket of files to be joined; None: nothing is joined."""
+    """Of a bucket of documents to be joined; None: nothing is joined."""
+    joins: tuple[str, ...] = ()
+    """Domains whose documents are joined."""
+
+
+def is_joined(group: str, domains: Sequence[str]) -> bool:
+    """Whether a group, domain/language, is of one of the domains."""
+    return group.partition("/")[0] in domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ class SendInput:
 @dataclass(frozen=True, slots=True)
 class Curating:
     stages: Equipped[DocumentStage]
-    join: JoinCode | None
+    join: JoiningStage | None
     seed: int
     layout: Layout
 
@@ -136,8 +142,8 @@ class WriteInput:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    join: Equipped[JoinCode]
-    """The stage that joins files; of no stages where none does."""
+    join: Equipped[JoiningStage]
+    """The stage that joins documents; of no stages where none does."""
     seed: int
     layout: Layout
 
@@ -151,6 +157,9 @@ class CuratedGroup:
 
     def __add__(self, other: CuratedGroup) -> CuratedGroup:
         return replace(self, documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
+
+    def record(self) -> GroupRecord:
+        return {"domain": self.domain, "language": self.language, "documents": self.documents, "bytes": self.bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +178,11 @@ def curate(
 ) -> Sealed[CuratedStats]:
     """Two steps; the second's files are those of `curated/`.
 
-    stages: those that run late, in order; `join_code` must be the last. ValueError where it is not.
+    stages: those that run late, in order; one that joins must be the last. ValueError where it is not.
     """
     before, join = joining(stages)
-    layout = Layout(partition_bytes, min(partition_bytes, JOIN_BYTES) if join else None)
+    join_bytes = min(partition_bytes, JOIN_BYTES) if join else None
+    layout = Layout(partition_bytes, join_bytes, traits(join).joins if join else ())
     planned, places = buckets(corpus, layout)
     documents = corpus.payloads()
     payloads = Lazy(len(documents), lambda index: SendInput(documents[index], places[index]))
@@ -192,14 +202,15 @@ def curate(
     return engine.step("curate", WRITE, inputs, writing, upstream=[*corpus.upstream, sent])
 
 
-def joining(stages: Sequence[DocumentStage]) -> tuple[list[DocumentStage], JoinCode | None]:
-    """The stages that run before files are joined, and the one that joins them."""
-    found = [stage for stage in stages if isinstance(stage, JoinCode)]
+def joining(stages: Sequence[DocumentStage]) -> tuple[list[DocumentStage], JoiningStage | None]:
+    """The stages that run before documents are joined, and the one that joins them."""
+    found = [stage for stage in stages if isinstance(stage, JoiningStage) and traits(stage).joins]
     if not found:
         return list(stages), None
     if stages[-1] is not found[0]:
         after = stages[[*stages].index(found[0]) + 1]
-        raise ValueError(f"stages.join_code: {after.name} comes after it; make join_code the last of the stages")
+        name = found[0].name
+        raise ValueError(f"stages.{name}: {after.name} comes after it; make {name} the last of the stages")
     return list(stages[:-1]), found[0]
 
 
@@ -225,8 +236,8 @@ def send_partition(task: Task[SendInput, Curating]) -> None:
 SEND = Step(send_partition, version=2, libraries=KERNELS)
 
 
-def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoinCode | None = None) -> np.ndarray:
-    """(rows,) int64: the bucket of each row's (domain, language); of files to be joined by the hash of the group."""
+def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoiningStage | None = None) -> np.ndarray:
+    """(rows,) int64: the bucket of each row's (domain, language); of what is to be joined by the hash of its group."""
     if table.num_rows == 0:
         return np.zeros(0, np.int64)
     pairs = table.select(["domain", "language"]).combine_chunks()
@@ -242,7 +253,7 @@ def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoinCode | Non
     return result
 
 
-def spread(table: pa.Table, number: np.ndarray, join: JoinCode) -> np.ndarray:
+def spread(table: pa.Table, number: np.ndarray, join: JoiningStage) -> np.ndarray:
     """(rows,) int64: which of its `number` buckets each row goes to; a file that stays alone goes by its own id."""
     (batch,) = table.combine_chunks().to_batches()
     route = join.route(batch)
@@ -272,7 +283,7 @@ def write_buckets(task: Task[WriteInput, Writing]) -> CuratedStats:
             received = (rows for _, rows in receive(task.store, incoming))
             if join is None or ledger is None:
                 tables = regrouped(received, ROW_GROUP_BYTES)
-            elif bucket.group.startswith(CODE):
+            elif is_joined(bucket.group, task.shared.layout.joins):
                 tables = joined_tables(task.counts(join.name), join, received, ledger)
             else:
                 tables = passed(task.counts(join.name), regrouped(received, ROW_GROUP_BYTES))
@@ -306,7 +317,9 @@ def passed(counts: Counts, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield table
 
 
-def joined_tables(counts: Counts, join: JoinCode, received: Iterable[pa.Table], ledger: Ledger) -> Iterator[pa.Table]:
+def joined_tables(
+    counts: Counts, join: JoiningStage, received: Iterable[pa.Table], ledger: Ledger
+) -> Iterator[pa.Table]:
     """Joined documents in row groups, counted; the files that went into them are in the ledger."""
     for documents, files, number in joined(join, received, ROW_GROUP_BYTES):
         before, after = text_bytes(files), text_bytes(documents)

@@ -1,8 +1,8 @@
 """Files that come to one task through the exchange, joined by repository while the task holds little of them.
 
-A bucket of `join_code` holds whole groups: all files of a language of some repositories. Their text waits on the local
-disk (a bucket of at most `HELD_BYTES` in memory); of every file the task holds the keys by which it is ordered, some
-200 bytes. Documents are then made a few megabytes at a time, in order, so a repository may be larger than memory.
+A bucket of what is joined holds whole groups: all files of a language of some repositories. Their text waits on the
+local disk (a bucket of at most `HELD_BYTES` in memory); of every file the task holds the keys by which it is ordered,
+some 200 bytes. Documents are then made a few megabytes at a time, in order, so a repository may be larger than memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from gristmill.stages.join_code import KEYS, JoinCode
+from gristmill.stages.interface import JoiningStage
 
 HELD_BYTES = 32_000_000
 
@@ -77,7 +77,7 @@ class Files:
 
 
 def joined(
-    stage: JoinCode, tables: Iterable[pa.Table], group_bytes: int, held_bytes: int = HELD_BYTES
+    stage: JoiningStage, tables: Iterable[pa.Table], group_bytes: int, held_bytes: int = HELD_BYTES
 ) -> Iterator[tuple[pa.Table, pa.Table, np.ndarray]]:
     """(documents, files, document of each file) in order, some `group_bytes` of text at a time.
 
@@ -93,7 +93,7 @@ def joined(
         files.close()
         if not keys:
             return
-        whole = pa.Table.from_batches(keys, KEYS).combine_chunks()
+        whole = pa.Table.from_batches(keys).combine_chunks()
         order, document, ordinal = stage.arrange(whole)
         size = whole.column("bytes").to_numpy()[order]
         del keys, whole

@@ -5,26 +5,25 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, TypedDict
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.pipeline.engine.accounting import Counts
+from gristmill.pipeline.engine.accounting import Counts, Totals
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.manifest import Role, Sealed
 from gristmill.pipeline.engine.publish import publish
-from gristmill.pipeline.engine.records import Json, JsonObject
 from gristmill.pipeline.steps.blend_work import BlendWork
 from gristmill.pipeline.steps.curate import CuratedStats
+from gristmill.pipeline.steps.record import BlendRecord, TokenizerRecord, UnitRecord
 from gristmill.pipeline.steps.selection import Corpus
 from gristmill.pipeline.steps.sharding import Shard, ShardStats
 from gristmill.pipeline.steps.tokens import TokenizerFiles, encoder_facts
-from gristmill.stages.interface import Stage
-from gristmill.stages.rules import Rules, describe
+from gristmill.stages.interface import Stage, has_rules, rules_of
+from gristmill.stages.presets.rule import describe
 from gristmill.storage.store import Store
-from gristmill.tokenizer.manifest import NAME, manifest, to_bytes
+from gristmill.tokenizer.manifest import NAME, ShardManifest, manifest, to_bytes
 
 
 def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed[CuratedStats]) -> None:
@@ -40,23 +39,40 @@ def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, c
     publish(engine, "ledger", ledger, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
 
 
+class RuleCounts(TypedDict):
+    rule: str
+    documents: int
+    bytes: int
+
+
+class CountsRow(Totals):
+    """A row of `ledger/counts.parquet`."""
+
+    step: str
+    stage: str
+    partition: int
+    tallies: NotRequired[dict[str, int]]
+    rules: NotRequired[list[RuleCounts]]
+
+
 def counts_table(engine: Engine) -> bytes:
     """Parquet: the accounting of every step, stage and partition, with what each rule took."""
-    rows: list[JsonObject] = []
+    rows: list[CountsRow] = []
     for sealed in engine.sealed:
         for index, task in sealed.done():
             for stage, counts in task.counts.items():
-                rules: list[Json] = [
+                row: CountsRow = {"step": sealed.name, "stage": stage, "partition": index, **counts.totals()}
+                if counts.tallies:
+                    row["tallies"] = dict(sorted(counts.tallies.items()))
+                row["rules"] = [
                     {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in sorted(counts.rules.items())
                 ]
-                values = counts.to_dict()
-                del values["rules"]
-                rows.append({"step": sealed.name, "stage": stage, "partition": index, **values, "rules": rules})
+                rows.append(row)
     return parquet_bytes(pa.Table.from_pylist(rows))
 
 
 def rules_table(stages: Sequence[Stage]) -> bytes:
-    tables = [describe(stage.rules()) for stage in stages if isinstance(stage, Rules)]
+    tables = [describe(rules_of(stage)) for stage in stages if has_rules(stage)]
     return parquet_bytes(pa.concat_tables(tables) if tables else describe([]))
 
 
@@ -65,20 +81,6 @@ def publish_tokenizer(engine: Engine, model: TokenizerFiles) -> None:
         publish(engine, "tokenizer", [], {"tokenizer.model": model.model})
         return
     publish(engine, "tokenizer", [(file.name, file) for file in model.trained.files(Role.TOKENIZER)])
-
-
-class BlendRecord(TypedDict):
-    """What `run.json` says of a blend."""
-
-    tokens: int
-    documents: int
-    shards: int
-    holdout_tokens: int
-    target_tokens_by_domain: dict[str, int]
-    tokens_by_domain: dict[str, int]
-    units: list[JsonObject]
-    notes: list[str]
-    counts: JsonObject
 
 
 def publish_shards(
@@ -91,8 +93,8 @@ def publish_shards(
     holdout = [shard for index, shard in shards if index >= blend.shards]
     facts = encoder_facts(model)
 
-    def described(shards: Sequence[Shard]) -> dict[str, Any]:
-        entries = [asdict(shard) for shard in shards]
+    def described(shards: Sequence[Shard]) -> ShardManifest:
+        entries = [shard.entry() for shard in shards]
         return manifest(entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, **facts)
 
     files = [(file.name, file) for file in written.files(Role.SHARD)]
@@ -104,8 +106,17 @@ def publish_shards(
     targets: dict[str, int] = {}
     for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
         targets[unit.domain] = targets.get(unit.domain, 0) + target
-    units: list[JsonObject] = [
-        {**asdict(unit), "target": target, "epochs": round(target / unit.tokens, 4) if unit.tokens else 0.0}
+    units: list[UnitRecord] = [
+        {
+            "domain": unit.domain,
+            "category": unit.category,
+            "source": unit.source,
+            "language": unit.language,
+            "tokens": unit.tokens,
+            "documents": unit.documents,
+            "target": target,
+            "epochs": round(target / unit.tokens, 4) if unit.tokens else 0.0,
+        }
         for unit, target in zip(blend.units, blend.targets.tolist(), strict=True)
     ]
     return {
@@ -121,7 +132,7 @@ def publish_shards(
     }
 
 
-def tokenizer_record(store: Store, model: TokenizerFiles) -> JsonObject:
+def tokenizer_record(store: Store, model: TokenizerFiles) -> TokenizerRecord:
     report = json.loads(store.read("tokenizer/report.json")) if model.trained else None
     return {"sha256": model.digest, "report": report}
 

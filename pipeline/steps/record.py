@@ -7,8 +7,10 @@ manifests have their types in `gristmill.tokenizer`, the rows of the published t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from gristmill.pipeline.engine.accounting import CountsRecord
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.storage.json_values import Json
 from gristmill.tokenizer.report import Report
@@ -110,26 +112,6 @@ class StepRecord(TypedDict):
     seconds: float
     missing: list[int]
     bytes_written: int
-
-
-class CountsRecord(TypedDict):
-    """`pipeline.engine.accounting.Counts` as JSON values."""
-
-    documents_in: int
-    split: int
-    kept: int
-    merged: int
-    dropped: int
-    quarantined: int
-    bytes_in: int
-    bytes_added: int
-    bytes_kept: int
-    bytes_edited_away: int
-    bytes_dropped: int
-    bytes_quarantined: int
-    rules: dict[str, list[int]]
-    """First failing rule or reason -> [documents, bytes]."""
-    tallies: NotRequired[dict[str, int]]
 
 
 class FunnelEntry(CountsRecord):
@@ -260,6 +242,12 @@ def parsed(content: bytes) -> RunRecord:
         if report and "measured" not in report:  # early versions recorded the figures alone
             tokenizer["report"] = {"measured": report}
     record: RunRecord = found
+    return record
+
+
+def as_written(configuration: Mapping[str, Json]) -> ConfigurationRecord:
+    """The configuration as the record has it, when it is read again."""
+    record: ConfigurationRecord = json.loads(json.dumps(configuration))
     return record
 
 

@@ -21,7 +21,7 @@ from typing import Generic, TypeAlias, TypeVar
 import xxhash
 
 from gristmill.pipeline.engine.identity import Content, Identified, versions
-from gristmill.stages.interface import Stage
+from gristmill.stages.interface import Stage, traits
 from gristmill.storage.uris import Found, find, is_folder, is_local, names_many, open_input
 
 SHIPPED_BYTES = 64 << 20
@@ -85,7 +85,7 @@ class Equipped(Identified, Generic[StageT]):
             "name": stage.name,
             "version": stage.version,
             "module": type(stage).__module__,
-            "libraries": versions(getattr(stage, "libraries", ())),
+            "libraries": versions(traits(stage).libraries),
             "fields": configured,
         }
 

@@ -31,7 +31,7 @@ from gristmill.pipeline.steps.first_pass import Grouped, ReadStats, Volume, coun
 from gristmill.pipeline.steps.ledger import Ledger, excerpt_columns
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import ID, VERDICT
-from gristmill.stages.interface import CorpusStage, DocumentStage, Stage
+from gristmill.stages.interface import CorpusStage, DocumentStage, Stage, traits
 from gristmill.storage.store import Store
 
 SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
@@ -275,6 +275,8 @@ def as_one(table: pa.Table) -> pa.RecordBatch:
 @dataclass(frozen=True, slots=True)
 class Deciding:
     name: str
+    clusters: bool
+    """Whether the decisions change the documents' clusters."""
     seed: int
 
 
@@ -294,7 +296,8 @@ def decide(
     if isinstance(stage, DecidingStage):
         step = engine.step(stage.name, SELECT, payloads, Selecting(equipped([stage]), seed), upstream=upstream)
     else:
-        step = engine.step(stage.name, DECIDE, payloads, Deciding(stage.name, seed), upstream=upstream)
+        deciding = Deciding(stage.name, traits(stage).clusters, seed)
+        step = engine.step(stage.name, DECIDE, payloads, deciding, upstream=upstream)
     return corpus.followed_by(step)
 
 
@@ -309,6 +312,7 @@ def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
     leaving = np.zeros(len(alive), bool)
     quarantine = np.zeros(len(alive), bool)
     survivor = cluster
+    rule = pa.nulls(len(alive), pa.string())
     sizes: dict[int, int] = {}
     if decided is not None and decided.num_rows:
         rows = (decided.column("handle").to_numpy() & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -319,6 +323,10 @@ def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
         mask = np.zeros(len(alive), bool)
         mask[rows] = True
         survivor = pc.replace_with_mask(cluster.cast(ID), pa.array(mask), decided.column("survivor").combine_chunks())
+        if "rule" in decided.column_names:
+            rule = pc.replace_with_mask(rule, pa.array(mask), decided.column("rule").combine_chunks())
+        if (leaving & rule.is_null().to_numpy(zero_copy_only=False)).any():
+            raise ValueError(f"{shared.name}: drops a document by no rule; fill `rule` of its decisions")
         kept = decided.filter(decided.column("keep")).column("size").to_numpy()
         values, number = np.unique(kept, return_counts=True)
         sizes = dict(zip(values.tolist(), number.tolist(), strict=True))
@@ -332,12 +340,9 @@ def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
         counts.bytes_in += int(size.sum())
         counts.kept += int((~gone).sum())
         counts.bytes_kept += int(size[~gone].sum())
-        for action, chosen, rule in (
-            ("dropped", gone & ~bad, f"{shared.name}.duplicate"),
-            ("quarantined", bad, f"{shared.name}.duplicate_id"),
-        ):
+        for action, chosen in (("dropped", gone & ~bad), ("quarantined", bad)):
             left = table.filter(pa.array(chosen))
-            name = pa.repeat(rule, left.num_rows)
+            name = rule.take(pa.array(rows[chosen]))
             setattr(counts, action, getattr(counts, action) + left.num_rows)
             setattr(counts, f"bytes_{action}", getattr(counts, f"bytes_{action}") + int(size[chosen].sum()))
             count_rules(counts, pa.chunked_array([name]), size[chosen])
@@ -346,7 +351,7 @@ def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
         count_groups(groups, table.filter(pa.array(~gone)))
     alive &= ~leaving
     ledger.close()
-    write(task.output, alive, survivor)
+    write(task.output, alive, survivor if shared.clusters else cluster)
     return Decided(groups, sizes)
 
 

@@ -22,13 +22,13 @@ from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.exchange import Incoming, receive_table
 from gristmill.pipeline.engine.identity import UPSTREAM
 from gristmill.pipeline.engine.manifest import File, Role, Stats
-from gristmill.pipeline.engine.records import from_json
 from gristmill.pipeline.engine.sending import Sender, partition_of
 from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.steps.blend_work import BlendWork
 from gristmill.pipeline.steps.chain import KERNELS
 from gristmill.pipeline.steps.tokens import batches
 from gristmill.pipeline.steps.units import UNIT
+from gristmill.tokenizer.shards import ShardEntry, ShardWriter
 
 SLICE_TOKENS = 1_000_000
 """Tokens that are copied at once."""
@@ -67,6 +67,21 @@ class Shard:
     tokens: int
     tokens_by_domain: dict[str, int]
     files: tuple[ShardFile, ...]
+
+    @classmethod
+    def of(cls, entry: ShardEntry) -> Shard:
+        files = tuple(ShardFile(file["name"], file["bytes"], file["xxh3_128"]) for file in entry["files"])
+        return cls(entry["name"], entry["documents"], entry["tokens"], entry["tokens_by_domain"], files)
+
+    def entry(self) -> ShardEntry:
+        """Its entry in the manifest."""
+        return {
+            "name": self.name,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "tokens_by_domain": self.tokens_by_domain,
+            "files": [{"name": file.name, "bytes": file.bytes, "xxh3_128": file.xxh3_128} for file in self.files],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +168,6 @@ def shard_name(blend: BlendWork, index: int) -> str:
 
 
 def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
-    from gristmill.tokenizer.shards import ShardWriter
-
     parts = task.payload.parts
     name = shard_name(task.shared, task.index)
     if not any(part.entries(task.store) for part in parts):
@@ -183,7 +196,7 @@ def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
                 values = ids.values.to_numpy()[offsets[0] : offsets[-1]]
                 writer.append(values, offsets - offsets[0], piece.drop_columns(["ids", "place"]))
             rows += table.num_rows
-        shard = from_json(Shard, writer.close())
+        shard = Shard.of(writer.close())
         for file in opened:
             file.rows = rows
     return ShardStats(shard)

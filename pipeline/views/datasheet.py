@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from gristmill.pipeline.steps.record import RunRecord
 from gristmill.pipeline.views.report.limitations import limitations
@@ -43,7 +42,7 @@ LIMITS = {"language.score": ("language", "min_score", "≥ {}")}
 """Verdicts with a limit in their stage's configuration: (stage, key, how it is written)."""
 
 
-def write(store: Store, record: Any) -> str:
+def write(store: Store, record: RunRecord) -> str:
     """Writes `datasheet.md` below the output and returns its path there. record: a RunRecord."""
     store.write(PATH, datasheet(record, store).encode(errors="replace"))
     return PATH

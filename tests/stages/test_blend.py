@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gristmill.stages.blend import Blend, Unit, plan, plans
+from gristmill.stages.blend import METHODS, Blend, Unit, plan, plans
 from gristmill.stages.weights import alpha, fill, normalize, unimax
 
 # Parmar et al. 2024 ("Data, Data Everywhere", arXiv 2407.06380), tables of sources: billions of tokens
@@ -313,3 +314,62 @@ def test_a_corpus_of_thousands_of_units_is_planned_at_once():
     units = [unit("multilingual", 10**9 + 7919 * i, "web", f"s{i % 50}", f"l{i // 50}") for i in range(5000)]
     result = plan(units, Blend({"multilingual": 1}, {"multilingual": {"alpha": 0.3}}))
     assert result.tokens > 0
+
+
+OWN = """
+from gristmill.stages.blend import Weighting
+
+def roots(groups, setting, key):
+    return Weighting({name: tokens ** 0.5 for name, tokens in groups.items()}, epochs=setting["epochs"])
+
+def wrong(groups, setting, key):
+    return Weighting({name: setting for name in groups})
+
+def bare(groups, setting, key):
+    return {name: 1 for name in groups}
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_methods.py").write_text(OWN)
+    yield "own_methods"
+    sys.modules.pop("own_methods", None)
+
+
+def test_a_method_of_ones_own_gives_the_weights(own):
+    units = [unit("code", 400, source="a"), unit("code", 100, source="b")]
+    method = {f"{own}:roots": {"epochs": 1}, "over": "source"}
+    result = plan(units, Blend({"code": 1}, {"code": method}, tokens=150))
+    assert [each.tokens for each in result.units] == [100, 50]  # 20 to 10
+    assert plan(units, Blend({"code": 1}, {"code": method})).tokens == 300  # b runs out at its 100
+
+
+def test_shipped_methods_are_the_table_and_the_error_lists_them():
+    assert set(METHODS) == {"unimax", "alpha", "categories", "sources", "languages"}
+    with pytest.raises(ValueError, match=", ".join(sorted(METHODS)) + ", or module:function"):
+        plan(UNITS, Blend(SHARES, {"code": {"beta": 1}}))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"own_methods:gone": 1}, "has no function gone; check its name"),
+        ({"own_methods:number": 1}, "number of the module own_methods is not callable"),
+        ({"no_such_module_here:f": 1}, "there is no module no_such_module_here on the Python path"),
+        ({"stages.blend:by_alpha": 1}, "stages.blend is now gristmill.stages.blend"),
+        ({"own_methods:wrong": -1}, "the weight -1: weights are numbers, 0 or more"),
+        ({"own_methods:wrong": float("nan")}, "the weight nan: weights are numbers, 0 or more"),
+        ({"own_methods:bare": 1}, "returned dict: return a Weighting of stages.blend"),
+        ({"own_methods:bare": 1, "alpha": 1}, "write one of alpha"),
+    ],
+)
+def test_a_method_of_ones_own_that_is_none_is_a_sentence(own, method, said):
+    with pytest.raises(ValueError) as caught:
+        plan(UNITS, Blend(SHARES, {"code": method}), "b")
+    assert str(caught.value).startswith("blends.b.within.code")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

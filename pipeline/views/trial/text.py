@@ -221,7 +221,7 @@ def _stage(passed: Passed) -> str:
         parts.append(f"{passed.bytes_before:,} bytes in, {passed.bytes_after:,} bytes of text out")
     if passed.verdict:
         parts.append(f"{passed.verdict.action}, {_because(passed.verdict)}")
-    elif passed.stage == "rules":
+    elif passed.by_rules:
         parts.append("passes")
     return ", ".join(parts)
 

@@ -25,11 +25,9 @@ from gristmill.pipeline.steps.ledger import without_verdicts
 from gristmill.settings.located import ConfigError, Located, override, read
 from gristmill.settings.validation import validated
 from gristmill.stages.document import VERDICT
-from gristmill.stages.interface import DocumentStage, Stage
+from gristmill.stages.interface import DocumentStage, Stage, has_rules, rules_of, traits
 from gristmill.stages.measured import MEASURED
 from gristmill.stages.presets.rule import Rule
-from gristmill.stages.rules import Rules
-from gristmill.stages.signals import Signals
 
 CONFIG = "pipeline.yaml"
 BUILT_IN = "the built-in recipe"
@@ -103,6 +101,8 @@ class Passed:
     bytes_before: int
     bytes_after: int
     verdict: Verdict | None
+    by_rules: bool = False
+    """Whether it decides by rules."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def source_spec(recipe: Recipe, source: str | None, format_name: str | None) -> 
     if source is not None and source not in recipe.sources:
         there = ", ".join(recipe.sources) or "none"
         raise ValueError(f"{recipe.origin}: has no source {source!r}; its sources: {there}")
-    if format_name is not None and format_name not in FORMATS:
+    if format_name is not None and format_name not in FORMATS and ":" not in format_name:
         raise ValueError(f"--format {format_name}: is no format; use one of {', '.join(FORMATS)}")
     spec = recipe.sources[source] if source is not None else SourceSpec("try", "")
     return replace(spec, format=format_name) if format_name is not None else spec
@@ -231,11 +231,11 @@ class _Trial:
         before, size, row = self.text(), self.size(), self.row
         result = stage.apply(self.row)
         verdict = _verdict(result)
-        if isinstance(stage, Rules):
-            self.judged += _judged(stage, result)
+        if has_rules(stage):
+            self.judged += _judged(rules_of(stage), result)
         added = [name for name in stage.adds if name in result.schema.names and name not in (*VERDICT.names, "text")]
         values = {name: result.column(name)[0].as_py() for name in added}
-        measured = {name for name in added if name in MEASURED or isinstance(stage, Signals)}
+        measured = {name for name in added if name in MEASURED or traits(stage).measures}
         self.signals |= {name: value for name, value in values.items() if name in measured and not _is_text(value)}
         facts = {name: value for name, value in values.items() if name not in measured or name in FACTS}
         table = without_verdicts(pa.Table.from_batches([result]))
@@ -251,7 +251,8 @@ class _Trial:
                 self.lines = judged(kept, after.split("\n"), stage.name, told)
             else:
                 self.lines = edited(kept, after.split("\n"), stage.name)
-        self.passed.append(Passed(stage.name, {} if isinstance(stage, Signals) else facts, size, self.size(), verdict))
+        facts = {} if traits(stage).measures else facts
+        self.passed.append(Passed(stage.name, facts, size, self.size(), verdict, has_rules(stage)))
         self.ended = after is None or (verdict is not None and verdict.action == "quarantined")
 
     def text(self) -> str | None:
@@ -347,12 +348,12 @@ def _reasons(stage: DocumentStage, row: pa.RecordBatch, text: str) -> list[tuple
     return list(tells(text, domain, language))
 
 
-def _judged(rules: Rules, result: pa.RecordBatch) -> list[Judged]:
+def _judged(rules: Sequence[Rule], result: pa.RecordBatch) -> list[Judged]:
     """Every rule with its value and verdict; who fails is read from the stage's own bit mask."""
     mask = result.column("failed")[0].as_py() or b""
     domain, language = (result.column(name)[0].as_py() for name in ("domain", "language"))
     judged = []
-    for k, rule in enumerate(rules.rules()):
+    for k, rule in enumerate(rules):
         value = result.column(rule.signal)[0].as_py()
         if rule.domains and domain not in rule.domains:
             verdict = OTHER_DOMAIN

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
 from gristmill.pipeline.views.whatif.expression import Change, change, parse
 from gristmill.pipeline.views.whatif.scan import Example, Scan, Tally
+from gristmill.stages.interface import has_rules, traits
+from gristmill.stages.registry import STAGES, load
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import own_column
 from gristmill.storage.json_values import Json
@@ -51,18 +53,19 @@ def whatif(output: str, expressions: Sequence[str]) -> Answer:
     record = _record(store)
     stages = [(name, fields) for item in record["configuration"]["stages"] for name, fields in item.items()]
     names = [name for name, _ in stages]
-    if names.count("rules") != 1:
-        many = "several stages `rules`: whatif answers for one" if "rules" in names else "no stage `rules`"
+    ruled = [name for name in names if name in STAGES and has_rules(load(name))]
+    if len(ruled) != 1:
+        many = "several stages `rules`: whatif answers for one" if ruled else "no stage `rules`"
         raise ValueError(f"{store.location()}: its configuration has {many}; name the output of another run")
-    rules = _rules(dict(stages)["rules"])
-    at = names.index("rules")
+    rules = _rules(dict(stages)[ruled[0]])
+    at = names.index(ruled[0])
     missing = _missing(record, ["read", "identity", *names[: at + 1]])
     files = _signal_files(store, missing)
     changed = change(rules, conditions, _own_signals(store, files, dict(stages)))
     scan = Scan(store, rules, changed.rules, record["configuration"]["seed"], ("identity", *names[:at]))
     for path in files:
         scan.file(path)
-    _check(store, record, scan.groups)
+    _check(store, record, scan.groups, ruled[0])
     rates, source = token_rates(record)
     return Answer(
         changed,
@@ -140,8 +143,9 @@ def _signal_files(store: Store, missing: Sequence[int]) -> list[str]:
 def _own_signals(
     store: Store, files: Sequence[str], stages: Mapping[str, Mapping[str, Json]]
 ) -> dict[str, tuple[str, bool]]:
-    added = stages.get("signals", {}).get("add")
-    references = [str(each) for each in added] if isinstance(added, list) else []
+    measuring = [name for name in stages if name in STAGES and traits(load(name)).measures]
+    added = [stages[name].get("add") for name in measuring]
+    references = [str(each) for given in added if isinstance(given, list) for each in given]
     if not references or not files:
         return {}
     with store.open_input(files[0]) as handle:
@@ -149,9 +153,9 @@ def _own_signals(
     return {own_column(each): (each, pa.types.is_integer(schema.field(own_column(each)).type)) for each in references}
 
 
-def _check(store: Store, record: RunRecord, groups: Mapping[tuple[str, str], Tally]) -> None:
+def _check(store: Store, record: RunRecord, groups: Mapping[tuple[str, str], Tally], stage: str) -> None:
     """What is counted here for the run's own rules is what the run counted."""
-    counted = next((entry for entry in record["funnel"] if entry["stage"] == "rules"), None)
+    counted = next((entry for entry in record["funnel"] if entry["stage"] == stage), None)
     if counted is None:
         return
     whole = sum(groups.values(), Tally())
