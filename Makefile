@@ -2,6 +2,8 @@
 #
 #   make demo     curate the text on this computer, train a tokenizer and a small Nemotron on it, write the report
 #   make test     everything that has to pass: linters, types, import contracts, the test suite
+#   make quick    a look at every layer in a minute and a half: the tests that are not marked slow
+#   make soak     the long attacks that test leaves out: hours of kills, damaged input, memory
 #   make check    the linters, types and import contracts alone
 #   make env      the environment alone
 #   make lock     the lock files in requirements/ anew, from the ranges of pyproject.toml
@@ -31,7 +33,14 @@ MODEL := models/lid.176.ftz
 # The second Triton that the kernels are compiled with in the tests, beside the pinned one; Triton is for Linux.
 TRITON_36 := $(if $(filter Linux,$(shell uname -s)),.venv/triton-3.6/triton)
 
-.PHONY: demo test check env model lock
+# As many tests at once as there are cores, and 4 GB of memory for each.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+GIGABYTES := $(shell awk '/^MemTotal/ {print int($$2 / 1000000)}' /proc/meminfo 2>/dev/null || echo 8)
+WORKERS ?= $(shell n=$$(($(GIGABYTES) / 4)); [ $$n -lt $(CORES) ] || n=$(CORES); [ $$n -gt 0 ] || n=1; echo $$n)
+# A file's tests stay in one worker, which makes what they share once; tests/conftest.py orders the files.
+PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick soak check env model lock
 .DELETE_ON_ERROR:
 
 demo: $(ENV) $(MODEL)
@@ -43,7 +52,16 @@ demo: $(ENV) $(MODEL)
 	@$(BIN)/gristmill report
 
 test: check $(MODEL) $(TRITON_36)
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+quick: $(STAMP_DEV) $(MODEL)
+	$(PYTEST) -m 'not slow and not soak'
+
+soak: $(STAMP_DEV) $(MODEL)
+	$(BIN)/python -m pytest -m soak
+	$(BIN)/python benchmarks/chaos/kills.py
+	$(BIN)/python benchmarks/chaos/inputs.py
+	$(BIN)/python benchmarks/chaos/memory.py
 
 check: $(STAMP_DEV)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
     compiled([Case(...), ...]) -> [Build(...), ...]      one process for all cases of a test file
 
+A build is kept beside this file under a name made from all that it depends on, so it is made once and not in every run.
 A case names a kernel, the types of its run-time arguments ("*bf16", "*fp32", "i32", "i64", "fp32"), and its
 constants. Pointers, and integers named in `divisible`, are multiples of 16 as torch's are. What is asserted of a build:
 tensor-core instructions (`wgmma`), registers spilled (0), width of its loads from memory.
@@ -9,6 +10,7 @@ tensor-core instructions (`wgmma`), registers spilled (0), width of its loads fr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,13 +19,17 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-OTHER = Path(os.environ.get("GRISTMILL_TRITON_36") or Path(__file__).parents[3] / ".venv" / "triton-3.6")
+ROOT = Path(__file__).parents[3]
+OTHER = Path(os.environ.get("GRISTMILL_TRITON_36") or ROOT / ".venv" / "triton-3.6")
 TRITONS = {"pinned": ""} | ({"3.6": str(OTHER)} if (OTHER / "triton").is_dir() else {})
 """Names of the versions to compile with, and the folders they are installed in ("" for the environment's own); `make
 test` installs the other one."""
+KEPT = Path(__file__).parent / "__pycache__" / "builds"
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,39 @@ _LOADS = re.compile(r"ld\.global(?:\.[a-zA-Z:_0-9]+)*?(?:\.v(\d))?\.[bfusx](\d+)
 
 def compiled(cases: Sequence[Case], version: str = "pinned") -> list[Build]:
     """Builds of the cases by a version of Triton, in their order; what the compiler said where one fails."""
+    kept = [KEPT / f"{_name(case, version)}.json" for case in cases]
+    missing = {path: case for path, case in zip(kept, cases, strict=True) if not path.exists()}
+    if missing:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        for path, build in zip(missing, _compiled(list(missing.values()), version), strict=True):
+            beside = path.with_suffix(f".{os.getpid()}")
+            beside.write_text(json.dumps(build))
+            beside.replace(path)
+    return [Build(**json.loads(path.read_text())) for path in kept]
+
+
+def _name(case: Case, version: str) -> str:
+    """Of a build: from the case, the source of all kernels, this file, and the compiler's version."""
+    depends = [json.dumps(asdict(case)), _sources(), *_version(version)]
+    return hashlib.sha256("\0".join(depends).encode()).hexdigest()[:32]
+
+
+@cache
+def _sources() -> str:
+    files = [Path(__file__), *sorted((ROOT / "kernels" / "gpu").glob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+@cache
+def _version(version: str) -> tuple[str, str]:
+    where = [TRITONS[version]] if TRITONS[version] else sys.path
+    found = next(iter(distributions(name="triton", path=where)))
+    return found.version, sys.version
+
+
+def _compiled(cases: Sequence[Case], version: str) -> list[dict[str, Any]]:
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    root = str(Path(__file__).parents[3])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [TRITONS[version], root]))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [TRITONS[version], str(ROOT)]))
     with tempfile.TemporaryDirectory() as folder:
         environment["TRITON_CACHE_DIR"] = folder
         done = subprocess.run(
@@ -78,7 +114,8 @@ def compiled(cases: Sequence[Case], version: str = "pinned") -> list[Build]:
             text=True,
         )
     assert done.returncode == 0, done.stderr[-4000:]
-    return [Build(**each) for each in json.loads(done.stdout.splitlines()[-1])]
+    builds: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return builds
 
 
 def _main() -> None:
