@@ -119,7 +119,8 @@ def _ray() -> Iterator[None]:
     for name in around:
         del os.environ[name]
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # workers read from servers of these tests
+    ray.init(address="local", num_cpus=2, object_store_memory=300_000_000, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
     os.environ |= around

@@ -260,10 +260,12 @@ def funnel(example: Path) -> dict[str, dict[str, Any]]:
     return {entry["stage"]: entry for entry in json.loads((example / "out-own" / "run.json").read_text())["funnel"]}
 
 
+@pytest.mark.slow
 def test_a_stage_of_ones_own_drops_what_it_lists(example: Path) -> None:
     assert funnel(example)["blocked_hosts"]["dropped"] == len(ledger(example, "blocked_hosts.listed")) == 6
 
 
+@pytest.mark.slow
 def test_a_stage_of_ones_own_edits_text_and_is_counted(example: Path) -> None:
     curated = rows(example / "out-own" / "curated" / "*.parquet")
     assert curated
@@ -272,6 +274,7 @@ def test_a_stage_of_ones_own_edits_text_and_is_counted(example: Path) -> None:
     assert funnel(example)["unwrap"]["bytes_in"] == funnel(example)["unwrap"]["bytes_kept"]  # a space for a line end
 
 
+@pytest.mark.slow
 def test_a_signal_of_ones_own_is_stored_and_limited(example: Path) -> None:
     [shouting] = ledger(example, "own.exclamations")
     assert shouting["value"] > shouting["limit"] == 0.1
@@ -280,6 +283,7 @@ def test_a_signal_of_ones_own_is_stored_and_limited(example: Path) -> None:
     assert len(stored) == 54
 
 
+@pytest.mark.slow
 def test_a_corpus_stage_of_ones_own_keeps_the_newest_of_a_url(example: Path) -> None:
     """Pages i and i + 50 share a URL; those that are blocked or shout are gone by then."""
     alive = [p for i, p in enumerate(pages()) if i % 10 and i != 5]
@@ -325,6 +329,7 @@ def test_stages_of_ones_own_run_on_ray_workers_to_the_same_bytes(
             assert manifest.read_bytes() == (other.parent / manifest.relative_to(one.parent)).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_look_of_the_quick_start_looks_at_an_output(example: Path) -> None:
     [look] = [block for block in blocks(ROOT / "docs" / "quick-start.md", "python") if block.file == "look.py"]
     (example / "look.py").write_text(look.text.replace('"out/', '"out-own/'))

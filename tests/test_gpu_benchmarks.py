@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 OPS = ("layernorm", "squared_relu", "rope", "cross_entropy", "adamw", "embedding", "attention", "stack")

@@ -45,6 +45,7 @@ def passes(*command: str) -> None:
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
 
 
+@pytest.mark.slow
 def test_imports_run_one_way() -> None:
     passes("lint-imports", "--no-cache")
 
@@ -57,6 +58,7 @@ def test_every_file_is_formatted() -> None:
     passes("ruff", "format", "--check", ".")
 
 
+@pytest.mark.slow
 def test_types_are_right() -> None:
     passes("mypy")
 
@@ -111,6 +113,7 @@ def test_names_name_something() -> None:
     assert not VAGUE & set(parts)
 
 
+@pytest.mark.slow
 def test_every_module_says_what_it_is() -> None:
     modules = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in python_files()}
     silent = [name for name, module in modules.items() if module.body and not ast.get_docstring(module)]
@@ -179,6 +182,7 @@ def test_lock_files_name_no_registry() -> None:
     assert named == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "missing"), [("PYTHON=/nowhere/python", "Python 3.11"), ("CXX=/nowhere/g++", "C++ compiler")]
 )

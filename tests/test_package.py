@@ -49,6 +49,7 @@ def test_the_folders_are_links() -> None:
         assert os.readlink(ROOT / "gristmill" / name) == f"../{name}"
 
 
+@pytest.mark.slow
 def test_mypy_sees_every_file() -> None:
     result = subprocess.run([Path(sys.executable).parent / "mypy", "-v"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
@@ -130,6 +131,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_gristmill_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"gristmill"}
@@ -138,6 +140,7 @@ def test_the_wheel_holds_gristmill_and_nothing_else(wheel: Path) -> None:
     assert {"gristmill/py.typed", "gristmill/pipeline.yaml", "gristmill/trainer/configs/debug.yaml"} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path, language_model: Path) -> None:
     """In an environment of its own: its version, a whole small run, a plan of the trainer."""
     environment = tmp_path / "environment"

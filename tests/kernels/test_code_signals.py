@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,7 @@ def test_counts_are_their_definitions(texts: list[str]) -> None:
     assert counted(texts) == [defined(text) for text in texts]
 
 
+@pytest.mark.slow
 def test_counts_of_real_files_are_their_definitions(shared_data: Path) -> None:
     with (shared_data / "code" / "code-permissive.jsonl.zst").open("rb") as file:
         stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")

@@ -101,6 +101,7 @@ def test_a_model_that_was_trained_again_is_opened_again(tmp_path):
     assert measured(tmp_path / "en", ["a b c"]) != before
 
 
+@pytest.mark.slow
 def test_20_000_real_lines_score_as_in_the_libraries(shared_data, tmp_path):
     import zstandard
 

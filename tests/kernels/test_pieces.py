@@ -87,6 +87,7 @@ LINE = st.text(st.sampled_from([*LETTERS, "▁", " ", "\u3000", "\u00a0", "ﬁ",
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(deadline=None, max_examples=60)
 @given(lines=st.lists(st.one_of(LINE, ANY, st.sampled_from(TEXTS)), max_size=8))

@@ -289,6 +289,7 @@ def test_a_document_counts_the_same_beside_any_others(texts: list[str]) -> None:
     assert counted(texts) == [counted([text])[0] for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["english", "multilingual", "code"])
 def test_counts_are_their_definitions_on_real_documents(shared_data: Path, folder: str) -> None:
     texts: list[str] = []

@@ -1,14 +1,35 @@
-"""Fixtures of the tests of the pipeline: an object store on this machine."""
+"""Fixtures of the tests of the pipeline: an object store on this machine, and runs that several files read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from corpus import lay_out_small
 from object_store import ObjectStore
+from small_run import small_run
 
 import gristmill.storage.uris
 import gristmill.storage.web
+from gristmill.pipeline.config.keys import load
+from gristmill.pipeline.run import run
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(made_once, shared_data: Path, language_model: Path) -> Path:
+    """The configuration of the small corpus of real documents, whose run is in `out` beside it and stays as it is."""
+
+    def make(folder: Path) -> None:
+        run(load(str(lay_out_small(shared_data, folder, language_model))), inline=True)
+
+    return made_once("undisturbed", make) / "pipeline.yaml"
+
+
+@pytest.fixture(scope="session")
+def small_output(made_once, language_model: Path) -> Path:
+    """The output of small_run, of text that every checkout has. Its report may be written again."""
+    return made_once("small-run", lambda folder: small_run(folder, language_model)) / "out"
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,7 @@ def small_run(
     )
 
 
+@pytest.mark.slow
 def test_run_says_what_came_out_and_where_the_report_is(
     small_run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -227,6 +228,7 @@ def test_run_says_what_came_out_and_where_the_report_is(
     assert "Warning" not in result.stderr
 
 
+@pytest.mark.slow
 def test_output_of_a_run_is_reported_cleaned_and_verified_and_damage_is_found(
     small_run: tuple[Path, subprocess.CompletedProcess[str]],
     capsys: pytest.CaptureFixture[str],

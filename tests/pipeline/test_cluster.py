@@ -98,6 +98,7 @@ def test_a_killed_driver_takes_its_ray_with_it_and_the_same_command_goes_on_at_o
     assert [name for name in left.values() if not name.endswith("Agent")] == []
 
 
+@pytest.mark.alone  # the node's memory is the machine's, of which only so much may be in use
 def test_a_task_that_its_node_cannot_hold_or_that_always_dies_ends_in_a_sentence_with_the_remedy(
     tmp_path: Path,
 ) -> None:

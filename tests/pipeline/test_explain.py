@@ -25,6 +25,8 @@ from gristmill.pipeline.views.explain.show import page, safe
 from gristmill.storage.store import Store
 from gristmill.tokenizer.encode import Encoder
 
+pytestmark = pytest.mark.slow
+
 URL = "https://example.org/planted/{}"
 
 

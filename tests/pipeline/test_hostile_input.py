@@ -37,6 +37,7 @@ def damaged(
     return mutations.bases(shared_data, folder), folder, mutations.stages(str(language_model))
 
 
+@pytest.mark.slow
 def test_a_folder_of_broken_files_is_a_first_pass_like_any_other(damaged: tuple, tmp_path: Path) -> None:
     """Everything in one source, names that are no UTF-8 and a pipe among it: committed, sealed, added up."""
     from gristmill.pipeline.engine.accounting import check
@@ -341,6 +342,7 @@ def peak_megabytes(file: Path, limit: int) -> tuple[int, str, float]:
     return int(rows), reasons, int(peak) / 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.warc", "a.txt", "a.tar"])
 def test_a_document_of_200_mb_is_quarantined_within_twice_the_limit(tmp_path: Path, name: str) -> None:
     limit, size = 32_000_000, 200_000_000
@@ -364,6 +366,7 @@ def test_a_document_of_200_mb_is_quarantined_within_twice_the_limit(tmp_path: Pa
     assert peak < 2.2 * limit / 1e6 + 30  # MB: a block, its decompressed form and the modules of the reader
 
 
+@pytest.mark.slow
 def test_a_million_empty_documents_are_read_in_bounded_memory(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     with file.open("wb") as out:
@@ -404,6 +407,7 @@ def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path
     assert output.counts["read"].rules == {"warc.redirect": [1, 471]}
 
 
+@pytest.mark.slow
 def test_parquet_in_one_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     texts = pa.array([f"{i:06d} " * 1500 for i in range(20_000)])  # 210 MB

@@ -21,6 +21,8 @@ from gristmill.pipeline.steps.joining import joined
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.stages.join_code import JoinCode
 
+pytestmark = pytest.mark.slow
+
 TOKENS = 4_000
 SKETCH = "import sys\n\n\ndef main(arguments):\n    # print them\n    for each in arguments:\n        print(each, {})\n"
 

@@ -19,6 +19,8 @@ from gristmill.pipeline.engine.task import Step, Task, Work, execute
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 SEED = 20240226  # arXiv 2402.16819 appeared that day
 
 

@@ -151,10 +151,10 @@ def test_model_does_not_depend_on_chunks_and_partitions(
     assert content(models) == content(english[1])
 
 
+@pytest.mark.slow
 def test_model_does_not_depend_on_the_number_of_workers(
-    english: tuple[Trained, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    english: tuple[Trained, Path, Path], tmp_path: Path, one_ray: None
 ) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     _, models = trained(tmp_path, documents(), plan=PlanConfig(partition_bytes=2000), inline=False, workers=2)
     _, alone = trained(tmp_path / "alone", documents(), plan=PlanConfig(partition_bytes=2000))
     assert len(list(tmp_path.glob("models/work/lm-en-encode-*/files/ids*"))) > 2

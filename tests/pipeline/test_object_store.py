@@ -89,6 +89,7 @@ def in_bucket(server: ObjectStore, config_path: Path) -> tuple[Result, dict[str,
     return result, counts, sum(step["tasks"] for step in result.record["steps"])
 
 
+@pytest.mark.slow
 def test_a_run_on_a_failing_object_store_writes_what_a_run_on_disk_writes(
     in_bucket: Any, s3: ObjectStore, on_disk: dict[str, bytes]
 ) -> None:
@@ -98,10 +99,8 @@ def test_a_run_on_a_failing_object_store_writes_what_a_run_on_disk_writes(
 
 @pytest.mark.slow
 def test_workers_on_a_failing_object_store_write_the_same_bytes(
-    s3: ObjectStore, config_path: Path, on_disk: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    s3: ObjectStore, config_path: Path, on_disk: dict[str, bytes], one_ray: None
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     path = stored(s3, config_path, "workers")
     s3.proxy.schedule = Schedule(seed=2, rate=0.05)
     run(load(str(path)), workers=2)
@@ -110,6 +109,7 @@ def test_workers_on_a_failing_object_store_write_the_same_bytes(
     assert differences(published(s3, "workers"), on_disk) == []
 
 
+@pytest.mark.slow
 def test_credentials_are_nowhere_in_the_output(in_bucket: Any, s3: ObjectStore) -> None:
     secrets = [secret.encode() for secret in (SECRET_KEY, quote(SECRET_KEY, safe=""), ACCESS_KEY)]
     store = Store(s3.uri("inline"))
@@ -119,6 +119,7 @@ def test_credentials_are_nowhere_in_the_output(in_bucket: Any, s3: ObjectStore) 
     assert not any(secret.decode() in json.dumps([result.output, result.summary, result.report]) for secret in secrets)
 
 
+@pytest.mark.slow
 def test_a_task_takes_a_bounded_number_of_requests(in_bucket: Any) -> None:
     _, counts, tasks = in_bucket
     assert sum(counts.values()) < 35 * tasks, counts

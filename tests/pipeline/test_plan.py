@@ -58,6 +58,7 @@ def machine(language_model: Path) -> Any:
     return load("pipeline.yaml")
 
 
+@pytest.mark.slow
 def test_steps_and_tasks_before_curation_are_those_of_the_run(foreseen: Plan, record: dict[str, Any]) -> None:
     real = [(step["name"], step["tasks"]) for step in record["steps"]]
     until = [name for name, _ in real].index("curate")
@@ -71,6 +72,7 @@ def test_steps_and_tasks_before_curation_are_those_of_the_run(foreseen: Plan, re
     assert {name for name, _ in real[:until] if ".merge" in name}
 
 
+@pytest.mark.slow
 def test_steps_after_curation_are_those_of_the_run_and_tasks_within_a_factor_of_two(
     foreseen: Plan, record: dict[str, Any]
 ) -> None:
@@ -88,6 +90,7 @@ def test_no_output_is_written_by_planning(config: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_comparison_has_a_row_for_every_step_of_either_side(foreseen: Plan, record: dict[str, Any]) -> None:
     rows = compare(foreseen, record)
     names = {row["step"] for row in rows}
@@ -104,6 +107,7 @@ def test_a_plan_and_rates_survive_json(foreseen: Plan) -> None:
     assert Rates.from_dict(json.loads(json.dumps(rates.to_dict()))) == rates
 
 
+@pytest.mark.slow
 def test_rates_of_a_run_foresee_that_run(config: Any, record: dict[str, Any]) -> None:
     rates = of_run(record["configuration"]["output"], shipped())
     again = predicted(config, inventory(config.sources), 1, rates)
@@ -115,6 +119,7 @@ def test_rates_of_a_run_foresee_that_run(config: Any, record: dict[str, Any]) ->
     assert config.output in again.sources[0]
 
 
+@pytest.mark.slow
 def test_a_run_of_stages_that_are_not_here_gives_survivors_but_no_speeds(record: dict[str, Any]) -> None:
     own = {**record["configuration"], "stages": [*record["configuration"]["stages"], {"somebodys_own": {}}]}
     rates = calibrated(shipped(), {**record, "configuration": own}, "a run")
@@ -193,6 +198,7 @@ def of(machine: Any, words: str) -> Estimate:
     return estimate(parse(words), machine, shipped())
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(tokens=st.floats(1e8, 1e13), factor=st.floats(2, 50))
 def test_a_larger_corpus_takes_more_of_everything(machine: Any, tokens: float, factor: float) -> None:
@@ -320,6 +326,7 @@ def test_json_is_one_object(config: Any) -> None:
     assert value["seconds"] == pytest.approx(sum(time["seconds"] for time in value["times"]))
 
 
+@pytest.mark.slow
 def test_rates_come_from_where_they_are_said_to(config: Any, record: dict[str, Any], tmp_path: Path) -> None:
     path = str(Path(config.output).parent / "pipeline.yaml")
     options: dict[str, Any] = {"corpus": None, "workers": 1}

@@ -41,6 +41,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object,
     return ended.value.code, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_papers_are_told_from_articles_and_the_model_is_the_same_each_time(
     sides: tuple[Path, Path], shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

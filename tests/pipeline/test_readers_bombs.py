@@ -130,6 +130,7 @@ def test_a_bomb_in_an_archive_ends_the_archive_and_keeps_the_members_before(tmp_
     assert [(row["text"], row["quarantined_by"]) for row in rows] == [("text", None), (None, "read.expansion")]
 
 
+@pytest.mark.slow
 def test_a_gigabyte_of_empty_lines_is_counted_and_not_looped_over(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     with file.open("wb") as out:

@@ -285,6 +285,7 @@ def test_a_web_server_that_keeps_failing_is_one_sentence(
     assert "geheim" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_accepts_and_never_answers_is_given_up(
     s3: ObjectStore, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

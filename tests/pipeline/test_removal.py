@@ -20,6 +20,8 @@ from gristmill.pipeline.upkeep.remove import remove
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 SOURCES = {"english": (3, 40, 41), "code": (10,)}
 """Documents to remove: their places among the source's lines."""
 

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus import differences, lay_out_small, tree
+from corpus import differences, tree
 
 from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.run import run
 from gristmill.pipeline.upkeep.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def whole(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> tuple[Path, dict]:
+def whole(undisturbed_run: Path) -> tuple[Path, dict]:
     """(configuration, published files) of an undisturbed run."""
-    path = lay_out_small(shared_data, tmp_path_factory.mktemp("repair"), language_model)
-    result = run(load(str(path)), inline=True)
-    return path, tree(Path(result.output))
+    return undisturbed_run, tree(undisturbed_run.parent / "out")
 
 
 @pytest.fixture

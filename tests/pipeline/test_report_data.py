@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import small_run
 
 from gristmill.pipeline.views.report import clusters as clusters_module
 from gristmill.pipeline.views.report import distributions as distributions_module
@@ -30,10 +29,8 @@ from gristmill.storage.store import Store
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> Path:
-    folder = tmp_path_factory.mktemp("report-data")
-    small_run(folder, language_model)
-    return folder / "out"
+def output(small_output: Path) -> Path:
+    return small_output
 
 
 @pytest.fixture(scope="module")

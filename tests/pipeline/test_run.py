@@ -24,6 +24,8 @@ from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.lease import Lease
 from gristmill.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Recorder:
@@ -96,10 +98,8 @@ def test_shares_are_met_within_a_tenth_of_a_point(undisturbed: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ray_workers_write_the_same_bytes(
-    undisturbed: Any, config_path: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Any, config_path: Path, tmp_path: Path, workers: int, one_ray: None
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     result = run(configured(config_path, tmp_path / "out"), workers=workers)
     assert differences(tree(Path(result.output)), tree(undisturbed[0])) == []
 

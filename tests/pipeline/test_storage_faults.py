@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus import differences, lay_out_small, tree
+from corpus import differences, tree
 
 from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.engine.engine import Engine, Inline
@@ -25,12 +25,12 @@ from gristmill.pipeline.run import run
 from gristmill.storage.lease import PATH, RENEW_S, Lease, LeaseHeld, LeaseLost
 from gristmill.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def whole(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> tuple[Path, Any]:
-    path = lay_out_small(shared_data, tmp_path_factory.mktemp("faults"), language_model)
-    result = run(load(str(path)), inline=True)
-    return path, tree(Path(result.output))
+def whole(undisturbed_run: Path) -> tuple[Path, Any]:
+    return undisturbed_run, tree(undisturbed_run.parent / "out")
 
 
 def mount(*arguments: str) -> None:

@@ -12,6 +12,8 @@ from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.engine import identity
 from gristmill.pipeline.run import run
 
+pytestmark = pytest.mark.slow
+
 FIXED = "blends.pretrain={domains: {english: 1}, tokens: 90000, max_epochs: 20}"
 """One unit, so that its target is the same whatever the corpus holds."""
 

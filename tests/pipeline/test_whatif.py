@@ -26,7 +26,7 @@ from gristmill.pipeline.views.whatif.scan import Tally
 from gristmill.stages.presets.rule import Rule
 from gristmill.stages.rules import Rules
 
-pytestmark = pytest.mark.filterwarnings("ignore:rules. characters_per_token is not applied")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:rules. characters_per_token is not applied")]
 
 FIRST = ("rules", "exact_dedup")
 PAPER = ("exact_dedup", "rules")

@@ -61,6 +61,7 @@ def defined(text: str, language: str, path: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_signals_of_real_files_are_their_definitions(shared_data: Path) -> None:
     with (shared_data / "code" / "code-permissive.jsonl.zst").open("rb") as file:
         stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")

@@ -55,6 +55,7 @@ def test_it_is_a_document_stage(tmp_path: Path) -> None:
     assert not stage(tmp_path, QUESTION, action="drop").edits
 
 
+@pytest.mark.slow
 def test_a_question_leaves_with_two_hundred_characters_on_each_side(tmp_path: Path) -> None:
     result = stage(tmp_path, QUESTION).apply(batch([f"{RIVER} {QUESTION} {RIVER}", RIVER]))
     cut, whole = result.column("text").to_pylist()

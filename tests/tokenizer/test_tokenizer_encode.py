@@ -45,6 +45,7 @@ def test_decoding_gives_back_every_text(encoder, texts):
     assert [encoder.decode(values[a:b]) for a, b in pairwise(offsets)] == texts + FIXED
 
 
+@pytest.mark.slow
 def test_every_code_point_comes_back(encoder):
     text = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
     assert encoder.decode(encoder.encode(text)) == text

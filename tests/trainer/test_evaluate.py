@@ -114,6 +114,7 @@ def on_rank(exported: str, folder: str) -> list[dict]:
     return [evaluate(model, folder, 64, batch, 1000, "cpu", how, data) for batch, how in WAYS]
 
 
+@pytest.mark.slow
 def test_data_parallel_ranks_share_the_work_and_have_the_figures_of_one(exported, held_out):
     model = load_model(exported)
     alone = [evaluate(model, held_out, 64, batch, 1000, "cpu", how) for batch, how in WAYS]

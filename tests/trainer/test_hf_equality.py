@@ -73,6 +73,7 @@ def test_logits_loss_and_every_gradient(case):
     assert_same_gradients(model, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_packed_documents_are_each_document_alone(case):
     """Ours: documents end to end with `cu_seqlens`. Theirs: one forward and backward per document."""

@@ -295,6 +295,7 @@ def test_continued_training_starts_from_another_runs_weights(config_file, tmp_pa
     assert (progress["step"], progress["optimizer_step"]) == (1, len(losses(whole)) + 1)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_goes_on(config_file, tmp_path, whole):
     path = config_file("term")
     text = path.read_text().replace("tokens: 1_500", "tokens: 3_000_000")

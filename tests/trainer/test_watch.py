@@ -13,6 +13,7 @@ from gristmill.trainer.watch import FOLDER, Watch, summary
 
 sys.path.insert(0, str(Path(__file__).parent / "parallel"))
 
+import pytest
 from processes import run
 
 PATIENCE = 0.4
@@ -68,6 +69,7 @@ def sleeping_in_the_data():
     time.sleep(10 * PATIENCE)
 
 
+@pytest.mark.slow
 def test_every_rank_says_which_collective_it_waits_in(tmp_path):
     said = run(hang, 4, str(tmp_path))
     assert [len(lines) for lines in said] == [4, 0, 0, 0]

@@ -16,10 +16,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not ON_GPU:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        if "version" in item.fixturenames:  # of Triton: builds for Hopper
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from gristmill.kernels.gpu.cross_entropy import linear_cross_entropy_triton
 from tests.kernels.gpu.test_cross_entropy import Calls, chunks_of, exactly, problem
 
+pytestmark = pytest.mark.slow
+
 T, H, V, SCALE = 7, 8, 24, 0.125
 
 

@@ -26,6 +26,8 @@ from gristmill.trainer.parallel.placement import logical_part
 from gristmill.trainer.state import FlatState
 from tests.trainer.parallel.processes import run
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(2, 32, 8, 4, 8, 72, 264, context=64)
 PROGRESS = {"step": 7, "samples": 21, "optimizer_step": 7, "tokens": 1344}
 BUCKET = 1000

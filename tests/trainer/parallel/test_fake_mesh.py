@@ -156,6 +156,7 @@ def one_step(groups, policy, device="meta", shape=SHAPE):
     return state, records, dispatched.sizes, flops.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["lean", "full"])
 def test_collectives_of_a_step_and_their_bytes_follow_the_formula(mesh, policy):
     """The formula of docs/training.md; bytes are those of whole tensors, of which a ring sends (n - 1) / n."""

@@ -22,6 +22,8 @@ from gristmill.trainer.parallel.placement import logical_part, split_dimension
 from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(7, 32, 4, 2, 8, 64, 640, context=16, init_std=0.2)
 STEPS = 20
 RATE = 4.5e-4  # the 15B's highest

@@ -27,6 +27,8 @@ from gristmill.trainer.metrics import read_metrics
 from gristmill.trainer.scoring.generate import load_model
 from gristmill.trainer.step import run_step
 
+pytestmark = pytest.mark.slow
+
 RAMP = "phases.0.batch_ramp=[{sequences: 4, tokens: 1000}, {sequences: 6, tokens: 500}, {sequences: 8}]"
 SHAPE = "model.overrides.kv_heads=4"
 

@@ -23,6 +23,8 @@ from gristmill.trainer.parallel.placement import logical_part
 from gristmill.trainer.state import FlatState, initialise
 from tests.trainer.parallel.processes import run
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(3, 64, 8, 4, 16, 96, 240, context=32, init_std=0.15)  # heads * head_dim above hidden
 BATCH, LENGTH, STEPS = 2, 32, 20
 POLICIES = ("all", "lean", "full")

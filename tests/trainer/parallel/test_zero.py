@@ -20,6 +20,8 @@ from gristmill.trainer.state import FlatState
 from tests.trainer.parallel.processes import run
 from tests.trainer.test_state import SHAPE, SMALL, build, locals_of
 
+pytestmark = pytest.mark.slow
+
 SEQUENCES, LENGTH, STEPS, RATE = 8, 32, 20, 1e-3
 SETTINGS = AdamW(eps=1e-5)
 """With eps 1e-8 AdamW makes a full step of a gradient of 1e-8, which is rounding in fp32 and not the same twice."""
