@@ -276,6 +276,7 @@ PIECES = (
 TEXT = st.lists(st.sampled_from(PIECES) | st.characters(codec="utf-8"), max_size=40).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(TEXT, max_size=4), st.sampled_from([C4, REFINEDWEB, [*C4, *REFINEDWEB], ODD, C4[1:3], []]))
 def test_edits_are_their_definition_on_every_script(texts: list[str], rows: list[Row]) -> None:

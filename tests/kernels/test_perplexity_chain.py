@@ -17,6 +17,8 @@ from kenlm_files import normalised
 
 from gristmill.kernels.text.perplexity import MAX_LINE_BYTES, models, open_model, perplexities
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = ["The miller grinds.\n\nThe grain, the flour!\n", "", "\n \n", "1234 Κόσμος", "a\x00b", "x" * 300]
 
 

@@ -57,6 +57,7 @@ PIECES = st.sampled_from(
 FRAGMENTS = st.lists(PIECES, max_size=12).map("".join) | st.text(string.printable, max_size=40)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(text=FRAGMENTS, code=st.booleans())
 @example(

@@ -179,6 +179,7 @@ documents = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(documents, max_size=4))
 @example([""])

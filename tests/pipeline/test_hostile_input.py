@@ -84,6 +84,7 @@ def test_damaged_files_lose_nothing_that_is_before_the_damage(damaged: tuple) ->
     assert not failures
 
 
+@pytest.mark.slow
 def test_the_examination_sees_what_is_missing(damaged: tuple) -> None:
     bases, folder, stages = damaged
     base = next(base for base in bases if base.format == "jsonl.gz")
@@ -292,6 +293,7 @@ def test_no_pattern_that_looks_at_a_page_takes_longer_than_the_page(media: str, 
     assert time.process_time() - started < 5  # milliseconds; the first of them took longer than the universe
 
 
+@pytest.mark.slow
 def test_a_page_of_ten_megabytes_of_anything_is_extracted_or_refused(tmp_path: Path) -> None:
     pages = [
         b"<p " + b"a='" + b"x" * 9_000_000,

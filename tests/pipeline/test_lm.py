@@ -30,6 +30,8 @@ from gristmill.pipeline.models.lm.options import Options
 from gristmill.pipeline.models.lm.train import Trained, train
 from gristmill.stages.document import CURATED
 
+pytestmark = pytest.mark.slow
+
 RHYMES = Path(__file__).parents[1] / "kernels" / "lmplz_recorded.json"
 SENTENCES = [line.replace("<", "(") for line in json.loads(RHYMES.read_text("utf-8"))["lines"]]
 
@@ -151,7 +153,6 @@ def test_model_does_not_depend_on_chunks_and_partitions(
     assert content(models) == content(english[1])
 
 
-@pytest.mark.slow
 def test_model_does_not_depend_on_the_number_of_workers(
     english: tuple[Trained, Path, Path], tmp_path: Path, one_ray: None
 ) -> None:
