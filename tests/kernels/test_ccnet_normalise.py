@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def test_normalised_text_is_its_definition(texts):
     assert normalised(texts) == [by_definition(t) for t in texts]
 
 
+@pytest.mark.slow
 def test_every_character_alone_within_a_word_before_a_sigma_and_beside_marks():
     codes = (c for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000)
     characters = [chr(c) for c in codes if unicodedata.category(chr(c)) not in ("Cn", "Co")]
@@ -61,6 +63,7 @@ def test_what_the_published_normaliser_gives():
     assert normalised(given) == ['unicode  -  "quoted"... 000', "οδυσσευς", "istanbul", "000% [新]. .", "ｆｕｌｌwidth"]
 
 
+@pytest.mark.slow
 def test_real_documents_of_170_languages(shared_data):
     import zstandard
 

@@ -165,6 +165,7 @@ def test_a_window_is_the_text_cut_at_characters(
     assert (scores == expected[1]).all()
 
 
+@pytest.mark.slow
 def test_the_share_of_lines_is_that_of_lines_asked_one_by_one(lid: tuple[Model, Any], shared_data: Path) -> None:
     model, _ = lid
     texts = [row["text"] for row in records(shared_data / "multilingual" / "debian-handbook.jsonl.zst", 60, 9)]

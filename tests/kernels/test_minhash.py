@@ -60,6 +60,7 @@ def test_shingles_are_their_definition(unit, definition, texts, size):
     assert len(pairs) == len({s for s, _ in pairs}) == len({h for _, h in pairs})  # one to one
 
 
+@pytest.mark.slow
 def test_every_assigned_character_is_folded_as_defined():
     every = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Co", "Cs")]
     texts = [f"a{c}b" for c in every]
@@ -128,6 +129,7 @@ def test_the_estimate_holds_on_edited_real_text(shared_data, unit, size, bands, 
     assert np.sqrt(np.mean(np.square(errors))) < 0.5 / math.sqrt(bands * rows)  # the worst case, J = 1/2, throughout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jaccard", [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99])
 @pytest.mark.parametrize(("bands", "rows"), [(20, 13), (14, 8)])
 def test_candidates_come_at_the_rate_of_the_formula(jaccard, bands, rows):

@@ -109,6 +109,7 @@ def test_models_of_other_kinds_go_through_the_library(models, name):
     assert ids(own, lines) == library.encode(lines)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text("ab ", max_size=300), max_size=4), st.integers(0, 1_000))
 def test_ties_and_rounding_fall_as_in_the_library(tmp_path_factory, lines, seed):
@@ -193,6 +194,7 @@ def test_a_damaged_model_is_an_error_or_a_model(tmp_path_factory, data):
     ids(found, ["a aa b"])
 
 
+@pytest.mark.slow
 def test_20_000_real_lines_in_many_scripts(shared_data, tmp_path):
     import zstandard
 

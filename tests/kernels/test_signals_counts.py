@@ -323,6 +323,7 @@ def test_the_table_says_what_unicodedata_says() -> None:
     assert not np.any(flags[0xAC00:0xD7A4] & utf8.UNSPACED), "Korean is written with spaces"
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_broken_utf8_is_counted_without_reading_past_the_end(raw: bytes) -> None:

@@ -318,6 +318,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 trees = st.dictionaries(keys, st.recursive(scalars, lambda t: st.lists(t, max_size=3) | st.dictionaries(keys, t)))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(tree=trees, path=st.lists(keys, min_size=1, max_size=3), value=scalars)
 def test_override_changes_its_key_and_no_other(tree: dict[str, Any], path: list[str], value: Any) -> None:

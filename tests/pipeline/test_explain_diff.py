@@ -47,6 +47,7 @@ def test_a_difference_is_about_as_small_as_difflibs() -> None:
     assert ours >= 0.95 * theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["all alike\n", "no line ends at all, only this ", "a"])
 def test_long_texts_take_no_quadratic_time(unit: str) -> None:
     draw = random.Random(5)

@@ -182,6 +182,7 @@ def test_a_warc_with_huge_headers_empty_records_and_odd_types(tmp_path: Path) ->
     assert (rows[2]["text"], rows[5]["content"]) == ("", PAGE)
 
 
+@pytest.mark.slow
 def test_a_warc_of_nothing_but_broken_records_ends_soon(tmp_path: Path) -> None:
     file = tmp_path / "a.warc"
     broken = b"WARC/1.0\r\nContent-Length: 20000000\r\nWARC-Type: response\r\n\r\nx\r\n\r\n"

@@ -166,6 +166,7 @@ def test_encodings_in_encodings_end() -> None:
         parse_response(b"HTTP/1.1 200 OK\r\nContent-Encoding: " + b"gzip," * 1000 + b"\r\n\r\nx", MB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [
@@ -191,6 +192,7 @@ def test_a_manual_page_whose_strings_grow_is_refused(page: str) -> None:
         render(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [

@@ -68,6 +68,7 @@ lines = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(lines, max_size=12), st.booleans(), st.data())
 def test_any_lines_give_what_the_complete_parser_gives(found: list[bytes], ended: bool, data: st.DataObject) -> None:

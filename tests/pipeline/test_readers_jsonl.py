@@ -113,6 +113,7 @@ def test_documents_over_the_limit_are_quarantined_and_never_held(tmp_path: Path)
     assert len(rows[2]["content"]) == 1024
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(alphabet="abé\r ", max_size=12), max_size=12),
     st.integers(1, 60),

@@ -237,6 +237,7 @@ def test_any_marks_in_any_order_become_text(marks: list[str]) -> None:
     assert text == shown("".join(marks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mark",
     ["{{", "[[", "{{a|", "[[a|", "<ref>", "<nowiki>", "<!--", "{|\n", "''", "[http://x", "(", "( ", "<a", "{{{", "= ",

@@ -136,6 +136,7 @@ def questions(shared_data: Path) -> dict[str, list[str]]:
     return out
 
 
+@pytest.mark.slow
 def test_planted_questions_are_found_in_every_language(shared_data: Path) -> None:
     files = tuple(str(path) for path in sorted(shared_data.glob("labelled/decontam-*.jsonl.zst")))
     looked_for = Decontaminate(benchmarks=files, action="drop")

@@ -141,6 +141,7 @@ def test_tokenizer_json_agrees_on_real_text(encoder, exported, texts):
         assert exported.encode(text).ids == encoder.encode(text).tolist()
 
 
+@pytest.mark.slow
 def test_tokenizer_json_agrees_in_many_languages(encoder, exported, shared_data):
     for text in documents(shared_data / "multilingual/tico19.jsonl.zst", 300):
         ids = encoder.encode(text).tolist()
@@ -148,6 +149,7 @@ def test_tokenizer_json_agrees_in_many_languages(encoder, exported, shared_data)
         assert exported.decode(ids) == text
 
 
+@pytest.mark.slow
 def test_transformers_reads_the_export_with_the_same_ids(model_path, encoder, tmp_path, texts):
     import transformers
 

@@ -107,6 +107,7 @@ def test_a_curated_folder_becomes_a_tokenizer_with_its_report(curated, tmp_path)
     assert json.loads((tmp_path / "a/report.json").read_bytes()) == content
 
 
+@pytest.mark.slow
 def test_commands_train_encode_and_report(curated, tmp_path):
     run = CliRunner().invoke
     trained = run(app, ["train", str(curated), "--output", str(tmp_path / "t"), "--vocab-size", "300000"])

@@ -158,6 +158,7 @@ def test_a_rank_that_never_writes_is_named(tmp_path, monkeypatch):
         saving._gathered(tmp_path / "done", 2)
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_by_an_exception_ends_its_save_first(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(

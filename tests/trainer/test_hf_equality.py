@@ -56,6 +56,7 @@ def assert_same_gradients(model: Nemotron, theirs) -> None:
         assert ((ours[name] - gradient).norm() / gradient.norm()).item() < 1e-5, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_logits_loss_and_every_gradient(case):
     shape, windows = CASES[case]

@@ -42,6 +42,7 @@ def test_sharded_states_and_fp32_are_what_the_tracker_counts():
     assert_as_counted(FULL_SIZE, Layout(2, width=4))
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_pipeline_are_what_the_tracker_counts():
     shape = replace(FULL_SIZE, layers=8)
     for layout in (Layout(8, 2), Layout(4, 2, virtual=2)):

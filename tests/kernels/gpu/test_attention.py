@@ -74,6 +74,7 @@ def check(problem, dtype, device):
         torch.testing.assert_close(mine.double(), right, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 def test_output_and_gradients_are_the_definitions(device, dtype):
     @settings(max_examples=40 if ON_GPU else 4, deadline=None)

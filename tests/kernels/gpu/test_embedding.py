@@ -52,6 +52,7 @@ def assert_adds(tokens, weight, dy, buffer):
     assert torch.equal(buffer[untouched], before[untouched])
 
 
+@pytest.mark.slow
 @given(
     tokens=st.one_of(
         st.lists(st.integers(0, 9), max_size=40),

@@ -64,6 +64,7 @@ def assert_equals_definition(rows, width, dtype, device, residual=True, use="yh"
     return got
 
 
+@pytest.mark.slow
 @given(
     rows=st.integers(0, 40),
     width=st.one_of(st.integers(1, 70), st.integers(250, 600)),
