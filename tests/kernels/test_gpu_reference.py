@@ -40,6 +40,7 @@ def test_every_op_has_a_reference_and_loads_for_every_device():
     assert registry.load("cpu", prefer="reference").attention is attention
 
 
+@pytest.mark.slow
 def test_kernels_import_nothing_but_torch_triton_numpy():
     code = """
 import sys

@@ -390,6 +390,7 @@ def test_every_real_archive_is_read_to_its_end_and_all_of_it_is_counted(shared_d
         assert set(skipped) <= {f"warc.{kind}" for kind in ("warcinfo", "request", "metadata", "resource", "revisit")}
 
 
+@pytest.mark.slow
 def test_what_was_no_document_is_in_the_manifest_of_its_partition(tmp_path: Path, shared_data: Path) -> None:
     from gristmill.pipeline.engine.commit import Output
     from gristmill.pipeline.engine.task import Task

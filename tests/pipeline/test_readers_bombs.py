@@ -73,6 +73,7 @@ def peak_of(action: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PACKERS)
 def test_a_bomb_keeps_what_came_before_it_and_ends_in_one_row(tmp_path: Path, bombs: dict, kind: str) -> None:
     assert len(bombs[kind]) * stream.MAX_RATIO < BOMB

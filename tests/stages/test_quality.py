@@ -47,6 +47,7 @@ def test_it_is_a_document_stage() -> None:
     assert isinstance(Quality(), DocumentStage)
 
 
+@pytest.mark.slow
 def test_the_score_is_the_librarys_probability_of_the_label(model: str, shared_data: Path) -> None:
     import fasttext
 

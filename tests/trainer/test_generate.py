@@ -60,6 +60,7 @@ def recomputed(model, encoder, prompt: list[int], tokens: int) -> list[int]:
     return out
 
 
+@pytest.mark.slow
 def test_greedy_tokens_are_those_of_recomputing_in_a_batch_and_alone(model, encoder):
     """Prompts of 1 to 30 tokens, up to the end of the context."""
     prompts = ids_of(encoder)

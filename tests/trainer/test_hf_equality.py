@@ -99,6 +99,7 @@ def test_packed_documents_are_each_document_alone(case):
     assert_same_gradients(model, theirs)
 
 
+@pytest.mark.slow
 def test_packed_documents_are_theirs_under_a_mask_of_blocks():
     """The other way to say it to transformers: one window with a 4-D mask and positions that start over."""
     shape, _ = CASES["debug"]

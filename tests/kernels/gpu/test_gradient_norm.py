@@ -22,6 +22,7 @@ def randn(n: int, device: str, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
+@pytest.mark.slow
 @given(st.lists(LENGTHS, min_size=1, max_size=4), st.sampled_from([1.0, 1e-25, 1e25]))
 @settings(max_examples=25, deadline=None)
 def test_the_sum_of_squares_is_exact_to_fp64_and_the_norm_to_fp32(device, lengths, size):

@@ -81,6 +81,7 @@ def test_equals_the_definition_whatever_the_shape_and_whichever_output_is_used(
     assert_equals_definition(rows, width, dtype, device, residual, use)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "width"), [(5, 6144), (11, 3000), (5, 8200)])
 def test_equals_the_definition_where_rows_are_wide_with_the_same_bits_at_each_call(device, rows, width):
     """3,000: two rows a tile; beyond 8,192: the means of each row first, then blocks of columns."""
