@@ -36,9 +36,8 @@ def lock(path: Path, exclusive: bool = True) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What the session says it says in a process of its own, which loads no native library: workers run the tests. One
-    process that ran all, with Arrow's S3, Ray and torch, ended as cleanly in every attempt to make it crash.
-    """
+    # The exit status of a session with workers is that of a process that loads no native library, so none can hide it.
+    # One process with all of them (S3, Ray, torch, a process group) ended well too, each time that it was tried.
     worker = hasattr(config, "workerinput")
     config.stash[SHARED] = Path(config.option.basetemp).parent if worker else None
     if worker:

@@ -39,7 +39,8 @@ def main(*options: str) -> int:
         return 0
     gone = lost(collected)
     for mark, tests in (("-", gone), ("+", sorted(collected - noted()))):
-        print("\n".join(f"{mark} {test}" for test in tests))
+        for test in tests:
+            print(mark, test)
     return 1 if gone else 0
 
 
