@@ -75,7 +75,7 @@ env: $(ENV)
 model: $(MODEL)
 
 $(MODEL): | $(ENV)
-	$(BIN)/python -m pipeline.models.fetch $@
+	$(BIN)/python -m gristmill.pipeline.models.fetch $@
 
 .venv/triton-3.6/triton: | $(STAMP_DEV)
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton-3.6 triton==3.6.0

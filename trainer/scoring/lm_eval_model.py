@@ -1,6 +1,6 @@
 """lm-evaluation-harness's model "gristmill": its tasks, scored on a checkpoint or an exported directory.
 
-    python -m trainer.scoring.lm_eval_model run --model gristmill --tasks arc_easy --include_path my_tasks \\
+    python -m gristmill.trainer.scoring.lm_eval_model run --model gristmill --tasks arc_easy --include_path my_tasks \\
         --model_args source=out/train/checkpoints,tokenizer=out/tokenizer/tokenizer.model
 
 The arguments after the module are lm_eval's own; importing this module is what makes it know "gristmill". Scoring is
