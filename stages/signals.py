@@ -11,7 +11,6 @@ that a limit can be changed later without reading the text again.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.stages.compat import COMPATIBLE, DATATROVE_SIGNALS, datatrove_columns
+from gristmill.stages.own import own_function
 from gristmill.stages.signal_table import SIGNALS, Signal, columns_of
 
 __all__ = ["SIGNALS", "Signal", "Signals", "own_column", "with_columns"]
@@ -133,11 +133,7 @@ def _code_counts(
 
 
 def _function(reference: str) -> Callable[[pa.RecordBatch], pa.Array]:
-    module, colon, name = reference.partition(":")
     try:
-        if not colon:
-            raise ImportError
-        function: Callable[[pa.RecordBatch], pa.Array] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"signals.add: cannot import {reference!r}: write module:function, both importable") from error
-    return function
+        return own_function(reference)
+    except ValueError as error:
+        raise ValueError(f"signals.add: {error}") from error

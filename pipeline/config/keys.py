@@ -14,7 +14,8 @@ from typing import Any
 
 from gristmill.pipeline.config.stage_list import RECIPE, build_stages, missing
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.settings.located import ConfigError, Located, Path, nearest, override, read
+from gristmill.settings.errors import ConfigError
+from gristmill.settings.located import Located, Path, nearest, override, read
 from gristmill.settings.validation import message, validated
 from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS

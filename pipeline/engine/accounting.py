@@ -101,9 +101,13 @@ class Counts:
         }
 
     def to_dict(self) -> CountsRecord:
-        record: CountsRecord = {**self.totals(), "rules": dict(sorted(self.rules.items()))}
-        if self.tallies:
-            record["tallies"] = dict(sorted(self.tallies.items()))
+        record: CountsRecord = {
+            **self.totals(),
+            "rules": dict(sorted(self.rules.items())),
+            "tallies": dict(sorted(self.tallies.items())),
+        }
+        if not self.tallies:
+            del record["tallies"]
         return record
 
     @staticmethod

@@ -52,7 +52,7 @@ class CountsRow(Totals):
     stage: str
     partition: int
     tallies: NotRequired[dict[str, int]]
-    rules: NotRequired[list[RuleCounts]]
+    rules: list[RuleCounts]
 
 
 def counts_table(engine: Engine) -> bytes:
@@ -61,12 +61,19 @@ def counts_table(engine: Engine) -> bytes:
     for sealed in engine.sealed:
         for index, task in sealed.done():
             for stage, counts in task.counts.items():
-                row: CountsRow = {"step": sealed.name, "stage": stage, "partition": index, **counts.totals()}
-                if counts.tallies:
-                    row["tallies"] = dict(sorted(counts.tallies.items()))
-                row["rules"] = [
-                    {"rule": rule, "documents": n, "bytes": size} for rule, (n, size) in sorted(counts.rules.items())
-                ]
+                row: CountsRow = {
+                    "step": sealed.name,
+                    "stage": stage,
+                    "partition": index,
+                    **counts.totals(),
+                    "tallies": dict(sorted(counts.tallies.items())),
+                    "rules": [
+                        {"rule": rule, "documents": n, "bytes": size}
+                        for rule, (n, size) in sorted(counts.rules.items())
+                    ],
+                }
+                if not counts.tallies:
+                    del row["tallies"]
                 rows.append(row)
     return parquet_bytes(pa.Table.from_pylist(rows))
 

@@ -22,7 +22,8 @@ from gristmill.pipeline.config.order import order
 from gristmill.pipeline.config.stage_list import build_stages, missing
 from gristmill.pipeline.readers.source import FORMATS, SourceSpec
 from gristmill.pipeline.steps.ledger import without_verdicts
-from gristmill.settings.located import ConfigError, Located, override, read
+from gristmill.settings.errors import ConfigError
+from gristmill.settings.located import Located, override, read
 from gristmill.settings.validation import validated
 from gristmill.stages.document import VERDICT
 from gristmill.stages.interface import DocumentStage, Stage, has_rules, rules_of, traits
