@@ -296,6 +296,7 @@ def test_a_corpus_stage_of_ones_own_keeps_the_newest_of_a_url(example: Path) -> 
     assert len(ledger(example, "newest_of_url.older")) == len(alive) - len(newest) > 5
 
 
+@pytest.mark.slow
 def test_a_reader_and_a_blend_method_of_ones_own_run_from_files_to_shards(example: Path) -> None:
     """Three files, one of them compressed and cut short: what stands before the damage is read."""
     sayings = [f"{number}. {MILL}" for number in range(40)]

@@ -87,6 +87,7 @@ def test_a_flag_of_some_letters_of_a_case_is_refused_and_not_dropped(flag: str) 
             letter_classes(classes, np.append(flags, utf8.flags_of(letter) ^ FLAGS[flag]))
 
 
+@pytest.mark.slow
 def test_words_taken_in_runs_have_every_flag_of_their_characters(probe) -> None:
     draw = random.Random(7)
     others = [chr(code) for code in range(128) if not chr(code).isspace() and chr(code) not in ".?!"]

@@ -107,6 +107,7 @@ def wide_sender(task: Task[int, None]) -> None:
     send(task.output, pa.table({"row": rows, "sender": np.full(5000, task.payload)}), rows)
 
 
+@pytest.mark.slow
 def test_of_a_long_index_a_receiver_reads_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gristmill.pipeline.engine.exchange.TAIL_BYTES", 300)
     engine = Engine(Store(str(tmp_path)))

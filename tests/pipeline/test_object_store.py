@@ -28,6 +28,8 @@ from gristmill.storage.lease import Lease, LeaseHeld
 from gristmill.storage.retrying import StorageError
 from gristmill.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 # -- whole runs --------------------------------------------------------------------------------------------------------
 
 

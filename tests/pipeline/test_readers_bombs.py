@@ -22,6 +22,8 @@ from gristmill.pipeline.readers.markup.catalogue import MalformedCatalogueError,
 from gristmill.pipeline.readers.markup.roff import render
 from gristmill.pipeline.readers.markup.roff_requests import ExpandedError
 
+pytestmark = pytest.mark.slow
+
 MB = 1_000_000
 
 

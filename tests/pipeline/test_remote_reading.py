@@ -33,6 +33,8 @@ from gristmill.storage.retrying import BLOCK_BYTES, StorageError, is_storage_fai
 from gristmill.storage.store import Store
 from gristmill.storage.uris import filesystem_of, find, open_input, redacted, redacted_values
 
+pytestmark = pytest.mark.slow
+
 # -- sentences ---------------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ from gristmill.stages.extract import TRAFILATURA_DEPTH, Extract
 from gristmill.stages.page_engine import Extracted, extract_page
 from gristmill.stages.page_guard import Guard
 
+pytestmark = pytest.mark.slow
+
 PAGE = "<html><head><title>T</title></head><body><article><p>" + "Wörter über Wörter, und noch mehr. " * 20
 SLOW = "<p>" + "".join(f"<font size={i}>" for i in range(2000)) + "<p>x" * 2000
 """Every paragraph opens 2,000 elements again: seconds and gigabytes for a parser, by the standard."""

@@ -19,6 +19,8 @@ from gristmill.trainer.model.shape import PRESETS
 from gristmill.trainer.planning import estimate
 from gristmill.trainer.planning.estimate import Layout, activation_bytes
 
+pytestmark = pytest.mark.slow
+
 FULL_SIZE = replace(PRESETS["nemotron4_15b"], layers=4)
 CLAIM = 0.03
 

@@ -24,6 +24,7 @@ def lasting_step():
     threading.Event().wait(4 * PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_long_step_says_where_it_is_once_and_a_short_one_nothing(tmp_path, capsys):
     said: list[str] = []
     with Watch(tmp_path, Group(), PATIENCE, said.append).running() as watch:

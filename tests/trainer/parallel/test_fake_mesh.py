@@ -29,6 +29,8 @@ from gristmill.trainer.parallel.groups import Group, Groups, make_groups
 from gristmill.trainer.parallel.placement import logical_part
 from gristmill.trainer.state import FlatState
 
+pytestmark = pytest.mark.slow
+
 SHAPE = PRESETS["nemotron4_15b"]
 TENSOR, DATA = 8, 288
 WORLD = TENSOR * DATA
