@@ -43,6 +43,7 @@ def normalised(texts: list[str]) -> list[str]:
 @example(["ΑΣ", "Σ", "ΑΣ.", "ΑΣ.Β", "Α\u0301Σ\u0301", "aΣ\u200b", " Σ", "1Σ", "ΑΣΣ", "\x00ΑΣ\x00"])
 @example(["\U0001d15e\U0001d16d\U0001d165", "a\u302e\U0001d165", "\U0001d16d\x00\U0001d165", "\u302e\u0e47\U0001d165"])
 @example(["", " ", "\x00", "\u3000a\x00 \x00b \u2029"])
+@pytest.mark.slow
 def test_normalised_text_is_its_definition(texts):
     assert normalised(texts) == [by_definition(t) for t in texts]
 

@@ -70,6 +70,7 @@ TEXT = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(TEXT, max_size=4))
+@pytest.mark.slow
 def test_counts_are_their_definitions(texts: list[str]) -> None:
     assert counted(texts) == [defined(text) for text in texts]
 

@@ -117,6 +117,7 @@ TEXTS = st.lists(st.tuples(WORDS, st.text(st.sampled_from(SPACES), max_size=3)),
 @example(["one </s> two", "</s>", "__label__en", "x __label__nothing y"])
 @example(["語" * n for n in (61, 62, 63, 64, 65, 126, 127, 128, 129, 130)])
 @example(["a" * n for n in (7, 8, 9, 16, 17, 24, 25, 31, 32, 33, 62, 63, 64, 65, 66)])
+@pytest.mark.slow
 def test_any_text_gets_the_librarys_label(lid: tuple[Model, Any], texts: list[str]) -> None:
     agree(*lid, texts)
 
@@ -243,6 +244,7 @@ def test_every_kind_of_model_is_read(corpus: tuple[Path, list[str]], tmp_path: P
     agree(model, library, corpus[1])
 
 
+@pytest.mark.slow
 def test_a_quantised_output_is_read(shared_data: Path, tmp_path: Path) -> None:
     """A quantiser needs 256 rows, so as many labels."""
     rows = list(records(shared_data / "english" / "news-digitalgov.jsonl.zst", 300))

@@ -65,6 +65,7 @@ print(len(modules))
 """
 
 
+@pytest.mark.slow
 def test_it_imports_torch_triton_and_numpy_alone() -> None:
     pytest.importorskip("triton")
     result = subprocess.run(

@@ -279,6 +279,7 @@ documents = st.one_of(
 @example("no line end")
 @example("漢a漢a")
 @example("a b a b a b a b a b a b a b a b a b")
+@pytest.mark.slow
 def test_counts_are_their_definitions(text: str) -> None:
     assert counted([text])[0] == plain(text)
 

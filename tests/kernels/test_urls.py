@@ -173,6 +173,7 @@ def tokens(url: str) -> list[str]:
 @given(st.lists(TEXT, max_size=5))
 @settings(max_examples=300, deadline=None)
 @example(["sex%20cam", "s%65x", "%", "%7", "gr%C3%B6%C3%9Fe"])
+@pytest.mark.slow
 def test_words_agree_with_the_definition(paths: list[str]) -> None:
     urls = ["x.y/" + path for path in paths]
     first, count = words(placed(*urls), word_table([word.encode() for word in WORDS]))

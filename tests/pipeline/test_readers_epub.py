@@ -123,6 +123,7 @@ def test_encrypted_books_are_quarantined_and_obfuscated_fonts_are_not(tmp_path: 
         assert read(tmp_path, book(chapters, **{name: encryption(uri, algorithm)}))["text"] == "A\n\ntext"
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_book_is_refused_with_bounded_memory(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -247,6 +247,7 @@ MARKS = st.sampled_from(
 
 @given(st.lists(MARKS, max_size=60))
 @settings(max_examples=300, deadline=None)
+@pytest.mark.slow
 def test_any_marks_in_any_order_become_text(marks: list[str]) -> None:
     source = paper_of({"a.tex": "".join(marks)}, 1_000_000).text
     text = latex_text(source)

@@ -142,6 +142,7 @@ def test_record_is_the_offset_of_the_page(tmp_path: Path) -> None:
     assert [data[row["record"] :][:13] for row in read_rows(path, format="mediawiki")] == [b"<page><title>"] * 2
 
 
+@pytest.mark.slow
 def test_documents_are_the_same_bytes_whatever_the_partitions_and_the_process(tmp_path: Path) -> None:
     paths = [
         written(tmp_path, page(name, f"{name} [[b]] " * 50, i), name=f"{name}.xml") for i, name in enumerate("abc")

@@ -131,6 +131,7 @@ def test_a_byte_wrong_anywhere_gives_no_id_twice_and_no_row_too_few_without_a_wo
         assert len(rows) >= 30 or any(row["quarantined_by"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_storage_that_fails_is_an_error_and_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "a.parquet", pa.table({"text": [str(random.random()) for _ in range(200_000)]}))
     reads = 0

@@ -149,6 +149,7 @@ def test_a_spill_sorts_as_the_standard_library_does(records: list[tuple[int, byt
     assert list(spill.sorted()) == sorted((((n,), data) for n, data in records), key=lambda record: record[0])
 
 
+@pytest.mark.slow
 def test_a_spill_holds_no_more_than_a_run() -> None:
     tracemalloc.start()
     spill = Spill(run_bytes=1 << 20, fan_in=8)

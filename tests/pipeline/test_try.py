@@ -150,6 +150,7 @@ def test_a_web_page_is_extracted_and_its_language_told(shared_data: Path, config
     assert len({language for language, _ in told.values()}) > 5
 
 
+@pytest.mark.slow
 def test_a_page_from_a_pipe_is_read_as_one_from_a_file(shared_data: Path, config: Path, tmp_path: Path) -> None:
     page = next(iter(handbook_pages(shared_data, ("sect.apt-get.html",)).values()))
     (tmp_path / "page.html").write_bytes(page)

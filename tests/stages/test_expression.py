@@ -79,6 +79,7 @@ ROW = st.fixed_dictionaries({name: st.none() | st.integers(0, 9).map(float) for 
 
 @settings(max_examples=300, deadline=None)
 @given(CONDITION, st.lists(ROW, min_size=1, max_size=6))
+@pytest.mark.slow
 def test_it_holds_where_python_says_so_and_nothing_unknown_decides(node: Any, rows: list[dict]) -> None:
     text = written(node)
     if len(text) > MAX_CHARACTERS or not any(name in text for name in NAMES):

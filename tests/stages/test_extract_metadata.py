@@ -119,6 +119,7 @@ def test_any_text_is_a_date_or_none(text: str) -> None:
     assert found is None or isinstance(found, int)
 
 
+@pytest.mark.slow
 def test_a_page_of_many_tags_takes_no_longer_than_in_proportion() -> None:
     """The collections of the parser are quadratic to iterate: 40,000 tags would take an hour."""
     assert said("<meta name=date content=2020-02-01>" * 40_000).published is not None

@@ -102,6 +102,7 @@ def test_labels_and_scores_are_those_of_fasttext(model: str, shared_data: Path) 
 
 
 @pytest.mark.parametrize("window", ["whole", "first", "three"])
+@pytest.mark.slow
 def test_the_engine_fasttext_makes_the_same_columns(model: str, shared_data: Path, window: str) -> None:
     texts = [row["text"] for row in records(shared_data / "labelled" / "lid-udhr.jsonl.zst")[:300]]
     texts += [row["text"] for row in records(shared_data / "multilingual" / "wikipedia-zh.jsonl.zst", 40)]

@@ -216,6 +216,7 @@ def test_a_limit_is_one_line_of_yaml_and_null_takes_it_off() -> None:
 # -- real text ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_prose_of_fifty_languages_keeps_its_text(shared_data: Path) -> None:
     """Articles and reports in full sentences lose no more than headings and lists to C4's line rules, in any script."""
     texts: dict[str, list[str]] = {}

@@ -102,6 +102,7 @@ def test_a_limit_drops_what_is_above_it_with_value_and_limit(folder):
         )
 
 
+@pytest.mark.slow
 def test_the_engine_kenlm_finds_the_same_perplexities(folder, shared_data):
     def real(path: str, number: int) -> list[str]:
         with (shared_data / path).open("rb") as file:

@@ -131,6 +131,7 @@ def test_the_first_failing_rule_in_configured_order_decides() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_verdicts_are_their_definition(data: st.DataObject) -> None:
     presets = tuple(data.draw(st.permutations(sorted(PRESETS)).map(lambda p: p[: data.draw(st.integers(1, 4))])))
     rules = Rules(presets=presets)

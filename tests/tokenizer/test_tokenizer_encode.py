@@ -119,6 +119,7 @@ def test_null_texts_and_missing_models_are_one_sentence(encoder, tmp_path):
 
 @settings(deadline=None, max_examples=600)
 @given(st.one_of(unicode_text, white_text, st.text(st.sampled_from(list("aeinrst_=-() \n"))), st.text("<s>/</unkpad")))
+@pytest.mark.slow
 def test_tokenizer_json_gives_the_same_ids_and_text(encoder, exported, text):
     ids = encoder.encode(text).tolist()
     assert exported.encode(text).ids == ids

@@ -37,6 +37,7 @@ def batch(texts, domains, languages) -> pa.RecordBatch:
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_figures_are_those_of_counting(encoder, texts):
     found = report(encoder, [batch(texts, ["english"] * len(texts), ["en"] * len(texts))])["all"]
     ids = [i for text in texts for i in encoder.encode(text).tolist()]

@@ -39,6 +39,7 @@ def weights():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.slow
 def test_round_trip_through_transformers_is_bit_for_bit(tmp_path, weights, dtype):
     """Ours -> from_pretrained -> save_pretrained -> import -> checkpoint -> export: the same bits all the way."""
     from transformers import NemotronForCausalLM

@@ -260,6 +260,7 @@ def test_the_ops_are_what_their_schemas_and_fakes_say(device):
         torch.library.opcheck(op, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
+@pytest.mark.slow
 def test_torch_compile_takes_it_in_one_graph(device):
     x, w, labels, scale = problem(5, 8, 33, torch.float32, device)
 
