@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -36,11 +37,11 @@ UPSTREAM: Final = {"identity": "upstream"}
 IMMATERIAL: Final = {"identity": "immaterial"}
 
 
-class Identified:
+class Identified(ABC):
     """Something that is known by what `identity` returns."""
 
-    def identity(self) -> Content:
-        raise NotImplementedError
+    @abstractmethod
+    def identity(self) -> Content: ...
 
 
 Content: TypeAlias = (
