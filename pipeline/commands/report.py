@@ -9,22 +9,32 @@ import typer
 
 def report(
     output: Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or its URI.")] = "out",
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="DIR", help="Another run: the report shows what changed since.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Write the report of an output again, and say where it is and what came out.
 
     \b
     gristmill report out
+    gristmill report out --against out-before
     """
     import json
 
+    from gristmill.pipeline.steps.record import parsed
+    from gristmill.pipeline.views.report.against import compare
     from gristmill.pipeline.views.report.write import write
     from gristmill.storage.store import Store
 
-    path = write(output)
-    summary = json.loads(Store(output).read("run.json")).get("summary", [])
+    path = write(output, against=against)
+    content = Store(output).read("run.json")
+    summary = json.loads(content).get("summary", [])
     if as_json:
-        typer.echo(json.dumps({"report": path, "summary": summary}, ensure_ascii=False))
+        found = {"report": path, "summary": summary}
+        if against is not None:
+            found["against"] = compare(parsed(content), Store(against))
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
     for line in summary:
         typer.echo(line)

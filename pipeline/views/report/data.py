@@ -3,7 +3,8 @@
 The ledger is read file by file and batch by batch with the columns that are shown; of each rule PREVIEWS rows stay in
 memory: the smallest ids among those with a preview (where none has one, among all), so the choice does not
 depend on order. `alone` counts documents that failed no other rule of their stage (one bit in `failed`). What is
-streamed besides: `distributions` over the signals, `clusters` of duplicates, `sums` of the shards' tokens.
+streamed besides: `distributions` over the signals, `clusters` of duplicates, `sums` of the shards' tokens, and `kept`
+over what was curated.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
 from gristmill.pipeline.views.report.clusters import Cluster, largest_clusters
 from gristmill.pipeline.views.report.distributions import Distributions, distributions
+from gristmill.pipeline.views.report.kept import Kept, kept
 from gristmill.pipeline.views.report.sums import Group, shard_tokens
 from gristmill.pipeline.views.tables import RuleRow, SampleRow
 from gristmill.storage.store import Store
@@ -82,6 +84,7 @@ class Run:
     clusters: Mapping[str, tuple[Cluster, ...]] = field(default_factory=dict)  # by step, the largest first
     taken: Mapping[str, Mapping[Group, tuple[int, int]]] = field(default_factory=dict)
     """Blend -> (domain, category, source, language) -> copies and tokens in its shards."""
+    kept: Kept | None = None
 
 
 def gather(store: Store) -> Run:
@@ -118,6 +121,7 @@ def gather(store: Store) -> Run:
         distributions(store, list(table.values())),
         largest_clusters(store),
         {blend: shard_tokens(store, f"shards/{blend}") for blend in record["blends"]},
+        kept(store),
     )
 
 

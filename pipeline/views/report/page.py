@@ -11,6 +11,8 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gristmill.pipeline.views.report.against import Comparison
+from gristmill.pipeline.views.report.against_section import against_section
 from gristmill.pipeline.views.report.charts import millstone
 from gristmill.pipeline.views.report.contamination import contamination_section
 from gristmill.pipeline.views.report.corpus import funnel_section, languages_section, rules_section
@@ -19,6 +21,7 @@ from gristmill.pipeline.views.report.duplicates import clusters_section
 from gristmill.pipeline.views.report.elements import Section, quiet, render
 from gristmill.pipeline.views.report.facts import facts_section, time_section
 from gristmill.pipeline.views.report.figures import count, duration, esc, listing, plural, share, short, size
+from gristmill.pipeline.views.report.kept_section import kept_section
 from gristmill.pipeline.views.report.labels import Pairs, labels_section
 from gristmill.pipeline.views.report.personal import personal_section
 from gristmill.pipeline.views.report.plan import plan_section
@@ -31,8 +34,8 @@ SCRIPTS = ("page", "samples", "signals")
 """Files beside this one that make up the page's one script."""
 
 
-def page(run: Run, training: Training | None, labels: Pairs | None = None) -> str:
-    """The whole file as text. labels: what `labels.label_pairs` counted."""
+def page(run: Run, training: Training | None, labels: Pairs | None = None, comparison: Comparison | None = None) -> str:
+    """The whole file as text. labels: what `labels.label_pairs` counted. comparison: with another run."""
     style = Path(__file__).with_name("page.css").read_text("utf-8")
     script = "".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -44,7 +47,9 @@ def page(run: Run, training: Training | None, labels: Pairs | None = None) -> st
         "training": training_section(training),
     }
     found = [
+        against_section(comparison),
         funnel_section(run),
+        kept_section(run.kept),
         rules_section(run),
         samples_section(run),
         signals_section(run.distributions),

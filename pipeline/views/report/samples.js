@@ -6,7 +6,7 @@
   const input = controls.querySelector("input");
   const selects = [...controls.querySelectorAll("select")];
   const output = controls.querySelector("output");
-  const groups = [...document.querySelectorAll(".group")].map((node) => ({
+  const groups = [...controls.closest("section").querySelectorAll(".group")].map((node) => ({
     node,
     rows: [...node.querySelectorAll(".found")].map((row) => ({ node: row, text: "" })),
     count: node.querySelector(".n"),
