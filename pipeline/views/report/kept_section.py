@@ -7,7 +7,7 @@ from functools import partial
 from gristmill.pipeline.views.report.charts import bar, histogram, pair
 from gristmill.pipeline.views.report.elements import Section, fold, quiet, table
 from gristmill.pipeline.views.report.figures import count, esc, language, plural, share, size
-from gristmill.pipeline.views.report.kept import Kept, KeptRow, length_bins, year_bins
+from gristmill.pipeline.views.report.kept import MAX_HOSTS, Kept, KeptRow, length_bins, year_bins
 
 FIRST = 8
 """Groups before the fold."""
@@ -70,8 +70,9 @@ def hosts(kept: Kept) -> str:
         return ""
     most = found[0][1]
     rows = [(esc(name), bar(n / most), count(n), share(n, kept.documents)) for name, n in found]
-    number = f"{plural(len(kept.hosts), 'host')} in all" if kept.exact else f"of more than {count(len(kept.hosts))}"
-    title = (
-        f"<h3>Top hosts</h3>{quiet(f'{number}; {share(kept.addressed, kept.documents)} of the documents have one.')}"
-    )
-    return title + table(("host", "", "documents", "of all"), rows, "lbnn")
+    if kept.exact:
+        number = f"{plural(len(kept.hosts), 'host')} in all"
+    else:
+        number = f"More than {count(MAX_HOSTS)} hosts, of which the frequent ones were counted"
+    note = quiet(f"{number}; {share(kept.addressed, kept.documents)} of the documents have one.")
+    return f"<h3>Top hosts</h3>{note}" + table(("host", "", "documents", "of all"), rows, "lbnn")
