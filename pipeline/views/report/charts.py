@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from gristmill.pipeline.views.report.figures import count, esc, size
 
 WIDE, NARROW = 980, 350
+CHARACTER = 7.2
+"""Width of a digit at the size of axes, in pixels, roughly."""
 
 
 def pair(draw: Callable[[int], str], wide: int = WIDE) -> str:
@@ -162,7 +164,10 @@ def shares(rows: Sequence[Share], width: int) -> str:
 
 
 def histogram(bins: Sequence[tuple[str, int]], width: int, x_title: str, y_title: str) -> str:
-    """Columns on a logarithmic scale of counts, each with its number; an empty bin has none."""
+    """Columns on a logarithmic scale of counts, each with its number; an empty bin has none.
+
+    Where there is no room for all numbers there are none, and of the names every second, third and so on.
+    """
     left, top, bottom, height = 46, 34, 40, 220
     base, high = 0.7, max(2, *(n for _, n in bins)) * 1.3
     tall = height - top - bottom
@@ -175,12 +180,16 @@ def histogram(bins: Sequence[tuple[str, int]], width: int, x_title: str, y_title
         at = y(10**power)
         body += line(left, at, width, at, "grid") + text(left - 8, at + 4, count(10**power), "axis", "end")
     step = (width - left) / max(len(bins), 6)
+    room = step / CHARACTER - 1
+    every = math.ceil(max((len(name) for name, _ in bins), default=1) / max(1.0, room))
+    numbered = max((len(count(n)) for _, n in bins), default=1) <= room + 1
     for i, (name, n) in enumerate(bins):
         x = left + step * (i + 0.5)
         if n:
             body += rect(x - min(step * 0.36, 22), y(n), 2 * min(step * 0.36, 22), y(base) - y(n), "kept")
-            body += text(x, y(n) - 5, count(n), "figure", "middle")
-        body += text(x, height - bottom + 17, name, "axis", "middle")
+            body += text(x, y(n) - 5, count(n), "figure", "middle") if numbered else ""
+        if i % every == 0:
+            body += text(x, height - bottom + 17, name, "axis", "middle")
     body += line(left, y(base), width, y(base), "base") + text(left, height - 4, x_title, "axis")
     return svg(width, height, body, f"{y_title} by {x_title}: " + ", ".join(f"{name}: {n}" for name, n in bins))
 

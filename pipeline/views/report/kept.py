@@ -164,15 +164,15 @@ def _hex(value: bytes | str) -> str:
 
 
 def length_bins(lengths: Sequence[int]) -> list[tuple[str, int]]:
-    """The histogram's columns with their names, from the first to the last that holds a document."""
-    names = [f"< {_short(EDGES[0])}", *(f"{_short(edge)}+" for edge in EDGES)]
+    """The histogram's columns, named by where each begins, from the first to the last that holds a document."""
+    names = ["0", *map(_short, EDGES)]
     filled = [i for i, n in enumerate(lengths) if n]
     first, last = (filled[0], filled[-1]) if filled else (0, -1)
     return [(names[i], int(lengths[i])) for i in range(first, last + 1)]
 
 
 def _short(size: int) -> str:
-    return f"{size // 1_000_000} MB" if size >= 1_000_000 else f"{size // 1_000} kB" if size >= 1_000 else f"{size} B"
+    return f"{size // 1_000_000}M" if size >= 1_000_000 else f"{size // 1_000}k" if size >= 1_000 else str(size)
 
 
 YEARS = 16
@@ -187,4 +187,4 @@ def year_bins(years: dict[int, int]) -> list[tuple[str, int]]:
     first = max(min(years), last - YEARS + 1)
     bins = [(str(year), years.get(year, 0)) for year in range(first, last + 1)]
     older = sum(n for year, n in years.items() if year < first)
-    return [(f"< {first}", older), *bins] if older else bins
+    return [(f"<{first}", older), *bins] if older else bins

@@ -9,7 +9,7 @@ from gristmill.pipeline.views.report.elements import Section, fold, quiet, table
 from gristmill.pipeline.views.report.figures import count, esc, language, plural, share, size
 from gristmill.pipeline.views.report.kept import MAX_HOSTS, Kept, KeptRow, length_bins, year_bins
 
-FIRST = 8
+FIRST = 12
 """Groups before the fold."""
 
 
@@ -48,7 +48,7 @@ def sample(row: KeptRow) -> str:
 
 
 def charts(kept: Kept) -> str:
-    lengths = partial(histogram, length_bins(kept.lengths.tolist()), x_title="bytes of text", y_title="documents")
+    lengths = partial(histogram, length_bins(kept.lengths.tolist()), x_title="bytes of text, from", y_title="documents")
     parts = f"<figure><figcaption><b>Length</b> {_mean(kept)}</figcaption>{pair(lengths, 470)}</figure>"
     dated = sum(kept.years.values())
     said = f"{share(dated, kept.documents)} of the documents have one"
