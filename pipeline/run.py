@@ -24,6 +24,7 @@ from gristmill.pipeline.engine.process import prepare, release_memory
 from gristmill.pipeline.plan.command import rates_for
 from gristmill.pipeline.plan.prediction import predicted
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
+from gristmill.pipeline.readers.left_out import LeftOut
 from gristmill.pipeline.readers.machine import missing
 from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.steps.blending import build, resolve
@@ -80,7 +81,8 @@ def run(
     with Lease(store) as lease:
         check_work(store)
         notes: list[str] = []
-        files = inventory(config.sources, notes)
+        left_out: list[LeftOut] = []
+        files = inventory(config.sources, notes, left_out)
         executor: Executor
         if inline:
             executor = Inline()
@@ -89,7 +91,7 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
-            result = Driver(config, engine, files, plan, notes).run()
+            result = Driver(config, engine, files, plan, notes, left_out).run()
             result.report = described(store, result.record)
             return result
         finally:
@@ -143,8 +145,10 @@ class Driver:
         files: Sequence[FileEntry],
         plan: PlanRecord | None = None,
         notes: Sequence[str] = (),
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
-        """plan: what was predicted, for the record. notes: what the inventory has to say."""
+        """plan: what was predicted, for the record. notes, left_out: what the inventory has to say."""
+        self.left_out = left_out
         self.plan = plan
         self.config = config
         self.engine = engine
@@ -274,6 +278,7 @@ class Driver:
             "bytes": sum(entry["bytes"] for entry in sources.values()),
             "sources": sources,
             "skipped": dict(sorted(self.skipped.items())),
+            "left_out": [row.record() for row in self.left_out],
         }
 
     def clusters(self) -> dict[str, dict[str, int]]:

@@ -86,13 +86,32 @@ def blocks(segment: Segment) -> Iterator[bytes]:
 
 def read_all(segment: Segment, limit: int) -> bytes | None:
     """The whole decompressed file; None if it is longer than `limit` bytes. BrokenStreamError as in `blocks`."""
+    return joined(blocks(segment), limit)
+
+
+def joined(chunks: Iterator[bytes], limit: int) -> bytes | None:
+    """All of the stream; None if it is longer than `limit` bytes."""
     parts, size = [], 0
-    for block in blocks(segment):
+    for block in chunks:
         size += len(block)
         if size > limit:
             return None
         parts.append(block)
     return b"".join(parts)
+
+
+def beginning(first: bytes, more: Callable[[int], bytes], size: int) -> tuple[bytes, bool]:
+    """(up to `size` decompressed bytes of a file that begins with `first`, whether damage comes before them)."""
+    parts, given = [], 0
+    try:
+        for block in _unpacked(first, more):
+            parts.append(block)
+            given += len(block)
+            if given >= size:
+                break
+    except BrokenStreamError:
+        return b"".join(parts)[:size], True
+    return b"".join(parts)[:size], False
 
 
 def head_compression(uri: str) -> str | None:
