@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gristmill.pipeline.readers.format_table import FORMATS, format_named
 
@@ -45,7 +46,7 @@ class SourceSpec:
     """Among duplicates of the same age the lower one stays."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category, title,
-    license."""
+    license. Theirs is the name of a column or a dotted path (`pipeline.readers.field_paths`)."""
     max_bytes: int | None = None
     """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by
     hash."""
@@ -53,6 +54,9 @@ class SourceSpec:
     """What the source says its language is; for a source of code, its programming language."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Constants added to each document's metadata."""
+    ids: Literal["per_source", "per_file"] = "per_source"
+    """Within what an id of the column `id` names one record. per_file: files that each count from 0; a document's own
+    id is then `path#id`."""
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -70,6 +74,8 @@ class SourceSpec:
             raise ValueError(
                 f"sources.{self.name}.columns: unknown column {unknown[0]!r}; use one of {', '.join(sorted(known))}"
             )
+        if self.ids not in ("per_source", "per_file"):
+            raise ValueError(f"sources.{self.name}.ids: {self.ids!r} is neither per_source nor per_file; use one")
         if "\0" in self.name or "/" in self.name or not self.name:
             raise ValueError(f"sources: {self.name!r} cannot be a source's name; use letters, digits, '-' and '_'")
 
@@ -83,6 +89,10 @@ class SourceSpec:
     def is_machine(self) -> bool:
         """Whether it is the text that is already on this computer."""
         return self.stated == "machine"
+
+    def own_id(self, path: str, identifier: str) -> str:
+        """A document's own id: what its record has, after the file's path where ids are per file."""
+        return f"{path}#{identifier}" if self.ids == "per_file" else identifier
 
     def columns_in_use(self) -> dict[str, str]:
         return {**COLUMNS, **self.columns}
