@@ -2,9 +2,10 @@
 
 An entry's `etag` is xxh3_128 of a local file's content up to 64 MB. Of a larger or a remote file it is xxh3_128 of the
 size and of the first and the last MB (an http server's own entity tag where it sends one): a change in the middle that
-keeps the size is not seen. Modification times never enter. The order is that of the sources in the configuration,
-then the path; nothing depends on the order in which a storage lists. Pipes, sockets, devices and broken links among
-the files are passed over and named in `notes`; a file that cannot be read stops the run before it starts.
+keeps the size is not seen. Where the listing has hashes of contents (hf://) it is one of these. Modification times
+never enter. The order is that of the sources in the configuration, then the path; nothing depends on the order in which
+a storage lists. Pipes, sockets, devices and broken links among the files are passed over and named in `notes`, and so
+is the commit at which a dataset of the Hub is read; a file that cannot be read stops the run before it starts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
 from gristmill.pipeline.readers.stream import compression_of
 from gristmill.stages.own import own_function
+from gristmill.storage import hub
 from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, http_etag, is_folder, is_local, names_many
 
@@ -99,6 +101,7 @@ def _entries(spec: SourceSpec, notes: list[str]) -> Iterable[FileEntry]:
 
 def _files(spec: SourceSpec, notes: list[str]) -> list[Found]:
     found = find(spec.uri)
+    notes += _commit(spec, found)
     no_files = [file for file in found if isinstance(file, PassedOver)]
     notes += [f"source {spec.name}: {file.path!r} is {file.why} and is passed over" for file in no_files[:MAX_NOTES]]
     if len(no_files) > MAX_NOTES:
@@ -118,6 +121,14 @@ def _files(spec: SourceSpec, notes: list[str]) -> list[Found]:
         )
     # those with the extension of the stated format; all where none has it
     return [file for file in visible if format_by_name(file.path) == spec.format] or visible
+
+
+def _commit(spec: SourceSpec, found: list[Found]) -> list[str]:
+    """Which commit of a dataset of the Hub is read, where the source does not say."""
+    if not hub.is_hub(spec.uri) or hub.commit_of(spec.uri) is not None:
+        return []
+    commit = hub.commit_of(found[0].uri)
+    return [f"source {spec.name}: {spec.uri} is read at commit {commit}; write @{commit} behind NAME to read it again"]
 
 
 def _capped(found: list[Found], max_bytes: int | None) -> list[Found]:
@@ -157,9 +168,10 @@ def _hashed(spec: SourceSpec, file: Found) -> FileEntry:
         else:
             head = stream.read(EDGE_BYTES)
             digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + head)
-            stream.seek(max(0, file.size - EDGE_BYTES))
-            digest.update(stream.read(EDGE_BYTES))
-        tag = http_etag(file.uri)
+            if file.etag is None:
+                stream.seek(max(0, file.size - EDGE_BYTES))
+                digest.update(stream.read(EDGE_BYTES))
+        tag = file.etag or http_etag(file.uri)
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
         row_groups = _row_groups(stream) if format_named(format_name).cut == "row_groups" else ()
     return FileEntry(spec.name, file.uri, file.path, file.size, etag, format_name, compression_of(head), row_groups)
