@@ -5,8 +5,8 @@
     text, and what else in JSON, pipe     <-  or its end: the content is refused, the next gets a new child
 
 C code cannot be interrupted from within, so the limit is the kernel's: SIGPROF ends a child that has spent the seconds
-of CPU time that the request allows. CPU time and not the clock's, so that a busy machine refuses nothing. A child has
-`CHILD_BYTES` of address space; one that is refused memory fails or crashes on that content alone.
+of CPU time that the request allows. CPU time and not the clock's, so that a busy machine refuses nothing. A child's
+address space has a limit too; one that is refused memory fails or crashes on that content alone.
 
 A child that is killed from outside, or answers nothing while it spends no CPU time, says nothing about the content:
 that raises, and the task is tried again.
@@ -61,9 +61,10 @@ class Guarded:
     work: `module:function`, a function of `argument` that imports what the work needs and gives a `Work`.
     """
 
-    def __init__(self, work: str, argument: str, what: str) -> None:
-        """what: the process in messages, as in "extract: the process that parses pages"."""
-        self.work, self.argument, self.what = work, argument, what
+    def __init__(self, work: str, argument: str, what: str, child_bytes: int = CHILD_BYTES) -> None:
+        """what: the process in messages, as in "extract: the process that parses pages". child_bytes: of its address
+        space."""
+        self.work, self.argument, self.what, self.child_bytes = work, argument, what, child_bytes
         self._child: subprocess.Popen[bytes] | None = None
         self._file = _shared_file()
         self._memory: mmap.mmap | None = None
@@ -115,8 +116,9 @@ class Guarded:
         # what one content took is freed before the next: its memory is kept, up to this, and not faulted in again
         environment |= {"MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES // 2)}
         shared = self._file.fileno()
+        given = (self.work, self.argument, str(self.child_bytes), str(shared))
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "gristmill.stages.guard", self.work, self.argument, str(shared)],
+            [sys.executable, "-P", "-m", "gristmill.stages.guard", *given],
             pass_fds=(shared,),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -174,13 +176,13 @@ def _shared_file() -> BinaryIO:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _serve(work_name: str, argument: str, shared: int) -> None:
+def _serve(work_name: str, argument: str, child_bytes: int, shared: int) -> None:
     """The child: answers requests from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides; its end closes the pipe
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    allowed = CHILD_BYTES if most == resource.RLIM_INFINITY else min(CHILD_BYTES, most)
+    allowed = child_bytes if most == resource.RLIM_INFINITY else min(child_bytes, most)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
@@ -213,4 +215,4 @@ def _send(answers: BinaryIO, text: str | None, more: Any) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
