@@ -30,7 +30,8 @@ _CYRILLIC = ("ru", "uk", "be", "bg", "sr", "mk")
 ENCODINGS: tuple[tuple[str, Sequence[str]], ...] = (
     ("cp1252", _WESTERN), ("iso8859-15", _WESTERN), ("cp1250", _CENTRAL), ("iso8859-2", _CENTRAL),
     ("cp1254", ("tr",)), ("cp1257", _BALTIC), ("iso8859-13", _BALTIC),
-    ("cp1251", _CYRILLIC), ("koi8-r", ("ru", "bg")), ("koi8-u", ("uk",)), ("iso8859-5", _CYRILLIC), ("cp866", ("ru", "bg")),
+    ("cp1251", _CYRILLIC), ("koi8-r", ("ru", "bg")), ("koi8-u", ("uk",)), ("iso8859-5", _CYRILLIC),
+    ("cp866", ("ru", "bg")),
     ("cp1253", ("el",)), ("iso8859-7", ("el",)), ("cp1255", ("he",)), ("cp1256", ("ar", "fa")),
     ("iso8859-6", ("ar",)), ("cp874", ("th",)), ("gb18030", ("zh",)), ("big5hkscs", ("zh-Hant",)), ("cp932", ("ja",)),
     ("euc_jp", ("ja",)), ("cp949", ("ko",)),

@@ -151,7 +151,7 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     return ReadStats(groups, own_ids, dict(sorted(skipped.items())))
 
 
-READ = Step(read_partition, version=4, libraries=(*KERNELS, "resiliparse"))
+READ = Step(read_partition, version=4, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
 
 
 def empty_input() -> pa.Table:
