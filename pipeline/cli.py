@@ -30,6 +30,7 @@ from gristmill.pipeline.commands.remove import remove
 from gristmill.pipeline.commands.report import report
 from gristmill.pipeline.commands.rules import rules
 from gristmill.pipeline.commands.run import run
+from gristmill.pipeline.commands.texts import HANDED
 from gristmill.pipeline.commands.try_ import try_
 from gristmill.pipeline.commands.verify import verify
 from gristmill.pipeline.commands.whatif import whatif
@@ -125,7 +126,7 @@ def _answer(arguments: list[str], debug: bool) -> int:
         if debug:
             plain = [argument for argument in arguments if argument != "--debug"]
             arguments = arguments if _takes_debug(plain) else plain
-        code = get_command(app).main(arguments, prog_name="gristmill", standalone_mode=False)
+        code = get_command(app).main(arguments, prog_name="gristmill", standalone_mode=False, obj=HANDED)
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on from here", FAILED)
     except BrokenPipeError:  # `gristmill rules | head`

@@ -1,4 +1,4 @@
-"""From a curated corpus to a tokenizer: count, sample, train, export, measure.
+"""From a corpus to a tokenizer: count, sample, train, export, measure.
 
 Writes tokenizer.model, tokenizer.json, tokenizer_config.json and report.json (how it was trained, on what sample, and
 how well it fits). Reads the corpus three times, in batches; the training text is held once by SentencePiece.
@@ -8,7 +8,7 @@ What it is measured on is drawn anew, so mostly text that it was not trained on 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,10 @@ from gristmill.tokenizer.sample import (
     count_bytes,
     plan_sample,
 )
+from gristmill.tokenizer.texts import Batches, curated_batches
 from gristmill.tokenizer.train import VOCAB_SIZE, TrainedRecord, train
 
-Batches = Callable[[], Iterable[pa.RecordBatch]]
-"""Starts reading the corpus from its beginning: batches with the columns COLUMNS."""
-
-COLUMNS = ("id", "text", "domain", "language")
-BATCH_ROWS = 256
+__all__ = ["BuildReport", "Recipe", "build", "count", "curated_batches"]
 
 
 @dataclass(frozen=True)
@@ -96,33 +93,6 @@ def build(
     }
     (Path(out_dir) / "report.json").write_bytes((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return content
-
-
-def curated_batches(path: str) -> Batches:
-    """The Parquet files of a folder, local or a URI of pyarrow.fs, in the order of their names."""
-    from pyarrow import fs
-
-    if "://" in path:
-        system, root = fs.FileSystem.from_uri(path)
-    else:
-        system, root = fs.LocalFileSystem(), path
-    found = system.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
-    files = sorted(info.path for info in found if info.path.endswith(".parquet"))
-    if not files:
-        raise ValueError(f"{path}: no Parquet files; give the folder `curated` of a run")
-
-    def read() -> Iterator[pa.RecordBatch]:
-        import pyarrow.parquet as pq
-
-        for name in files:
-            with system.open_input_file(name) as source:
-                file = pq.ParquetFile(source)
-                missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
-                if missing:
-                    raise ValueError(f"{name}: no column {', '.join(missing)}; give the folder `curated` of a run")
-                yield from file.iter_batches(BATCH_ROWS, columns=list(COLUMNS))
-
-    return read
 
 
 def _sampled(batches: Batches, sample: Sample) -> Iterator[pa.RecordBatch]:

@@ -23,6 +23,12 @@ DOMAIN_SHARES = {"english": 0.50, "multilingual": 0.35, "code": 0.15}
 publish the factor (Parmar et al. 2024, section 2). The model's blend is 70/15/15; English gives 20 points to
 the 53 languages, whose alphabets must be learned from their share."""
 
+UNLABELLED = "unlabelled"
+"""Domain of documents of which nobody has said the language; a run's curated corpus has none."""
+
+UNLABELLED_SHARES = {**DOMAIN_SHARES, UNLABELLED: 0.50}
+"""Of a corpus that no run has curated: they weigh as English does."""
+
 ALPHA = 0.3
 """Conneau et al. 2020, section 3.1: languages sampled in proportion to n^0.3."""
 

@@ -18,7 +18,10 @@ from gristmill.stages.interface import DocumentStage, Stage
 TABLES = ("pyarrow", "numpy")
 KERNELS = (*TABLES, "numba", "xxhash")
 """What steps call that read and write tables, and those that call kernels too: they declare more where they do."""
-LIBRARIES = ("pyarrow", "numpy", "numba", "resiliparse", "trafilatura", "fasttext", "sentencepiece", "kenlm", "xxhash")
+LIBRARIES = (
+    *("pyarrow", "numpy", "numba", "pypdfium2", "resiliparse", "trafilatura"),
+    *("fasttext", "sentencepiece", "kenlm", "xxhash"),
+)
 """Packages that may shape what a run writes: what its record says of them. A step's fingerprint has its own alone."""
 
 

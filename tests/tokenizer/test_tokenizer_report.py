@@ -127,7 +127,7 @@ def test_commands_train_encode_and_report(curated, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "nowhere", "--output", "made"], "nowhere: no Parquet files"),
+        (["train", "nowhere", "--output", "made"], "nowhere: no such file or folder"),
         (["encode", "nowhere.txt", "--model", "nowhere.model"], "nowhere.model: no such tokenizer"),
         (["report", "nowhere", "--model", "nowhere.model"], "nowhere.model: no such tokenizer"),
     ],
