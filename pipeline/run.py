@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gristmill.pipeline.config.keys import Config
+from gristmill.pipeline.config.keys import Config, settled
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
 from gristmill.pipeline.engine.commit import check_work
@@ -146,7 +146,7 @@ class Driver:
     ) -> None:
         """plan: what was predicted, for the record. notes: what the inventory has to say."""
         self.plan = plan
-        self.config = config
+        self.config = settled(config, files)
         self.engine = engine
         self.files = files
         self.started = time.time()
@@ -169,7 +169,7 @@ class Driver:
             corpus,
             stages.late,
             seed=config.seed,
-            partition_bytes=config.plan.partition_bytes,
+            partition_bytes=config.sizes.partition_bytes,
             max_segments=config.plan.max_segments,
         )
         self.funnel += [*self.counts("curate.send").items(), *curated.counts().items()]
@@ -180,7 +180,7 @@ class Driver:
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
         self.check(self.funnel)
-        counted = count_units(engine, tokenized, seed=config.seed, holdout=config.shards.holdout)
+        counted = count_units(engine, tokenized, seed=config.seed, holdout=config.sizes.holdout)
         blends = {name: self.blend(name, tokenized, counted, model) for name in config.blends}
         return self.finish(curated, model, blends)
 
@@ -196,8 +196,8 @@ class Driver:
         return trained_tokenizer(
             self.engine,
             curated,
-            vocab_size=config.vocab_size,
-            sample_bytes=config.sample_bytes,
+            vocab_size=self.config.sizes.vocab_size,
+            sample_bytes=self.config.sizes.sample_bytes,
             alpha=config.alpha,
             shares=config.shares,
             seed=self.config.seed,
@@ -214,7 +214,7 @@ class Driver:
             self.engine,
             config.sources,
             self.files,
-            partitions(self.files, config.plan.partition_bytes),
+            partitions(self.files, config.sizes.partition_bytes),
             stages,
             seed=config.seed,
             max_document_bytes=config.plan.max_document_bytes,
@@ -255,8 +255,8 @@ class Driver:
             counted,
             config.blends[name],
             seed=config.seed,
-            holdout=config.shards.holdout,
-            tokens_per_shard=config.shards.tokens_per_shard,
+            holdout=config.sizes.holdout,
+            tokens_per_shard=config.sizes.tokens_per_shard,
         )
         self.notes += list(blend.plan.notes)
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)

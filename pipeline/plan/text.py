@@ -44,6 +44,8 @@ def plan_lines(plan: Plan, heading: str) -> list[str]:
         "disk": f"{size(plan.bytes_written)} in work/, {size(plan.published_bytes)} of it the output by other names",
         "text": text(plan),
     }
+    if plan.sizes:
+        facts["sizes"] = plan.sizes
     shuffles = sorted({step.name.split(".merge")[0] for step in plan.steps if ".merge" in step.name})
     if shuffles:
         facts["merges"] = f"after {', '.join(shuffles)}: more senders than plan.max_segments"
@@ -74,6 +76,8 @@ def estimate_lines(found: Estimate, heading: str) -> list[str]:
         "memory": f"{size(plan.memory)} at most, in {largest.name}"
         + (f"; near_dedup.components has {count(found.edges)} edges in one task" if found.edges else ""),
     }
+    if plan.sizes:
+        facts["sizes"] = plan.sizes
     lines = [*wrapped("", heading), "", *labelled(facts), *listed("Warning", found.warnings), ""]
     return (
         lines

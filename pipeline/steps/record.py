@@ -205,6 +205,8 @@ class PlanRecord(TypedDict):
     volumes: dict[str, float]
     sources: list[str]
     notes: list[str]
+    sizes: NotRequired[str | None]
+    """What was chosen where the configuration leaves a size to the input."""
     totals: PlanTotals
     core_seconds_by_stage: dict[str, float]
 
