@@ -10,8 +10,9 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from gristmill.pipeline.config.keys import Config, settled
 from gristmill.pipeline.config.order import order
@@ -22,6 +23,7 @@ from gristmill.pipeline.engine.manifest import Sealed
 from gristmill.pipeline.engine.metrics import Metrics
 from gristmill.pipeline.engine.process import prepare, release_memory
 from gristmill.pipeline.plan.command import rates_for
+from gristmill.pipeline.plan.foreseen import after_pass, after_step, examined, holdout_finding, of_totals
 from gristmill.pipeline.plan.prediction import predicted
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.machine import missing
@@ -29,13 +31,16 @@ from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.steps.blending import build, resolve
 from gristmill.pipeline.steps.chain import library_versions
 from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
-from gristmill.pipeline.steps.first_pass import first_pass
+from gristmill.pipeline.steps.findings import FAILED, WRONG, Finding, judge
+from gristmill.pipeline.steps.first_pass import Volume, first_pass
 from gristmill.pipeline.steps.outputs import (
     publish_documents,
     publish_shards,
     publish_tokenizer,
     tokenizer_record,
 )
+from gristmill.pipeline.steps.pass_check import check as check_pass
+from gristmill.pipeline.steps.pass_check import check_ids, passed
 from gristmill.pipeline.steps.record import BlendRecord, InputsRecord, PlanRecord, RunRecord, SourceFiles, as_written
 from gristmill.pipeline.steps.removal import describe
 from gristmill.pipeline.steps.removal import load as load_removed
@@ -50,6 +55,12 @@ from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+
+Say: TypeAlias = Callable[[str], None]
+
+
+def quiet(sentence: str) -> None:
+    """Says nothing; the record has it."""
 
 
 @dataclass
@@ -69,10 +80,13 @@ def run(
     inline: bool = False,
     allow_missing: bool = False,
     progress: Progress | None = None,
+    strict: bool = False,
+    say: Say = quiet,
 ) -> Result:
     """Runs everything that is not done yet.
 
-    Raises LeaseHeld, StepFailed, AccountingError, ValueError; each with a sentence for the user.
+    strict: every finding is an error. say: told each finding as it is made. Raises LeaseHeld, StepFailed,
+    AccountingError, ValueError (`Void` for findings); each with a sentence for the user.
     """
     prepare()
     store = Store(config.output)
@@ -81,6 +95,8 @@ def run(
         check_work(store)
         notes: list[str] = []
         files = inventory(config.sources, notes)
+        found = Noticed(strict, say)
+        found.notice(examined(config, files), WRONG)
         executor: Executor
         if inline:
             executor = Inline()
@@ -89,11 +105,29 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
-            result = Driver(config, engine, files, plan, notes).run()
+            if sizes := plan.get("sizes"):
+                say(sizes)
+            result = Driver(config, engine, files, plan, notes, found).run()
             result.report = described(store, result.record)
             return result
         finally:
             executor.close()
+
+
+@dataclass
+class Noticed:
+    """The findings of a run so far."""
+
+    strict: bool = False
+    say: Say = quiet
+    findings: list[Finding] = field(default_factory=list)
+
+    def notice(self, findings: Sequence[Finding], exit_code: int = FAILED) -> None:
+        """Says each. Raises `Void` where the run is not to go on with one of them."""
+        judge(findings, exit_code, self.strict)
+        self.findings += findings
+        for finding in findings:
+            self.say(finding.sentence)
 
 
 def described(store: Store, record: RunRecord) -> str | None:
@@ -143,9 +177,12 @@ class Driver:
         files: Sequence[FileEntry],
         plan: PlanRecord | None = None,
         notes: Sequence[str] = (),
+        noticed: Noticed | None = None,
     ) -> None:
         """plan: what was predicted, for the record. notes: what the inventory has to say."""
         self.plan = plan
+        self.given = config
+        self.noticed = noticed or Noticed()
         self.config = settled(config, files)
         self.engine = engine
         self.files = files
@@ -172,6 +209,7 @@ class Driver:
             partition_bytes=config.sizes.partition_bytes,
             max_segments=config.plan.max_segments,
         )
+        self.noticed.notice(of_totals(config, curated_totals(curated), "after curate"))
         self.funnel += [*self.counts("curate.send").items(), *curated.counts().items()]
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
@@ -210,11 +248,12 @@ class Driver:
 
     def read(self, stages: Sequence[DocumentStage]) -> Corpus:
         config = self.config
+        cut = partitions(self.files, config.sizes.partition_bytes)
         sealed = first_pass(
             self.engine,
             config.sources,
             self.files,
-            partitions(self.files, config.sizes.partition_bytes),
+            cut,
             stages,
             seed=config.seed,
             max_document_bytes=config.plan.max_document_bytes,
@@ -227,9 +266,17 @@ class Driver:
         for _, manifest in sealed.done():
             for reason, number in manifest.stats.skipped.items():
                 self.skipped[reason] = self.skipped.get(reason, 0) + number
+        origins = [partition.source for partition in cut]
+        sources = passed(config.sources, origins, sealed)
+        left = sum(source.left.documents for source in sources)
+        self.noticed.notice(check_pass(sources) + after_pass(config, sources) + self.holdout(left))
         if any(manifest.stats.own_ids for _, manifest in sealed.done()):
             corpus = self.decide(corpus, load_stage(UNIQUE_IDS)())
+            self.noticed.notice(check_ids(sources, origins, corpus.last()))
         return corpus
+
+    def holdout(self, documents: int) -> list[Finding]:
+        return [finding for finding in holdout_finding(self.config, self.given, documents) if finding.void]
 
     def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
         if isinstance(stage, CorpusStage):
@@ -244,6 +291,7 @@ class Driver:
             if before is not None:
                 check_chain(index, [*list(before.counts.items())[-1:], *manifest.counts.items()])
         self.funnel += following.last().counts().items()
+        self.noticed.notice(after_step(self.config, following.last()))
         return following
 
     def blend(
@@ -275,6 +323,9 @@ class Driver:
             "sources": sources,
             "skipped": dict(sorted(self.skipped.items())),
         }
+
+    def said(self) -> list[str]:
+        return [finding.sentence for finding in self.noticed.findings]
 
     def clusters(self) -> dict[str, dict[str, int]]:
         """How many clusters have how many documents, by the step that decided."""
@@ -326,7 +377,8 @@ class Driver:
             "plan": self.plan,
             "repaired": self.engine.repaired,
             "notes": self.notes,
-            "summary": summary(self.funnel, groups, blends, self.notes),
+            "findings": [finding.record() for finding in self.noticed.findings],
+            "summary": summary(self.funnel, groups, blends, [*self.said(), *self.notes]),
         }
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)
@@ -353,4 +405,30 @@ def summary(
         whole = max(1, sum(blend["tokens_by_domain"].values()))
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
         lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
+        lines.append(f"blend {name}: epochs: {epochs(blend)}")
     return lines + list(notes)
+
+
+def epochs(blend: BlendRecord) -> str:
+    """'english 1.0, multilingual 4.0, code 0.4 (60 % of it left out)', by domain in order of the shares."""
+    there: dict[str, int] = {}
+    targets: dict[str, int] = {}
+    for unit in blend["units"]:
+        there[unit["domain"]] = there.get(unit["domain"], 0) + unit["tokens"]
+        targets[unit["domain"]] = targets.get(unit["domain"], 0) + unit["target"]
+    parts = []
+    for domain in sorted(there, key=lambda domain: (-targets[domain], domain)):
+        unused = sum(max(0, u["tokens"] - u["target"]) for u in blend["units"] if u["domain"] == domain)
+        share = unused / max(1, there[domain])
+        left = f" ({share:.0%} of it left out)" if share >= 0.005 else ""
+        parts.append(f"{domain} {targets[domain] / max(1, there[domain]):.1f}{left}")
+    return ", ".join(parts)
+
+
+def curated_totals(curated: Sealed[CuratedStats]) -> dict[tuple[str, str], Volume]:
+    totals: dict[tuple[str, str], Volume] = {}
+    for _, manifest in curated.done():
+        for group in manifest.stats.groups.values():
+            key = (group.domain, group.language)
+            totals[key] = totals.get(key, Volume()) + Volume(group.documents, group.bytes)
+    return totals

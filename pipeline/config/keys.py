@@ -179,6 +179,8 @@ def load(path: str, overrides: Sequence[str] = ()) -> Config:
     located = read(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
+    if "blends" not in located.data and any(assignment.startswith("blends.") for assignment in overrides):
+        located.data["blends"] = _plain(RECIPE_BLENDS)
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []

@@ -41,6 +41,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     sizes: str | None = None
     """What was chosen where the configuration leaves a size to the input."""
+    findings: tuple[str, ...] = ()
+    """What the check of the sources found."""
 
     @property
     def seconds(self) -> float:
@@ -77,6 +79,7 @@ class Plan:
             "sources": list(self.sources),
             "notes": list(self.notes),
             "sizes": self.sizes,
+            "findings": list(self.findings),
             "totals": {
                 "seconds": self.seconds,
                 "bytes_written": self.bytes_written,
@@ -98,6 +101,7 @@ class Plan:
             tuple(value["sources"]),
             tuple(value["notes"]),
             value.get("sizes"),
+            tuple(value.get("findings", ())),
         )
 
 

@@ -52,6 +52,7 @@ def plan_lines(plan: Plan, heading: str) -> list[str]:
     lines = [*wrapped("", heading), "", *table(rows, (28, 8, 7, 9, 9, 9, 9))]
     lines += wrapped("", "files: exchange files that a task reads; memory: of a worker at its largest task")
     lines += ["", *labelled(facts)]
+    lines += listed("Found in the sources", plan.findings)
     return lines + listed("Where the numbers come from", plan.sources) + listed("Note", plan.notes)
 
 
