@@ -153,14 +153,14 @@ def missing_domains(name: str, blend: Blend, there: Iterable[str], why: str) -> 
     if not lacking or (blend.on_shortage == "renormalize" and rest):
         return None
     wanted = " and ".join(f"{shares[domain] / whole:.0%} {domain}" for domain in lacking)
-    sentence = f"blend {name} wants {wanted}, and {why}"
+    sentence = f"blend {name}: {wanted} of it {'is' if len(lacking) == 1 else 'are'} wanted, and {why}"
     if not rest:
         return Finding("blend.unmet", f"{sentence}; add sources, or change blends.{name}.domains", void=True)
     total = sum(rest.values())
-    written = {domain: f"{rest[domain] / total:.4f}".rstrip("0") if domain in rest else "0" for domain in shares}
+    written = {domain: f"{rest.get(domain, 0) / total:.4g}" for domain in shares}
     others = ", ".join(f"{domain}: {share}" for domain, share in written.items())
     sentence += (
-        f"; give its share to the others with --set blends.{name}.on_shortage=renormalize, or other shares with "
+        f"; give {'its' if len(lacking) == 1 else 'their'} share to the others with --set blends.{name}.on_shortage=renormalize, or other shares with "
         f"--set 'blends.{name}.domains={{{others}}}'"
     )
     return Finding("blend.unmet", sentence, void=True)

@@ -259,8 +259,8 @@ def _unmapped(source: Seen, fields: Mapping[str, frozenset[str]]) -> Iterable[Fi
         if found is not None:
             proposed[ours] = found
     if proposed:
-        names = " and ".join(f"`{theirs}`" for theirs in proposed.values())
-        costs = " and ".join(WHAT_IT_COSTS[ours] for ours in proposed)
+        names = listing([f"`{theirs}`" for theirs in proposed.values()])
+        costs = listing([WHAT_IT_COSTS[ours] for ours in proposed])
         mapped = ", ".join(f"{ours}: {theirs}" for ours, theirs in proposed.items())
         yield Finding(
             "columns.unmapped",
@@ -268,6 +268,11 @@ def _unmapped(source: Seen, fields: Mapping[str, frozenset[str]]) -> Iterable[Fi
             f"{costs}; add columns: {{{mapped}}} to the source",
             spec.name,
         )
+
+
+def listing(parts: Sequence[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _fits(ours: str, source: Seen, name: str) -> bool:
