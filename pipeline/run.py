@@ -26,6 +26,7 @@ from gristmill.pipeline.plan.command import rates_for
 from gristmill.pipeline.plan.foreseen import after_pass, after_step, examined, holdout_finding, of_totals
 from gristmill.pipeline.plan.prediction import predicted
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
+from gristmill.pipeline.readers.left_out import LeftOut
 from gristmill.pipeline.readers.machine import missing
 from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.steps.blending import build, resolve
@@ -94,9 +95,10 @@ def run(
     with Lease(store) as lease:
         check_work(store)
         notes: list[str] = []
-        files = inventory(config.sources, notes)
+        left_out: list[LeftOut] = []
+        files = inventory(config.sources, notes, left_out)
         found = Noticed(strict, say)
-        found.notice(examined(config, files), WRONG)
+        found.notice(examined(config, files, left_out), WRONG)
         executor: Executor
         if inline:
             executor = Inline()
@@ -107,7 +109,7 @@ def run(
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
             if sizes := plan.get("sizes"):
                 say(sizes)
-            result = Driver(config, engine, files, plan, notes, found).run()
+            result = Driver(config, engine, files, plan, notes, left_out, found).run()
             result.report = described(store, result.record)
             return result
         finally:
@@ -177,9 +179,11 @@ class Driver:
         files: Sequence[FileEntry],
         plan: PlanRecord | None = None,
         notes: Sequence[str] = (),
+        left_out: Sequence[LeftOut] = (),
         noticed: Noticed | None = None,
     ) -> None:
-        """plan: what was predicted, for the record. notes: what the inventory has to say."""
+        """plan: what was predicted, for the record. notes, left_out: what the inventory has to say."""
+        self.left_out = left_out
         self.plan = plan
         self.given = config
         self.noticed = noticed or Noticed()
@@ -322,6 +326,7 @@ class Driver:
             "bytes": sum(entry["bytes"] for entry in sources.values()),
             "sources": sources,
             "skipped": dict(sorted(self.skipped.items())),
+            "left_out": [row.record() for row in self.left_out],
         }
 
     def said(self) -> list[str]:

@@ -59,7 +59,7 @@ def decode(page: bytes, content_type: str, html: bool = True) -> str | None:
     if html:
         head = page[:META_BYTES]
         labels += [label.decode("ascii") for label in _META.findall(head)[:1] + _XML.findall(head)[:1]]
-    encodings = [known for label in labels if (known := _codec(label))]
+    encodings = [known for label in labels if (known := codec_of(label))]
     # in these, text of other scripts looks like valid UTF-8
     ambiguous = [e for e in encodings if e.startswith("iso2022") or (e.startswith("utf-16") and b"\0" in page[:64])]
     if (unmarked := _unmarked(page)) is not None:
@@ -91,7 +91,7 @@ def _guess(page: bytes, stated: list[str]) -> str | None:
         valid = len(text) - len(text.encode("ascii", "ignore")) - replaced
         if replaced * 10 <= valid or (replaced == 1 and text.endswith("\ufffd")):  # one bad comment; cut in a character
             return text
-    detected = _codec(detect_encoding(page, html5_compatible=False) or "")
+    detected = codec_of(detect_encoding(page, html5_compatible=False) or "")
     for encoding in [*([detected] if detected else []), *stated]:
         text = page.decode(encoding, "replace")
         if text.count("\ufffd") * 10 <= len(text):
@@ -99,7 +99,7 @@ def _guess(page: bytes, stated: list[str]) -> str | None:
     return None
 
 
-def _codec(label: str) -> str | None:
+def codec_of(label: str) -> str | None:
     """Python's name of the encoding that the WHATWG standard means by `label`; None if it has none."""
     from resiliparse.parse.encoding import map_encoding_to_html5
 

@@ -10,9 +10,11 @@ from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import Skipped
 from gristmill.pipeline.readers.segments import Segment
-from gristmill.pipeline.readers.source import COMPRESSIONS
+from gristmill.pipeline.readers.source import stored_name
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
 from gristmill.pipeline.readers.tar import BLOCK, BrokenArchiveError, members
+
+ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".tzst")
 
 
 class Entry(NamedTuple):
@@ -52,17 +54,10 @@ def entries(segment: Segment, max_bytes: int, wanted: Callable[[str], bool], ski
     yield Entry(segment.path, 0, name, segment.size if data is None else len(data), data, reason)
 
 
-def stored_name(path: str) -> str:
-    name = posixpath.basename(path)
-    for compression in COMPRESSIONS:
-        name = name.removesuffix(compression)
-    return name
-
-
 def is_archive(segment: Segment) -> bool:
     """By its name; where that has no extension, or one of a number, by the mark of POSIX.1-1988 in the first header."""
     name = stored_name(segment.path.lower())
-    if name.endswith((".tar", ".tgz")):
+    if name.endswith(ARCHIVES):
         return True
     extension = posixpath.splitext(name)[1]
     return (not extension or extension[1:2].isdigit()) and is_tar(Forward(blocks(segment)).read(BLOCK))

@@ -1,9 +1,10 @@
 """Files of this computer that a path, a folder or a pattern names, whatever else lies there; and opening any input.
 
 Only regular files are taken. Links to files and to folders are followed, but not into a folder that one is already in,
-so a loop of links ends. Pipes, sockets, devices and links that lead nowhere are never opened: `find` gives them as
-`PassedOver`, so that they can be named. Names that are not valid UTF-8 are written as `pipeline.readers.names` says,
-in paths and in URIs; `open_file` finds the file again. Other storages are listed by `gristmill.storage.uris`.
+so a loop of links ends, and not out of the folder of a source tree. Pipes, sockets, devices and links that lead nowhere
+are never opened: `find` gives them as `PassedOver`, so that they can be named. Names that are not valid UTF-8 are
+written as `pipeline.readers.names` says, in paths and in URIs; `open_file` finds the file again. Other storages are
+listed by `gristmill.storage.uris`.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class ChangedError(OSError):
     final = True
 
 
-def find(uri: str) -> list[Found]:
+def find(uri: str, confined: bool = False) -> list[Found]:
     """Files that `uri` names, sorted by path; on this computer also `PassedOver`. ValueError in one sentence where
-    there is no file or a folder cannot be listed."""
+    there is no file or a folder cannot be listed. confined: links that lead out of the folder are passed over."""
     if not is_local(uri):
         return find_stored(uri)
     path = str(Path(uri.removeprefix("file://")).absolute())
@@ -65,7 +66,7 @@ def find(uri: str) -> list[Found]:
         glob = path[wild.start() :] if root == b"/" else path[len(text_name(root)) :].lstrip("/")
     matches = re.compile(".*" if glob is None else pattern(glob), re.S)
     levels = None if glob is None or "**" in glob else glob.count("/")
-    found_here = [file for file in _walk(root, levels) if matches.fullmatch(file.path)]
+    found_here = [file for file in _walk(root, levels, confined) if matches.fullmatch(file.path)]
     if not any(not isinstance(file, PassedOver) for file in found_here):
         raise ValueError(f"{uri}: no file matches; check the source's uri")
     return sorted(found_here, key=lambda file: file.path)
@@ -93,8 +94,17 @@ def open_segment(segment: Segment) -> pa.NativeFile:
     )
 
 
-def _walk(root: bytes, levels: int | None) -> Iterator[Found]:
+def _leads_out(entry: os.DirEntry[bytes], home: bytes) -> bool:
+    try:
+        target = os.path.realpath(entry.path, strict=True)
+    except OSError:
+        return False  # nowhere, or in a circle: said elsewhere
+    return os.path.commonpath([home, target]) != home
+
+
+def _walk(root: bytes, levels: int | None, confined: bool) -> Iterator[Found]:
     """Everything below `root` that is no folder, at most `levels` folders deep."""
+    home = os.path.realpath(root)
     waiting: list[tuple[bytes, bytes, tuple[tuple[int, int], ...]]] = [(root, b"", ())]
     while waiting:
         folder, below, outer = waiting.pop()
@@ -111,6 +121,11 @@ def _walk(root: bytes, levels: int | None) -> Iterator[Found]:
         inside = (*outer, (here.st_dev, here.st_ino))
         for entry in entries:
             path = below + entry.name
+            if confined and entry.is_symlink() and _leads_out(entry, home):
+                yield PassedOver(
+                    text_name(entry.path), text_name(path), 0, "a link that leads out of the source's folder"
+                )
+                continue
             try:
                 status = entry.stat()
             except OSError:

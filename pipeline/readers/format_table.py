@@ -36,6 +36,8 @@ class Format:
     """Start of the URIs that state the format."""
     listing: str | None = None
     """`module:function` that lists a source's files; None: they are those below its URI."""
+    contents: tuple[str, ...] = ()
+    """What its files hold, as keys of `pipeline.readers.content.KINDS`; empty: the reader alone can tell."""
     hidden: bool = False
     """Whether files of a folder count whose name begins with a dot or `_`, and files of any extension."""
 
@@ -51,6 +53,17 @@ _ROWS = (
         extensions=(".jsonl", ".ndjson", ".json"),
         cut="bytes",
         columns=f"{_READERS}.json_columns",
+        contents=("jsonl", "json"),
+    ),
+    Format(
+        "json",
+        f"{_READERS}.json_documents:read_json",
+        "an array of objects, an object with a list of them, objects one behind the other, over any number of lines; "
+        "told from JSON Lines by the content",
+        "an object",
+        "offset of the object",
+        "the column named `id`",
+        contents=("jsonl", "json"),
     ),
     Format(
         "parquet",
@@ -61,6 +74,7 @@ _ROWS = (
         "the column named `id`",
         extensions=(".parquet", ".pq"),
         cut="row_groups",
+        contents=("parquet",),
     ),
     Format(
         "warc",
@@ -69,6 +83,7 @@ _ROWS = (
         "a stored page, for `extract`",
         "offset of the record",
         extensions=(".warc",),
+        contents=("warc",),
     ),
     Format(
         "wet",
@@ -77,6 +92,7 @@ _ROWS = (
         "a stored page's text",
         "offset of the record",
         extensions=(".wet",),
+        contents=("warc",),
     ),
     Format(
         "tree",
@@ -84,8 +100,9 @@ _ROWS = (
         "a folder or tar of source code",
         "a file",
         "0, or the member's offset",
-        extensions=(".tar", ".tgz"),
+        extensions=(".tar", ".tgz", ".tbz2", ".txz", ".tzst"),
         hidden=True,
+        contents=("text", "tar"),
     ),
     Format(
         "text",
@@ -94,6 +111,7 @@ _ROWS = (
         "a file",
         "0, or the member's offset",
         extensions=(".txt", ".text", ".md", ".html", ".htm", ".xhtml"),
+        contents=("text", "tar"),
     ),
     Format(
         "machine",
@@ -110,6 +128,7 @@ _ROWS = (
         "a page of namespace 0 that is no redirect; its latest revision",
         "offset of `<page>`",
         "`dbname:page id`",
+        contents=("xml",),
     ),
     Format(
         "epub",
@@ -117,6 +136,7 @@ _ROWS = (
         "EPUB 2 and 3 (`.epub`)",
         "a book: its spine in order",
         extensions=(".epub",),
+        contents=("epub",),
     ),
     Format(
         "jats",
@@ -152,6 +172,10 @@ _ROWS = (
     ),
 )
 
+FOREIGN = "foreign"
+"""The format of a file that its name promises and its content is not: one quarantined row that says what it is."""
+_FOREIGN = Format(FOREIGN, f"{_READERS}.foreign:read_foreign", "–", "–")
+
 FORMATS = {row.name: row for row in _ROWS}
 """By name. Where names of files may announce several, the first does."""
 
@@ -163,6 +187,8 @@ def format_named(name: str) -> Format:
     """
     if name in FORMATS:
         return FORMATS[name]
+    if name == FOREIGN:
+        return _FOREIGN
     if ":" not in name:
         raise ValueError(
             f"unknown format {name!r}; use one of {', '.join(FORMATS)}, or module:function for a reader of your own"

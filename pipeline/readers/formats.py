@@ -61,7 +61,7 @@ def read(
 
 def _columns(partition: Partition, spec: SourceSpec) -> ModuleType | None:
     """The module that reads all of the partition as columns, if there is one."""
-    modules = {format_named(format_of(spec, segment.path)).columns for segment in partition.segments}
+    modules = {format_named(segment.format or format_of(spec, segment.path)).columns for segment in partition.segments}
     name = modules.pop() if len(modules) == 1 else None
     module = import_module(name) if name is not None else None
     return module if module is not None and module.can_read(spec) else None
@@ -79,7 +79,9 @@ def _without(found: Iterable[pa.RecordBatch], removed: frozenset[bytes]) -> Iter
 
 def _rows(partition: Partition, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     for segment in partition.segments:
-        yield from reader_for(format_of(spec, segment.path))(segment, spec, max_document_bytes, skipped)
+        yield from reader_for(segment.format or format_of(spec, segment.path))(
+            segment, spec, max_document_bytes, skipped
+        )
 
 
 def reader_for(format_name: str) -> Reader:

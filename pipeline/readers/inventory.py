@@ -4,23 +4,26 @@ An entry's `etag` is xxh3_128 of a local file's content up to 64 MB. Of a larger
 size and of the first and the last MB (an http server's own entity tag where it sends one): a change in the middle that
 keeps the size is not seen. Modification times never enter. The order is that of the sources in the configuration,
 then the path; nothing depends on the order in which a storage lists. Pipes, sockets, devices and broken links among
-the files are passed over and named in `notes`; a file that cannot be read stops the run before it starts.
+the files are passed over and named in `notes`; a file that cannot be read stops the run before it starts. Which files
+are read, and as what, is decided in `pipeline.readers.admission`; what is left out is counted in `left_out`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 import xxhash
 
+from gristmill.pipeline.readers.admission import Reach, Seen, admit, has_records, is_beside, look
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
 from gristmill.pipeline.readers.format_table import format_named
-from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
-from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
+from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.stages.own import own_function
 from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, http_etag, is_folder, is_local, names_many
@@ -43,6 +46,7 @@ class FileRecord(TypedDict):
     format: str
     compression: str | None
     row_groups: list[int]
+    encoding: NotRequired[str | None]
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class FileEntry:
     """gz | zst | bz2 | xz, told by the first bytes."""
     row_groups: tuple[int, ...] = ()
     """Uncompressed bytes of each row group of a Parquet file."""
+    encoding: str | None = None
+    """Of a text of which bytes alone do not show where its lines end, or as its source states it."""
 
     def to_json(self) -> dict[str, Json]:
         return asdict(self)
@@ -74,68 +80,95 @@ class FileEntry:
             value["format"],
             value["compression"],
             tuple(value["row_groups"]),
+            value.get("encoding"),
         )
 
 
-def inventory(sources: Sequence[SourceSpec], notes: list[str] | None = None) -> list[FileEntry]:
+def inventory(
+    sources: Sequence[SourceSpec], notes: list[str] | None = None, left_out: list[LeftOut] | None = None
+) -> list[FileEntry]:
     """ValueError in one sentence where a source names nothing or what cannot be read, or two sources have one name.
 
-    To `notes` is added a sentence for each thing that has the name of an input and is no file.
+    To `left_out` is added what lies among the inputs and is not read, by extension and reason. To `notes`, a sentence
+    for each of these, for what is no file, and for what is read as something else than it is called.
     """
     names = [spec.name for spec in sources]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"sources: two are named {name!r}; give each its own name")
     said: list[str] = [] if notes is None else notes
-    return [entry for spec in sources for entry in _entries(spec, said)]
+    rows: list[LeftOut] = [] if left_out is None else left_out
+    return [entry for spec in sources for entry in _entries(spec, said, rows)]
 
 
-def _entries(spec: SourceSpec, notes: list[str]) -> Iterable[FileEntry]:
+def _entries(spec: SourceSpec, notes: list[str], left_out: list[LeftOut]) -> Iterable[FileEntry]:
     listing = format_named(spec.stated).listing if spec.stated is not None else None
-    found = own_function(listing)(spec) if listing else _capped(_files(spec, notes), spec.max_bytes)
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(lambda file: _entry(spec, file), sorted(found, key=lambda file: file.path))
+        if listing:
+            found = sorted(own_function(listing)(spec), key=lambda file: file.path)
+            seen = list(pool.map(lambda file: _looked(spec, file), found))
+            chosen = [(each, spec.stated or "") for each in seen]
+        else:
+            chosen = _chosen(spec, notes, left_out, pool)
+        yield from pool.map(lambda pair: _entry(spec, *pair), chosen)
 
 
-def _files(spec: SourceSpec, notes: list[str]) -> list[Found]:
-    found = find(spec.uri)
+def _chosen(
+    spec: SourceSpec, notes: list[str], left_out: list[LeftOut], pool: ThreadPoolExecutor
+) -> list[tuple[Seen, str]]:
+    """What is read of the files that the source's URI names."""
+    found, gone, reach = _files(spec, notes)
+    seen = list(pool.map(lambda file: _looked(spec, file), found))
+    admitted = admit(spec, reach, seen)
+    rows = tally(spec.name, sorted([*gone, *admitted.left_out]))
+    left_out += rows
+    notes += [*admitted.notes, *sentences(rows)]
+    return _capped(admitted.files, spec.max_bytes)
+
+
+def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[str, int, str]], Reach]:
+    """(those whose content decides, those that their place leaves out, what the URI is)."""
+    whole = spec.format is not None and format_named(spec.format).hidden
+    found = sorted(find(spec.uri, confined=True) if whole else find(spec.uri), key=lambda file: file.path)
     no_files = [file for file in found if isinstance(file, PassedOver)]
     notes += [f"source {spec.name}: {file.path!r} is {file.why} and is passed over" for file in no_files[:MAX_NOTES]]
     if len(no_files) > MAX_NOTES:
         notes.append(f"source {spec.name}: {len(no_files) - MAX_NOTES:,} more that are no files are passed over")
     found = [file for file in found if not isinstance(file, PassedOver)]
-    if spec.format is not None and format_named(spec.format).hidden:
-        return [file for file in found if not IGNORED_FOLDERS & set(file.path.split("/")[:-1])]
     if not names_many(spec.uri):
-        return found
-    # of a folder or a pattern; `_SUCCESS` and `.part.crc` are what other programs leave beside their data
-    visible = [file for file in found if not any(part.startswith((".", "_")) for part in file.path.split("/"))]
-    if not is_folder(spec.uri):
-        return visible or found
-    if spec.format is None:
-        raise ValueError(
-            f"sources.{spec.name}: {spec.uri} is a folder, which does not tell its format; add `format:` to the source"
-        )
-    # those with the extension of the stated format; all where none has it
-    return [file for file in visible if format_by_name(file.path) == spec.format] or visible
+        return found, [], "file"
+    reach: Reach = "folder" if is_folder(spec.uri) else "pattern"
+
+    def beside(path: str) -> str | None:
+        if not whole:
+            return is_beside(path, has_records(spec))
+        in_store = IGNORED_FOLDERS & set(path.split("/")[:-1])
+        return "in a folder of version control, or of compiled files" if in_store else None
+
+    gone = [(file.path, file.size, why) for file in found if (why := beside(file.path)) is not None]
+    left = {path for path, _, _ in gone}
+    kept = [file for file in found if file.path not in left]
+    return (kept, gone, reach) if kept else (found, [], reach)
 
 
-def _capped(found: list[Found], max_bytes: int | None) -> list[Found]:
+def _capped(files: list[tuple[Seen, str]], max_bytes: int | None) -> list[tuple[Seen, str]]:
     """Whole files up to `max_bytes`, in the order of the hash of their path; the first one in any case."""
     if max_bytes is None:
-        return found
-    chosen: list[Found] = []
+        return files
+    chosen: list[tuple[Seen, str]] = []
     total = 0
-    for file in sorted(found, key=lambda f: xxhash.xxh3_128_hexdigest(f.path.encode())):
-        if not chosen or total + file.size <= max_bytes:
-            chosen.append(file)
-            total += file.size
-    return chosen
+    for seen, name in sorted(files, key=lambda pair: xxhash.xxh3_128_hexdigest(pair[0].found.path.encode())):
+        if not chosen or total + seen.found.size <= max_bytes:
+            chosen.append((seen, name))
+            total += seen.found.size
+    return sorted(chosen, key=lambda pair: pair[0].found.path)
 
 
-def _entry(spec: SourceSpec, file: Found) -> FileEntry:
+@contextmanager
+def _readable(spec: SourceSpec, file: Found) -> Iterator[None]:
+    """ValueError in one sentence where the file cannot be read."""
     try:
-        return _hashed(spec, file)
+        yield
     except FileNotFoundError as error:
         raise ValueError(
             f"sources.{spec.name}: {file.uri} was removed while the inputs were listed; run again"
@@ -146,23 +179,30 @@ def _entry(spec: SourceSpec, file: Found) -> FileEntry:
         ) from error
 
 
-def _hashed(spec: SourceSpec, file: Found) -> FileEntry:
-    format_name = format_of(spec, file.path)
-    with open_file(file.uri) as stream:
+def _looked(spec: SourceSpec, file: Found) -> Seen:
+    with _readable(spec, file):
+        return look(file)
+
+
+def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
+    file = seen.found
+    with _readable(spec, file), open_file(file.uri) as stream:
         if is_local(file.uri) and file.size <= WHOLE_BYTES:
-            head = stream.read(EDGE_BYTES)
-            digest = xxhash.xxh3_128(head)
+            digest = xxhash.xxh3_128(stream.read(EDGE_BYTES))
             while block := stream.read(1 << 22):
                 digest.update(block)
         else:
-            head = stream.read(EDGE_BYTES)
-            digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + head)
+            digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + stream.read(EDGE_BYTES))
             stream.seek(max(0, file.size - EDGE_BYTES))
             digest.update(stream.read(EDGE_BYTES))
         tag = http_etag(file.uri)
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
-        row_groups = _row_groups(stream) if format_named(format_name).cut == "row_groups" else ()
-    return FileEntry(spec.name, file.uri, file.path, file.size, etag, format_name, compression_of(head), row_groups)
+        cut = format_named(format_name).cut
+        row_groups = _row_groups(stream) if cut == "row_groups" and seen.compression is None else ()
+    encoding = (spec.encoding or seen.encoding) if cut == "bytes" else None
+    return FileEntry(
+        spec.name, file.uri, file.path, file.size, etag, format_name, seen.compression, row_groups, encoding
+    )
 
 
 def _row_groups(stream: pa.NativeFile) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ def read_columns(
     """Batches of schema `READ`, each of at most `MAX_BATCH_ROWS` rows and about `batch_bytes` of lines."""
     lines = Lines(segment.path, spec, max_document_bytes, skipped)
     limit = line_limit(max_document_bytes)
-    for piece in pieces(segment, limit, batch_bytes):
+    for piece in pieces(segment, limit, batch_bytes, spec.encoding):
         found = lines.rows([piece]) if isinstance(piece, Line) else lines.columns(piece)
         for start in range(0, found.num_rows, MAX_BATCH_ROWS):
             yield found.slice(start, MAX_BATCH_ROWS)

@@ -12,6 +12,7 @@ from gristmill.pipeline.readers.jsonl import Line, first_whole_line
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
+from gristmill.pipeline.readers.text_stream import as_utf8
 
 
 class Piece(NamedTuple):
@@ -23,11 +24,11 @@ class Piece(NamedTuple):
     """Whether the last line feed is in the file."""
 
 
-def pieces(segment: Segment, limit: int, batch_bytes: int) -> Iterator[Piece | Line]:
+def pieces(segment: Segment, limit: int, batch_bytes: int, encoding: str | None = None) -> Iterator[Piece | Line]:
     """Runs of lines that begin in the segment, of at most `batch_bytes` or one line; a line of more than `limit` and
-    `batch_bytes`, or one that is cut off by damage, comes by itself."""
+    `batch_bytes`, or one that is cut off by damage, comes by itself. encoding: as the source states it."""
     limit = max(limit, batch_bytes)
-    chunks, offset = (blocks(segment), 0) if segment.is_whole else first_whole_line(segment)
+    chunks, offset = (as_utf8(blocks(segment), encoding), 0) if segment.is_whole else first_whole_line(segment)
     left = None if segment.is_whole else segment.end - offset
     held = b""
     waiting: list[bytes] = []

@@ -19,6 +19,7 @@ from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, quarant
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, plain_blocks
+from gristmill.pipeline.readers.text_stream import as_utf8
 
 WHITESPACE = b" \t\r"
 EMPTY = WHITESPACE + b"\n"
@@ -39,7 +40,7 @@ class Line(NamedTuple):
 
 def read_jsonl(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     columns = spec.columns_in_use()
-    for line in _lines(segment, line_limit(max_document_bytes)):
+    for line in _lines(segment, line_limit(max_document_bytes), spec.encoding):
         row = line_row(segment.path, line, columns, spec, skipped)
         if row is not None:
             yield row
@@ -53,7 +54,7 @@ def line_limit(max_document_bytes: int) -> int:
 
 def line_row(path: str, line: Line, columns: Mapping[str, str], spec: SourceSpec, skipped: Skipped) -> Row | None:
     """None for an empty line, which is counted."""
-    data = line.data.removeprefix(BOM) if line.offset == 0 else line.data
+    data = line.data.removeprefix(BOM)  # at the beginning, and where another file was put behind it
     if line.fault is not None:
         return quarantined(path, line.offset, line.fault, line.size, data)
     if not data.strip(WHITESPACE):
@@ -89,9 +90,9 @@ def _is_shallow(data: bytes, record: Record) -> bool:
     return False
 
 
-def _lines(segment: Segment, limit: int) -> Iterator[Line]:
+def _lines(segment: Segment, limit: int, encoding: str | None) -> Iterator[Line]:
     if segment.is_whole:
-        yield from split_lines(blocks(segment), 0, limit)
+        yield from split_lines(as_utf8(blocks(segment), encoding), 0, limit)
         return
     for line in split_lines(*first_whole_line(segment), limit):
         if line.offset >= segment.end:

@@ -17,14 +17,14 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from gristmill.pipeline.readers.archive import Entry, entries, is_archive, is_packed, is_tar, stored_name
+from gristmill.pipeline.readers.archive import Entry, entries, is_archive, is_packed, is_tar
 from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.markup.latex_source import LatexError, decode_tex, paper_of
 from gristmill.pipeline.readers.markup.latex_text import latex_text, title_of
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, metadata_json, quarantined
 from gristmill.pipeline.readers.segments import Segment
-from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.source import SourceSpec, stored_name
 from gristmill.pipeline.readers.stream import compression_of
 from gristmill.pipeline.readers.tar import BrokenArchiveError, members
 from gristmill.pipeline.readers.timestamps import parse_timestamp

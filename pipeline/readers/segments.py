@@ -34,6 +34,8 @@ class Segment:
     """Bytes of a plain JSONL file, row groups of a Parquet file, (0, size) of a whole file."""
     unit: str = "bytes"
     """bytes | row_groups"""
+    format: str = ""
+    """What its reader reads; empty: as the name says."""
 
     @property
     def is_whole(self) -> bool:
@@ -49,6 +51,7 @@ class SegmentRecord(TypedDict):
     start: int
     end: int
     unit: str
+    format: str
 
 
 class PartitionRecord(TypedDict):
@@ -101,18 +104,18 @@ def partitions(inventory: Sequence[FileEntry], partition_bytes: int) -> list[Par
 def _segments(inventory: Iterable[FileEntry], partition_bytes: int) -> Iterator[tuple[str, Segment, int]]:
     """(source, segment, estimated bytes of text)."""
     for file in inventory:
-        by_bytes = format_named(file.format).cut == "bytes" and file.compression is None
+        by_bytes = format_named(file.format).cut == "bytes" and file.compression is None and file.encoding is None
         if by_bytes and file.size > partition_bytes:
             pieces = -(-file.size // partition_bytes)
             bounds = [file.size * i // pieces for i in range(pieces + 1)]
             for start, end in pairwise(bounds):
-                yield file.source, Segment(file.uri, file.path, file.size, start, end), end - start
+                yield file.source, Segment(file.uri, file.path, file.size, start, end, format=file.format), end - start
         elif file.row_groups:
             for start, end, size in _runs(file.row_groups, partition_bytes):
-                yield file.source, Segment(file.uri, file.path, file.size, start, end, "row_groups"), size
+                yield file.source, Segment(file.uri, file.path, file.size, start, end, "row_groups", file.format), size
         else:
             size = file.size * (EXPANSION if file.compression else 1)
-            yield file.source, Segment(file.uri, file.path, file.size, 0, file.size), size
+            yield file.source, Segment(file.uri, file.path, file.size, 0, file.size, format=file.format), size
 
 
 def _runs(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int, int]]:

@@ -1,8 +1,7 @@
 """What a configuration says about one source, and which reader its files need.
 
 `SourceSpec` is plain data: it is part of the first pass's fingerprint. `format_of` decides by the file's name
-(after .gz, .zst, .bz2, .xz) unless the source says `format:`; a folder must say it, because a repository of source
-files holds .jsonl and .parquet files too.
+(after .gz, .zst, .bz2, .xz) unless the source says `format:`; what is inside enters in `pipeline.readers.admission`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gristmill.pipeline.readers.format_table import FORMATS, format_named
+from gristmill.stages.text_encoding import known_encoding
 
-__all__ = ["COLUMNS", "FORMATS", "SourceSpec", "format_by_name", "format_of"]
+__all__ = ["COLUMNS", "FORMATS", "SourceSpec", "format_by_name", "format_of", "stored_name"]
 
-COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+COMPRESSIONS = (".gz", ".gzip", ".bgz", ".zst", ".zstd", ".bz2", ".bzip2", ".xz")
+"""Ends of names that say nothing of what is inside. What a file is compressed with is told by its first bytes."""
 
 COLUMNS = {
     "text": "text",
@@ -53,6 +54,8 @@ class SourceSpec:
     """What the source says its language is; for a source of code, its programming language."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Constants added to each document's metadata."""
+    encoding: str | None = None
+    """Of the texts, by a name that Python or the WHATWG knows; None: UTF-8, or what the bytes say."""
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -69,6 +72,11 @@ class SourceSpec:
         if unknown:
             raise ValueError(
                 f"sources.{self.name}.columns: unknown column {unknown[0]!r}; use one of {', '.join(sorted(known))}"
+            )
+        if self.encoding is not None and known_encoding(self.encoding) is None:
+            raise ValueError(
+                f"sources.{self.name}.encoding: {self.encoding!r} is no encoding of text; write one such as utf-8, "
+                "cp1252, gb18030, shift_jis or koi8-r, or leave it out"
             )
         if "\0" in self.name or "/" in self.name or not self.name:
             raise ValueError(f"sources: {self.name!r} cannot be a source's name; use letters, digits, '-' and '_'")
@@ -88,11 +96,18 @@ class SourceSpec:
         return {**COLUMNS, **self.columns}
 
 
+def stored_name(path: str) -> str:
+    """The last part of a path, without the extension of a compression: notes.txt.gz is a text."""
+    name = posixpath.basename(path)
+    for compression in COMPRESSIONS:
+        if name.lower().endswith(compression):
+            name = name[: -len(compression)]
+    return name
+
+
 def format_by_name(path: str) -> str | None:
     """The format that a file's name announces, None if it announces none."""
-    name = posixpath.basename(path).lower()
-    for compression in COMPRESSIONS:
-        name = name.removesuffix(compression)
+    name = stored_name(path).lower()
     return next((each.name for each in FORMATS.values() if name.endswith(each.extensions)), None)
 
 

@@ -18,12 +18,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
-from gristmill.pipeline.readers.archive import stored_name
 from gristmill.pipeline.readers.markup.fragment import FragmentError, fragment_text
 from gristmill.pipeline.readers.markup.xml_tree import XmlError, parse_xml
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
 from gristmill.pipeline.readers.segments import Segment
-from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.source import SourceSpec, stored_name
 from gristmill.pipeline.readers.spill import Spill
 from gristmill.pipeline.readers.stream import blocks
 from gristmill.pipeline.readers.timestamps import parse_timestamp

@@ -95,6 +95,20 @@ def read_all(segment: Segment, limit: int) -> bytes | None:
     return b"".join(parts)
 
 
+def beginning(first: bytes, more: Callable[[int], bytes], size: int) -> tuple[bytes, bool]:
+    """(up to `size` decompressed bytes of a file that begins with `first`, whether damage comes before them)."""
+    parts, given = [], 0
+    try:
+        for block in _unpacked(first, more):
+            parts.append(block)
+            given += len(block)
+            if given >= size:
+                break
+    except BrokenStreamError:
+        return b"".join(parts)[:size], True
+    return b"".join(parts)[:size], False
+
+
 def head_compression(uri: str) -> str | None:
     with open_file(uri) as file:
         return compression_of(file.read(16))

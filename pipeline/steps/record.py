@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from gristmill.pipeline.engine.accounting import CountsRecord
+from gristmill.pipeline.readers.left_out import LeftOutRecord
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.storage.json_values import Json
 from gristmill.tokenizer.report import Report
@@ -31,6 +32,7 @@ class SourceRecord(TypedDict):
     max_bytes: int | None
     language: str | None
     metadata: dict[str, str]
+    encoding: NotRequired[str | None]
 
 
 class BlendSettings(TypedDict):
@@ -97,6 +99,8 @@ class InputsRecord(TypedDict):
     sources: dict[str, SourceFiles]
     skipped: dict[str, int]
     """Records that hold no document, by reason."""
+    left_out: NotRequired[list[LeftOutRecord]]
+    """Files that lie among the inputs and are not read, by source, extension and reason; not in early records."""
 
 
 class StepRecord(TypedDict):
@@ -287,4 +291,5 @@ def source_of(record: SourceRecord) -> SourceSpec:
         record.get("max_bytes"),
         record.get("language"),
         record.get("metadata", {}),
+        record.get("encoding"),
     )

@@ -56,7 +56,12 @@ def test_patterns_stay_within_a_folder(corpus: Path, pattern: str, found: list[s
 
 
 def test_a_folder_gives_the_files_of_the_stated_format(corpus: Path) -> None:
-    assert paths(SourceSpec("s", f"{corpus}/a", format="jsonl")) == [("s", "1.jsonl"), ("s", "10.jsonl.gz")]
+    # notes.txt holds JSON Lines too: what is inside decides
+    assert paths(SourceSpec("s", f"{corpus}/a", format="jsonl")) == [
+        ("s", "1.jsonl"),
+        ("s", "10.jsonl.gz"),
+        ("s", "notes.txt"),
+    ]
     assert ("s", "a/notes.txt") in paths(SourceSpec("s", str(corpus), format="tree"))
 
 

@@ -1,0 +1,93 @@
+"""The encoding of a text that comes without a label: a file's bytes as text.
+
+A byte order mark decides; then UTF-16 and UTF-32 without one, told by their NULs; then valid UTF-8 is UTF-8; then what
+a source file says of itself (PEP 263); then `stages.encoding_guess`. A pure function of the bytes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""The longer ones first: a mark of UTF-32 begins with one of UTF-16."""
+WIDE = (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2))
+WIDE_BYTES = 4096  # of the beginning, that tell UTF-16 and UTF-32 without a mark
+MAX_SCRIPTS = 4  # of 256 characters each; all of Chinese and Japanese, and all of Korean, are one
+_NO_TEXT = {"idna", "punycode", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+def known_encoding(label: str) -> str | None:
+    """Python's name of an encoding of text; None for what is none, such as rot13, punycode or utf-7."""
+    from gristmill.stages.page_encoding import codec_of
+
+    if (meant := codec_of(label)) is not None:
+        return meant
+    try:
+        codec = codecs.lookup(label)
+        "".encode(codec.name)  # LookupError where it makes bytes of bytes
+    except (LookupError, ValueError):
+        return None
+    return None if codec.name in _NO_TEXT else codec.name
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """utf-16-le, -be, utf-32-le, -be, by the mark or by where the NULs are; None for anything else.
+
+    head: the first bytes of a text. Without a mark every character must be one that texts are made of.
+    """
+    for mark, encoding in MARKS[1:]:
+        if head.startswith(mark):
+            return encoding
+    head = head[:WIDE_BYTES]
+    if b"\0" not in head or (_is_utf8(head) and head.count(0) * 4 < len(head) and not _CONTROLS.search(head)):
+        return None
+    return unmarked_wide(head)
+
+
+def unmarked_wide(head: bytes) -> str | None:
+    """As `wide_encoding`, of bytes that are no text of one byte a character."""
+    return next((encoding for encoding, width in WIDE if _is_prose(head[:WIDE_BYTES], encoding, width)), None)
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether all of it is, but for a character that is cut off at the end."""
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3 and error.reason == "unexpected end of data"
+    return True
+
+
+def _is_prose(head: bytes, encoding: str, width: int) -> bool:
+    head = head[: len(head) - len(head) % width]
+    if encoding.startswith("utf-16") and head:
+        last = int.from_bytes(head[-2:], "little" if encoding.endswith("le") else "big")
+        head = head[:-2] if 0xD800 <= last < 0xDC00 else head  # half a character
+    if len(head) < 2 * width:
+        return False
+    try:
+        text = head.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    scripts = set()
+    written = 0
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind in ("Cn", "Co", "Cs") or (kind == "Cc" and character not in "\t\n\r\f"):
+            return False
+        written += kind[0] in "LMNZ" or character in "\t\n\r\f"
+        code = ord(character)
+        if kind[0] in "LM":
+            scripts.add(
+                "ideographs" if 0x2E80 <= code <= 0x9FFF else "hangul" if 0xAC00 <= code < 0xD7A4 else code >> 8
+            )
+    return written * 10 >= len(text) * 6 and 0 < len(scripts) <= MAX_SCRIPTS
