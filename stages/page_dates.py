@@ -2,28 +2,26 @@
 
 Understood: ISO 8601 with any offset, also cut short or followed by other text; `20110128`; RFC 2822; `31.10.2019`,
 which is day first wherever it is written with full stops; `10/31/2019` where only one order is possible; English month
-names; a URL's `/2019/10/31/`. A time without an offset is taken as UTC. No clock is asked: a date in the future is one.
-Years before 1000 are placeholders (`0001-01-01`) and give None.
+names; a URL's `/2019/10/31/`. A time without an offset is taken as UTC, one with the name of a zone that has several
+meanings is None. So is what no document can have: a year before 1000, the future, the zero of a clock
+(`stages.moments.plausible`).
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+
+from gristmill.stages.moments import MONTHS, from_mail, micros, plausible, zone
 
 MAX_CHARACTERS = 100
-FIRST_YEAR = 1000
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
     r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)"
-    r"(?:[T\s]{1,2}(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d{1,9})?)?\s?(?:([+-])(\d{2}):?(\d{2})?)?)?"
+    r"(?:[T\s]{1,2}(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d{1,9})?)?\s?([+-]\d{2}:?(?:\d{2})?|[A-Z]{2,5}\b)?)?"
 )
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?!\d)")
 _NUMBERS = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?!\d)")
-_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
 _MONTH_FIRST = re.compile(r"([A-Za-z]{3,9})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})(?!\d)")
 _DAY_FIRST = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?\.? ([A-Za-z]{3,9})\.?,? (\d{4})(?!\d)")
 _IN_URL = re.compile(r"/((?:19|20)\d{2})[/-](\d{1,2})[/-](\d{1,2})(?:[/-]|$)")
@@ -48,8 +46,7 @@ def parse_date(text: str) -> int | None:
             return _named(match[3], match[1], match[2])
         if "," not in text[:5] and (match := _DAY_FIRST.match(text)):
             return _named(match[3], match[2], match[1])
-        parsed = parsedate_to_datetime(text)
-        return _micros(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+        return from_mail(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
@@ -64,7 +61,7 @@ def date_in_url(url: str) -> int | None:
 
 
 def _named(year: str, month: str, day: str) -> int | None:
-    number = _MONTHS.get(month[:3].lower())
+    number = MONTHS.get(month[:3].lower())
     return _moment(year, str(number), day) if number else None
 
 
@@ -75,17 +72,10 @@ def _moment(
     hour: str | None = None,
     minute: str | None = None,
     second: str | None = None,
-    sign: str | None = None,
-    hours: str | None = None,
-    minutes: str | None = None,
+    zone_name: str | None = None,
 ) -> int | None:
-    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    zone = timezone(-offset if sign == "-" else offset)
     moment = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), min(int(second or 0), 59), tzinfo=zone
+        *(int(year), int(month), int(day), int(hour or 0), int(minute or 0), min(int(second or 0), 59)),
+        tzinfo=zone(zone_name or "Z"),
     )
-    return _micros(moment)
-
-
-def _micros(moment: datetime) -> int | None:
-    return (moment - _EPOCH) // timedelta(microseconds=1) if moment.year >= FIRST_YEAR else None
+    return plausible(micros(moment))

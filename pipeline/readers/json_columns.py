@@ -3,6 +3,9 @@
 What the kernel marks as odd goes line by line through `pipeline.readers.jsonl`, whose rows are the definition: the two
 give the same batches, and tests compare them. Where a batch ends follows from the bytes of the file alone, not from how
 a storage hands them out.
+
+A column that is mapped to a dotted path (`metadata.url`) is taken from the fields that become metadata, which are
+parsed in any case; a line that has a key of that very name, dots and all, goes to the complete parser.
 """
 
 from __future__ import annotations
@@ -16,18 +19,26 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text import json_lines, json_strings
 from gristmill.kernels.text.hashing import document_ids
-from gristmill.pipeline.readers.json_metadata import Metadata
+from gristmill.pipeline.readers.json_metadata import Found, Metadata
 from gristmill.pipeline.readers.json_pieces import Piece, pieces
 from gristmill.pipeline.readers.jsonl import Line, line_limit, line_row
 from gristmill.pipeline.readers.records import LICENSE_COLUMNS, Record, domain_and_language, name_of
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, MAX_BATCH_ROWS, MIN_BESIDE_BYTES, READ, Skipped, row_batch
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.readers.timestamps import is_missing, parse_timestamp
+from gristmill.pipeline.readers.values import NO_IDS
+from gristmill.stages.code_keys import NOTHING, Evidence
 from gristmill.stages.document import ID, TIMESTAMP
 
 OURS = ("text", "id", "url", "timestamp", "language", "programming_language", "title", "license", "category")
+TAKEN = ("id", "url", "language", "category", "title", "license", "timestamp", "programming_language")
+"""Columns that a path may lead to, in the order in which `record_row` takes them out of the record."""
+KEPT = ("title", "license")
+"""Those of which a null stays where it is."""
 NUMBERS = ("id", "timestamp")
+BLANK = r"^[\s\x{1c}-\x{1f}\x{85}\p{Z}]*$"
+"""What `str.strip` leaves nothing of."""
 TIMES = 4096
 """Different values of timestamps that are remembered."""
 
@@ -65,7 +76,14 @@ class Lines:
             (self.theirs[name], json_lines.NUMBERED if name in NUMBERS else json_lines.WANTED) for name in self.ours
         ]
         self.keys = json_lines.keys(wanted + strange)
-        self.metadata = Metadata(spec.metadata)
+        self.nested = [name for name in TAKEN if "." in self.theirs.get(name, "")]
+        self.metadata = Metadata(
+            spec.metadata,
+            [self.theirs[name] for name in self.nested],
+            numbers=[self.theirs[name] for name in self.nested if name in NUMBERS],
+            kept=[self.theirs[name] for name in self.nested if name in KEPT],
+            code=spec.domain is None,
+        )
 
     def rows(self, lines: list[Line]) -> pa.RecordBatch:
         """A batch of lines that the complete parser reads."""
@@ -105,10 +123,18 @@ class Lines:
         string = {name: scanned.column(self.ours.index(name), lines) for name in self.ours if name != "text"}
         none = pa.nulls(len(lines), pa.string())
         numbers = scanned.kinds[lines, self.ours.index("timestamp")] == json_strings.INTEGER
+        found = self._fields(scanned, lines)
+        parsed = np.array([each is not None for each in found], np.bool_)
+        for place, name in enumerate(self.nested):
+            values = [None if each is None else each.values[place] for each in found]
+            string[name] = pa.array([None if value is None else str(value) for value in values], pa.string())
+            parsed &= scanned.kinds[lines, self.ours.index(name)] == json_strings.ABSENT
+            if name == "timestamp":
+                numbers = np.array([isinstance(value, int) for value in values], np.bool_)
         times, fine = micros(string["timestamp"], numbers)
-        domain, language, named = self._domains(string)
+        domain, language, named = self._domains(string, found)
         category, sorted_in = self._categories(string.get("category"), len(lines))
-        metadata, parsed = self._metadata(scanned, lines)
+        metadata = pa.array([None if each is None else each.json for each in found], pa.string())
         good = fine & named & sorted_in & parsed
         count = int(good.sum())
         chosen = None if count == len(lines) else pa.array(good)
@@ -117,7 +143,9 @@ class Lines:
         def taken(column: pa.Array) -> pa.Array:
             return column if chosen is None else column.filter(chosen)
 
-        own_ids = taken(string.get("id", none))
+        own_ids = identifiers(taken(string.get("id", none)))
+        if spec.ids == "per_file":
+            own_ids = pc.binary_join_element_wise(spec.own_id(self.path, ""), own_ids, "")
         records = pa.array(scanned.begins[lines] + scanned.piece.offset)
         paths = pa.repeat(pa.scalar(self.path), count)
         ids = document_ids(spec.name, own_ids, paths=paths, records=records)
@@ -132,7 +160,7 @@ class Lines:
             "domain": taken(domain),
             "category": taken(category),
             "language": taken(language),
-            "url": taken(string["url"]),
+            "url": taken(not_empty(string["url"])),
             "timestamp": taken(times).cast(TIMESTAMP),
             "priority": pa.repeat(pa.scalar(spec.priority, pa.int32()), count),
             "title": taken(not_empty(string["title"])),
@@ -143,23 +171,27 @@ class Lines:
         arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in READ]
         return pa.RecordBatch.from_arrays(arrays, schema=READ), lines
 
-    def _domains(self, string: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array, np.ndarray]:
+    def _domains(self, string: dict[str, pa.Array], found: list[Found | None]) -> tuple[pa.Array, pa.Array, np.ndarray]:
         """(domain, language, whether a row's language can be told from these columns alone)."""
         spec = self.spec
         keyed = [self.theirs["language"], self.theirs["programming_language"]]
 
-        def told(pair: tuple[str | None, str | None]) -> tuple[str | None, str | None, bool]:
+        def told(pair: tuple[str | None, str | None], evidence: Evidence | None) -> tuple[str | None, str | None, bool]:
             record: Record = {key: value for key, value in zip(keyed, pair, strict=True) if value is not None}
             language = name_of(record, keyed[0])
             by_path = spec.domain == "code" and not pair[1] and not (language or spec.language)
-            domain, named = domain_and_language(record, self.theirs, spec, language, None)
+            domain, named = domain_and_language(record, self.theirs, spec, language, None, evidence or NOTHING)
             return domain or spec.domain, named, not record and not by_path
 
         columns, each = pairs(string["language"], string["programming_language"])
-        found = [told(pair) for pair in columns]
-        place = pa.array(each)
-        domain, language = (pa.array([row[i] for row in found], pa.string()).take(place) for i in (0, 1))
-        return domain, language, np.array([row[2] for row in found], np.bool_)[each]
+        rows = [told(pair, None) for pair in columns]
+        place = each.copy()
+        for i, line in enumerate(found):
+            if line is not None and line.evidence is not None:
+                place[i] = len(rows)
+                rows.append(told(columns[each[i]], line.evidence))
+        domain, language = (pa.array([row[i] for row in rows], pa.string()).take(pa.array(place)) for i in (0, 1))
+        return domain, language, np.array([row[2] for row in rows], np.bool_)[place]
 
     def _categories(self, column: pa.Array | None, count: int) -> tuple[pa.Array, np.ndarray]:
         given = self.spec.category
@@ -175,12 +207,11 @@ class Lines:
                 name_of(record, key)
         return pa.array(names, pa.string()).take(pa.array(each)), np.array([not r for r in records], np.bool_)[each]
 
-    def _metadata(self, scanned: Scanned, lines: np.ndarray) -> tuple[pa.Array, np.ndarray]:
-        """(JSON of the fields that are nobody's, whether they could be parsed)."""
+    def _fields(self, scanned: Scanned, lines: np.ndarray) -> list[Found | None]:
+        """Of the fields that are no column of ours."""
         rest, offsets = scanned.rest, scanned.rest_offsets
         places = zip(offsets[lines].tolist(), offsets[lines + 1].tolist(), strict=True)
-        values, parsed = self.metadata.of([rest[begin:end] for begin, end in places])
-        return pa.array(values, pa.string()), np.array(parsed, np.bool_)
+        return self.metadata.of([rest[begin:end] for begin, end in places])
 
 
 class Scanned:
@@ -221,6 +252,14 @@ class Scanned:
         return pa.Array.from_buffers(kind or pa.string(), len(lines), buffers)
 
 
+def identifiers(column: pa.Array) -> pa.Array:
+    """What `values.identifier` says of each string."""
+    none = pc.or_(pc.is_in(column, pa.array(NO_IDS)), pc.match_substring_regex(column, BLANK))
+    if not pc.any(none, min_count=0).as_py():
+        return column
+    return pc.if_else(none, pa.scalar(None, pa.string()), column)
+
+
 def not_empty(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
@@ -236,11 +275,11 @@ def pairs(one: pa.Array, other: pa.Array) -> tuple[list[tuple[str | None, str | 
 
 
 def micros(column: pa.Array, numbers: np.ndarray) -> tuple[pa.Array, np.ndarray]:
-    """(int64 microseconds, whether each value is null or a time). numbers: whether it was a number."""
+    """(int64 microseconds, whether each value is a time or says that there is none). numbers: which are numbers."""
     found, fine = [], np.ones(len(column), np.bool_)
     for i, value in enumerate(column.to_pylist()):
         found.append(None if value is None else moment_of(value, bool(numbers[i])))
-        fine[i] = value is None or found[-1] is not None
+        fine[i] = found[-1] is not None or is_missing(value)
     return pa.array(found, pa.int64()), fine
 
 

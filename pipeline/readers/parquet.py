@@ -1,9 +1,9 @@
 """Parquet: a row is a document; a segment is a range of row groups.
 
 Batches of a few rows are decoded at once, so that a row group of a gigabyte needs no gigabyte. A string that is not
-UTF-8 quarantines its row alone; a value that Python cannot hold (a date in the year 30,000) is written out as text. A
-file without a readable footer is one quarantined row; where a row group does not decode, what came before it is kept
-and the rest of the segment is one quarantined row.
+UTF-8 quarantines its row alone; what values become says `pipeline.readers.arrow_values`. A file without a readable
+footer is one quarantined row; where a row group does not decode, what came before it is kept and the rest of the
+segment is one quarantined row.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from gristmill.pipeline.readers.arrow_values import plain_records
 from gristmill.pipeline.readers.folder import open_segment
-from gristmill.pipeline.readers.records import Record, Value, record_row
+from gristmill.pipeline.readers.records import Record, record_row
 from gristmill.pipeline.readers.rows import Row, Skipped, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
@@ -168,32 +169,6 @@ def _page_bytes(file: Watched, offset: int) -> int:
     return values[1]
 
 
-def plain_records(batch: pa.RecordBatch) -> Iterator[Record | str]:
-    """Per row its values, or the reason why they cannot be had."""
-    try:
-        yield from batch.to_pylist()
-        return
-    except Exception:  # one of the rows; which one is seen below
-        pass
-    names = batch.schema.names
-    for i in range(batch.num_rows):
-        try:
-            yield {name: _value(batch.column(c)[i]) for c, name in enumerate(names)}
-        except UnicodeDecodeError:
-            yield "read.invalid_utf8"
-        except Exception:
-            yield "read.unreadable_value"
-
-
-def _value(scalar: pa.Scalar) -> Value:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, OverflowError, KeyError):  # beyond the years 1 to 9999, a time zone that nobody knows
-        return f"{scalar.value} {scalar.type}"
-
-
 def _row(
     path: str,
     at: int,
@@ -205,9 +180,6 @@ def _row(
 ) -> Row:
     if isinstance(record, str):
         return quarantined(path, at, record, _row_bytes(batch, i))
-    for name in (columns["text"], columns.get("id", "")):
-        if isinstance(value := record.get(name), bytes):
-            record[name] = _text_of(value)
     try:
         row = record_row(path, at, record, columns, spec)
     except (ValueError, RecursionError, TypeError):
@@ -220,11 +192,3 @@ def _row_bytes(batch: pa.RecordBatch, i: int) -> int:
         return int(batch.slice(i, 1).nbytes)
     except (pa.ArrowException, ValueError):
         return 0
-
-
-def _text_of(value: bytes) -> str | bytes:
-    """Files written without a UTF-8 annotation hold their text as binary."""
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value

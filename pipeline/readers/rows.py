@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.values import text_or_hex
 from gristmill.stages.document import ID, RAW, TIMESTAMP
 
 READ = pa.schema([*RAW, pa.field("quarantined_by", pa.string()), pa.field("read_bytes", pa.int64(), nullable=False)])
@@ -88,9 +89,13 @@ def metadata_json(*parts: Mapping[str, object]) -> str | None:
     if not record:
         return None
     try:
-        return json.dumps(record, default=str, **COMPACT)
+        return json.dumps(record, default=_plain, **COMPACT)
     except ValueError:  # NaN and infinity, which JSON has not
-        return json.dumps(_finite(record), default=str, **COMPACT)
+        return json.dumps(_finite(record), default=_plain, **COMPACT)
+
+
+def _plain(value: object) -> str:
+    return text_or_hex(value) if isinstance(value, bytes) else str(value)
 
 
 def _finite(value: object) -> object:
@@ -177,12 +182,12 @@ def _refused(row: Row, reason: str, raw_bytes: int) -> Row:
 
 def _without_surrogates(row: Row) -> Row:
     """A lone surrogate (`\\ud800` in JSON) is no character: such a text is quarantined, elsewhere it is spelled out."""
-    if row.text is not None and not _is_encodable(row.text):
+    if row.text is not None and not is_encodable(row.text):
         size = len(row.text.encode("utf-8", "surrogatepass"))
         row = replace(_refused(row, "read.invalid_utf8", size), content=_excerpt(row.text))
     names = ("path", "own_id", "language", "url", "category", "title", "license", "metadata", "content_type")
     values = {name: getattr(row, name) for name in names}
-    fixed = {n: encodable(v) for n, v in values.items() if v is not None and not _is_encodable(v)}
+    fixed = {n: encodable(v) for n, v in values.items() if v is not None and not is_encodable(v)}
     return replace(row, **fixed) if fixed else row  # type: ignore[arg-type]
 
 
@@ -191,7 +196,10 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Whether the text has no lone surrogate."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

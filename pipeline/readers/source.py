@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gristmill.pipeline.readers.format_table import FORMATS, format_named
 from gristmill.stages.text_encoding import known_encoding
@@ -46,7 +47,7 @@ class SourceSpec:
     """Among duplicates of the same age the lower one stays."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Ours -> theirs: id, text, content, url, timestamp, language, programming_language, category, title,
-    license."""
+    license. Theirs is the name of a column or a dotted path (`pipeline.readers.field_paths`)."""
     max_bytes: int | None = None
     """Cap on the bytes of the files taken (uncompressed for `machine:`, stored otherwise); whole files, chosen by
     hash."""
@@ -56,6 +57,9 @@ class SourceSpec:
     """Constants added to each document's metadata."""
     encoding: str | None = None
     """Of the texts, by a name that Python or the WHATWG knows; None: UTF-8, or what the bytes say."""
+    ids: Literal["per_source", "per_file"] = "per_source"
+    """Within what an id of the column `id` names one record. per_file: files that each count from 0; a document's own
+    id is then `path#id`."""
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -78,6 +82,8 @@ class SourceSpec:
                 f"sources.{self.name}.encoding: {self.encoding!r} is no encoding of text; write one such as utf-8, "
                 "cp1252, gb18030, shift_jis or koi8-r, or leave it out"
             )
+        if self.ids not in ("per_source", "per_file"):
+            raise ValueError(f"sources.{self.name}.ids: {self.ids!r} is neither per_source nor per_file; use one")
         if "\0" in self.name or "/" in self.name or not self.name:
             raise ValueError(f"sources: {self.name!r} cannot be a source's name; use letters, digits, '-' and '_'")
 
@@ -91,6 +97,10 @@ class SourceSpec:
     def is_machine(self) -> bool:
         """Whether it is the text that is already on this computer."""
         return self.stated == "machine"
+
+    def own_id(self, path: str, identifier: str) -> str:
+        """A document's own id: what its record has, after the file's path where ids are per file."""
+        return f"{path}#{identifier}" if self.ids == "per_file" else identifier
 
     def columns_in_use(self) -> dict[str, str]:
         return {**COLUMNS, **self.columns}
