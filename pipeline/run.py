@@ -99,6 +99,9 @@ def run(
         files = inventory(config.sources, notes, left_out)
         found = Noticed(strict, say)
         found.notice(examined(config, files, left_out), WRONG)
+        for note in notes:
+            if note not in found.said():
+                say(note)
         executor: Executor
         if inline:
             executor = Inline()
@@ -130,6 +133,9 @@ class Noticed:
         self.findings += findings
         for finding in findings:
             self.say(finding.sentence)
+
+    def said(self) -> list[str]:
+        return [finding.sentence for finding in self.findings]
 
 
 def described(store: Store, record: RunRecord) -> str | None:
@@ -329,9 +335,6 @@ class Driver:
             "left_out": [row.record() for row in self.left_out],
         }
 
-    def said(self) -> list[str]:
-        return [finding.sentence for finding in self.noticed.findings]
-
     def clusters(self) -> dict[str, dict[str, int]]:
         """How many clusters have how many documents, by the step that decided."""
         found: dict[str, dict[str, int]] = {}
@@ -383,7 +386,7 @@ class Driver:
             "repaired": self.engine.repaired,
             "notes": self.notes,
             "findings": [finding.record() for finding in self.noticed.findings],
-            "summary": summary(self.funnel, groups, blends, [*self.said(), *self.notes]),
+            "summary": summary(self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))),
         }
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)

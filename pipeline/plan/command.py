@@ -47,15 +47,18 @@ def planned(
     from gristmill.pipeline.plan.foreseen import examined
     from gristmill.pipeline.plan.prediction import predicted
     from gristmill.pipeline.readers.inventory import inventory
+    from gristmill.pipeline.readers.left_out import LeftOut
     from gristmill.pipeline.steps.findings import WRONG, judge
 
     config = load(path, assignments)
     notes: list[str] = []
-    files = inventory(config.sources, notes)
-    findings = examined(config, files)
+    left_out: list[LeftOut] = []
+    files = inventory(config.sources, notes, left_out)
+    findings = examined(config, files, left_out)
     judge(findings, WRONG, strict)
+    said = tuple(finding.sentence for finding in findings)
     plan = predicted(config, files, workers, rates_for(config, measured))
-    plan = replace(plan, notes=(*plan.notes, *notes), findings=tuple(finding.sentence for finding in findings))
+    plan = replace(plan, notes=(*plan.notes, *(note for note in notes if note not in said)), findings=said)
     stored = sum(entry.size for entry in files)
     return plan_lines(plan, f"{path}: {len(files):,} files of {size_text(stored)}, to {config.output}"), plan.to_dict()
 

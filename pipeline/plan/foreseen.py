@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
     from gristmill.pipeline.engine.manifest import Sealed
     from gristmill.pipeline.readers.inventory import FileEntry
+    from gristmill.pipeline.readers.left_out import LeftOut
     from gristmill.pipeline.steps.pass_check import Passed
 
 FIXED_PIECES = 256 + 4
 """Bytes and control pieces, beside the digits (`gristmill.tokenizer.train`)."""
 
 
-def examined(config: Config, files: Sequence[FileEntry]) -> list[Finding]:
-    """All that is known before anything is read but the first records of every file."""
-    from gristmill.pipeline.steps.source_check import check, look
+def examined(config: Config, files: Sequence[FileEntry], left_out: Sequence[LeftOut] = ()) -> list[Finding]:
+    """All that is known before anything is read but the first records of every file. left_out: of the inventory."""
+    from gristmill.pipeline.steps.source_check import check, files_left_out, look
 
-    return before_reading(config) + check(look(config.sources, files))
+    return before_reading(config) + files_left_out(left_out) + check(look(config.sources, files))
 
 
 def before_reading(config: Config) -> list[Finding]:
@@ -159,8 +160,9 @@ def missing_domains(name: str, blend: Blend, there: Iterable[str], why: str) -> 
     total = sum(rest.values())
     written = {domain: f"{rest.get(domain, 0) / total:.4g}" for domain in shares}
     others = ", ".join(f"{domain}: {share}" for domain, share in written.items())
+    whose = "its" if len(lacking) == 1 else "their"
     sentence += (
-        f"; give {'its' if len(lacking) == 1 else 'their'} share to the others with --set blends.{name}.on_shortage=renormalize, or other shares with "
+        f"; give {whose} share to the others with --set blends.{name}.on_shortage=renormalize, or other shares with "
         f"--set 'blends.{name}.domains={{{others}}}'"
     )
     return Finding("blend.unmet", sentence, void=True)

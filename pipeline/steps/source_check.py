@@ -1,5 +1,6 @@
 """What a source says, checked against the first records of its files before the run believes it.
 
+    files.left_out      files that the inventory leaves out, by reason
     columns.absent      a mapped column that no record has                                          void
     text.absent         no record has text where it is looked for, or what is there is no text      void
     text.absent_files   some files have none
@@ -23,6 +24,7 @@ import xxhash
 
 from gristmill.pipeline.readers.first_records import NAMED, FirstRecords, first_records, value_at
 from gristmill.pipeline.readers.inventory import FileEntry
+from gristmill.pipeline.readers.left_out import LeftOut, sentences
 from gristmill.pipeline.readers.records import Value
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import COLUMNS, SourceSpec
@@ -121,6 +123,22 @@ def _first(task: tuple[Seen, FileEntry, int, int]) -> FirstRecords:
     return first_records(segment, entry.format, source.spec, count=count, max_bytes=size, seconds=float("inf"))
 
 
+def files_left_out(rows: Sequence[LeftOut]) -> list[Finding]:
+    """One for each source and reason."""
+    groups: dict[tuple[str, str], list[LeftOut]] = {}
+    for row in rows:
+        groups.setdefault((row.source, row.why), []).append(row)
+    return [
+        Finding(
+            "files.left_out",
+            sentences(group)[0],
+            source,
+            figures={"files": sum(row.files for row in group), "bytes": sum(row.bytes for row in group)},
+        )
+        for (source, _), group in groups.items()
+    ]
+
+
 def check(seen: Sequence[Seen]) -> list[Finding]:
     """What is wrong of the sources, in their order."""
     return [finding for source in seen for finding in _check(source)]
@@ -145,7 +163,7 @@ def _check(source: Seen) -> Iterable[Finding]:
             yield _absent(source, ours, theirs, fields)
     yield from _text(source, fields)
     yield from _unmapped(source, fields)
-    if "id" in spec.columns and "id" not in absent:
+    if "id" in spec.columns and "id" not in absent and spec.ids == "per_source":
         yield from _ids(source)
 
 
@@ -310,8 +328,8 @@ def repeated_ids(spec: SourceSpec, again: int, whole: int, where: str, void: boo
     return Finding(
         "ids.repeated",
         f"source {spec.name}: {again:,} of {whole:,} ids ({again / whole:.0%}) occur more than once {where}, and of "
-        f"documents with one id only the first stays; take `id: {spec.columns.get('id')}` out of its columns, and "
-        "documents are known by file and place",
+        "documents with one id only the first stays; add `ids: per_file` to the source if each file has ids of its "
+        f"own, or take `id: {spec.columns.get('id')}` out of its columns",
         spec.name,
         void,
         {"documents": whole, "repeated": again, "share": again / whole},
