@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gristmill.pipeline.config.keys import Config, settled
+from gristmill.pipeline.config.keys import AUTO, Config, settled
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
 from gristmill.pipeline.engine.commit import check_work
@@ -224,6 +224,7 @@ class Driver:
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
         model = self.tokenizer(curated)
+        self.noticed.notice(trained_finding(self.given, model))
         publish_tokenizer(engine, model)
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
@@ -245,6 +246,7 @@ class Driver:
             self.engine,
             curated,
             vocab_size=self.config.sizes.vocab_size,
+            may_grow=self.given.tokenizer.vocab_size == AUTO,
             sample_bytes=self.config.sizes.sample_bytes,
             alpha=config.alpha,
             shares=config.shares,
@@ -431,6 +433,20 @@ def epochs(blend: BlendRecord) -> str:
         left = f" ({share:.0%} of it left out)" if share >= 0.005 else ""
         parts.append(f"{domain} {targets[domain] / max(1, there[domain]):.1f}{left}")
     return ", ".join(parts)
+
+
+def trained_finding(given: Config, model: TokenizerFiles) -> list[Finding]:
+    """Where fewer pieces came of the text than were asked for."""
+    trained = model.trained.manifests[0] if model.trained else None
+    wanted = given.tokenizer.vocab_size
+    if trained is None or wanted == AUTO or trained.stats.vocab_size >= wanted:
+        return []
+    sentence = (
+        f"tokenizer.vocab_size is {wanted:,}, and the text gives {trained.stats.vocab_size:,}; write that or auto, or "
+        "add text"
+    )
+    figures = {"asked": float(wanted), "given": float(trained.stats.vocab_size)}
+    return [Finding("tokenizer.fewer_pieces", sentence, figures=figures)]
 
 
 def curated_totals(curated: Sealed[CuratedStats]) -> dict[tuple[str, str], Volume]:

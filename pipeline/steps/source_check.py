@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 
 import xxhash
 
-from gristmill.pipeline.readers.first_records import NAMED, FirstRecords, first_records, value_at
+from gristmill.pipeline.readers.field_paths import field_names, has_field, value_at
+from gristmill.pipeline.readers.first_records import NAMED, FirstRecords, first_records, type_of
 from gristmill.pipeline.readers.inventory import FileEntry
 from gristmill.pipeline.readers.left_out import LeftOut, sentences
 from gristmill.pipeline.readers.records import Value
@@ -77,14 +78,20 @@ class Seen:
     def records(self) -> int:
         return sum(len(first.records) for first in self.found.values())
 
-    @property
     def fields(self) -> dict[str, frozenset[str]]:
-        """Every name of any file -> the types of its values."""
-        names: dict[str, frozenset[str]] = {}
+        """Every name and path that `columns:` may give, of any file -> the types of its values."""
+        names: dict[str, set[str]] = {}
         for first in self.found.values():
             for name, types in first.fields.items():
-                names[name] = names.get(name, frozenset()) | types
-        return names
+                names.setdefault(name, set()).update(types)
+            for record in first.records:
+                for name in field_names(record):
+                    if name not in first.fields:  # in a string of JSON, or in a list
+                        names.setdefault(name, set()).add(type_of(value_at(record, name)))
+        return {name: frozenset(types) for name, types in names.items()}
+
+    def has(self, name: str) -> bool:
+        return any(has_field(record, name) for first in self.found.values() for record in first.records)
 
     def values(self, name: str) -> Iterable[Value]:
         for first in self.found.values():
@@ -156,8 +163,8 @@ def _check(source: Seen) -> Iterable[Finding]:
         return
     if not source.records:
         return
-    fields = source.fields
-    absent = {ours: theirs for ours, theirs in spec.columns.items() if theirs not in fields}
+    fields = source.fields()
+    absent = {ours: each for ours, each in spec.columns.items() if each not in fields and not source.has(each)}
     for ours, theirs in absent.items():
         if ours not in ("text", "content"):
             yield _absent(source, ours, theirs, fields)
@@ -184,7 +191,8 @@ def nearest(ours: str, theirs: str, fields: Iterable[str]) -> list[str]:
     names = list(fields)
     tail = plain(theirs)
     alike = [name for name in names if plain(name) == tail]
-    near = difflib.get_close_matches(theirs, names, n=3, cutoff=0.6)
+    # of dotted names the beginning is alike in any case
+    near = difflib.get_close_matches(theirs, names, n=3, cutoff=0.75 if "." in theirs else 0.6)
     tails = {plain(name): name for name in reversed(names)}
     near_tails = [tails[name] for name in difflib.get_close_matches(tail, list(tails), n=3, cutoff=0.6)]
     known = [name for usual in WELL_KNOWN.get(ours, ()) for name in names if plain(name) == usual]
