@@ -160,7 +160,7 @@ def test_a_corpus_without_code_ends_after_the_first_pass_and_both_remedies_work(
     code_, _, err = answer(capsys, "run", path, "--inline")
     assert code_ == 1
     assert "blend pretrain: 15% multilingual and 15% code of it are wanted, and there is none" in err
-    assert "for " in err and "partitions of 4 MB" in err
+    assert "of it text: partitions of 4 MB, 8,192 pieces" in err
     assert not [name for name in (tmp_path / "out" / "work").iterdir() if not name.name.startswith(("read", "format"))]
     remedies = [part.split("'")[0] if part[0] != "'" else part.split("'")[1] for part in err.split("--set ")[1:]]
     assert len(remedies) == 2

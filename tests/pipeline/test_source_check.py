@@ -68,7 +68,6 @@ def test_a_column_that_one_record_of_one_file_has_is_there(tmp_path: Path) -> No
     assert found(tmp_path / "*.jsonl", columns={"url": "meta.link"}) == []
 
 
-@pytest.mark.parametrize("column", ["content", "raw_content", "body", "article_html", "Markdown"])
 def test_a_path_into_a_string_of_json_or_a_list_is_there(tmp_path: Path) -> None:
     rows = [{"text": TEXT, "meta": json.dumps({"link": "http://a/b", "dates": ["2020"]}), "tags": ["x", "y"]}]
     columns = {"url": "meta.link", "category": "tags.1", "timestamp": "meta.dates.0"}
@@ -76,6 +75,7 @@ def test_a_path_into_a_string_of_json_or_a_list_is_there(tmp_path: Path) -> None
     assert "did you mean 'meta.link'" in one(written(tmp_path, "x.jsonl", rows), columns={"url": "link"}).sentence
 
 
+@pytest.mark.parametrize("column", ["content", "raw_content", "body", "article_html", "Markdown"])
 def test_text_under_another_name_is_an_error_that_says_what_to_write(tmp_path: Path, column: str) -> None:
     finding = one(written(tmp_path, "x.jsonl", [{"n": i, "short": "words", column: TEXT} for i in range(5)]))
     assert (finding.kind, finding.void) == ("text.absent", True)
