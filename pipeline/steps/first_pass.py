@@ -21,6 +21,7 @@ from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.identity import Content, Identified
 from gristmill.pipeline.engine.manifest import Role, Sealed, Stats
 from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.readers.first_records import NAMED
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry
 from gristmill.pipeline.readers.segments import Partition
@@ -102,6 +103,8 @@ class ReadStats(Grouped):
     units: dict[str, Volume]
     """What is there after the task, by domain, category and language with NUL between them."""
     brought: Brought
+    encodings: dict[str, int]
+    """Other than UTF-8 -> files that were read by it."""
     own_ids: int
     """Documents that bring an id."""
     skipped: dict[str, int]
@@ -150,6 +153,8 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     groups: dict[str, Volume] = {}
     units: dict[str, Volume] = {}
     brought = Brought()
+    encodings: Counter[str] = Counter()
+    files = not any(segment.format in NAMED for segment in given.partition.segments)
     own_ids = 0
     skipped: Counter[str] = Counter()
     batches = read(
@@ -164,6 +169,8 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
         empty = True
         for batch in batches:
             brought += brought_by(batch)
+            if files:
+                count_encodings(encodings, batch)
             table = process(task, pa.Table.from_batches([batch]), stages, ledger)
             count_groups(groups, table)
             count_units(units, table)
@@ -173,7 +180,7 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
         if empty:
             writers.write(process(task, empty_input(), stages, ledger))
     ledger.close()
-    return ReadStats(groups, units, brought, own_ids, dict(sorted(skipped.items())))
+    return ReadStats(groups, units, brought, dict(sorted(encodings.items())), own_ids, dict(sorted(skipped.items())))
 
 
 READ = Step(read_partition, version=5, libraries=(*KERNELS, "resiliparse"))
@@ -245,6 +252,13 @@ def brought_by(batch: pa.RecordBatch) -> Brought:
         count(date.is_valid()),
         count(pc.and_(date.is_null(), unread)),
     )
+
+
+def count_encodings(encodings: Counter[str], batch: pa.RecordBatch) -> None:
+    """batch: of files that are documents; their reader says in the metadata what they were decoded by."""
+    found = pc.extract_regex(batch.column("metadata"), r'"encoding":"(?P<name>[^"]+)"').drop_null().field("name")
+    for row in pc.value_counts(found).to_pylist():
+        encodings[row["values"]] += row["counts"]
 
 
 def count_units(units: dict[str, Volume], table: pa.Table) -> None:

@@ -4,6 +4,7 @@
     text.none            records without text
     text.empty           texts of nothing or white space
     read.quarantined     records that cannot be read, by reason
+    encoding.other       files that are not UTF-8, by the encoding that was found
     ids.empty            a column is mapped to `id` and documents have none
     ids.repeated         documents whose id an earlier one has                  void from half of them on
     dates.unread         dates that cannot be read or cannot be
@@ -16,6 +17,7 @@ Shares below `NOTABLE` are not worth a sentence. Everything is counted by the ta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +30,8 @@ from gristmill.pipeline.steps.source_check import FEW, VOID_SHARE, repeated_ids
 
 NOTABLE = 0.01
 MOST = 0.5
+SHOWN = 5
+"""Of encodings that are named."""
 NO_TEXT = "read.no_text"
 REPEATED = "identity.duplicate_id"
 
@@ -38,6 +42,7 @@ class Passed:
 
     spec: SourceSpec
     brought: Brought = field(default_factory=Brought)
+    encodings: Counter[str] = field(default_factory=Counter)
     units: dict[tuple[str, str, str], Volume] = field(default_factory=dict)
     """(domain, category, language) -> what is there after the pass."""
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -59,6 +64,7 @@ def passed(sources: Sequence[SourceSpec], partitions: Sequence[str], sealed: Sea
     for index, manifest in sealed.done():
         source = found[partitions[index]]
         source.brought += manifest.stats.brought
+        source.encodings.update(manifest.stats.encodings)
         for key, volume in manifest.stats.units.items():
             domain, category, language = key.split("\0")
             unit = (domain, category, language)
@@ -128,6 +134,16 @@ def _check(source: Passed) -> Iterable[Finding]:
         brought.documents,
         f"texts are empty or white space ({_share(brought.empty, brought.documents)}) and leave",
     )
+    if spec.encoding is None:
+        number = source.encodings.total()
+        names = ", ".join(f"{n:,} {name}" for name, n in source.encodings.most_common(SHOWN))
+        yield from finding(
+            "encoding.other",
+            number,
+            brought.documents,
+            f"files are not UTF-8 and were read as what their bytes say: {names}; if that is wrong add `encoding:` to "
+            "the source",
+        )
     if "id" in spec.columns:
         without = brought.documents - brought.ids
         yield from finding(
