@@ -333,11 +333,13 @@ def is_id(value: Value) -> bool:
 
 
 def repeated_ids(spec: SourceSpec, again: int, whole: int, where: str, void: bool) -> Finding:
+    drop = f"take `id: {spec.columns.get('id')}` out of its columns"
+    per_file = "add `ids: per_file` to the source if each file has ids of its own, or "
+    remedy = drop if spec.ids == "per_file" else per_file + drop
     return Finding(
         "ids.repeated",
         f"source {spec.name}: {again:,} of {whole:,} ids ({again / whole:.0%}) occur more than once {where}, and of "
-        "documents with one id only the first stays; add `ids: per_file` to the source if each file has ids of its "
-        f"own, or take `id: {spec.columns.get('id')}` out of its columns",
+        f"documents with one id only the first stays; {remedy}",
         spec.name,
         void,
         {"documents": whole, "repeated": again, "share": again / whole},
