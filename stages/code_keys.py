@@ -15,6 +15,7 @@ JSON too. Of the records that have none of the keys it costs one comparison of s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +26,10 @@ STACK_KEYS = ("max_stars_repo_path", "max_stars_repo_name")
 EXTENSION_KEYS = ("ext", "extension")
 LANGUAGE_KEYS = ("lang", "language")
 METADATA_KEYS = ("meta", "metadata")
-KEYS = frozenset((*STACK_KEYS, *PATH_KEYS, *REPOSITORY_KEYS, *EXTENSION_KEYS, *METADATA_KEYS))
+KEYS = frozenset((*STACK_KEYS, *PATH_KEYS, *REPOSITORY_KEYS, *EXTENSION_KEYS))
+EVIDENT_KEYS = KEYS.union(METADATA_KEYS)
+"""A record without any of them is not asked."""
+_KEY_IN_JSON = re.compile('"(?:{})"'.format("|".join(sorted(KEYS))))
 _MAX_JSON_CHARACTERS = 1 << 16
 
 
@@ -50,13 +54,15 @@ NOTHING = Evidence(False, None)
 
 def code_evidence(record: Mapping[str, Any]) -> Evidence | None:
     """What a record's keys say, but for `language`, which may be mapped; None: nothing."""
-    if KEYS.isdisjoint(record):
-        return None
-    found = _evidence(record)
-    if found is None:
-        inner = (_object(record.get(name)) for name in METADATA_KEYS)
-        found = next((each for object_ in inner if object_ and (each := _evidence(object_))), None)
-    return found
+    if not KEYS.isdisjoint(record) and (found := _evidence(record)):
+        return found
+    for name in METADATA_KEYS:
+        inner = record.get(name)
+        if inner is not None and not isinstance(inner, dict):
+            inner = _object(inner)
+        if inner is not None and not KEYS.isdisjoint(inner) and (found := _evidence(inner)):
+            return found
+    return None
 
 
 def known_language(name: object) -> str | None:
@@ -81,12 +87,14 @@ def _evidence(record: Mapping[str, Any]) -> Evidence | None:
     return Evidence(stack or bool(repository and by_path) or named is not None, language)
 
 
-def _object(value: object) -> Mapping[str, Any] | None:
-    if isinstance(value, str) and value[:1] == "{" and len(value) <= _MAX_JSON_CHARACTERS:
-        if not any(f'"{name}"' in value for name in KEYS):
-            return None
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return value if isinstance(value, Mapping) else None
+def _object(value: object) -> dict[str, Any] | None:
+    """Of a string that holds JSON."""
+    if not isinstance(value, str) or value[:1] != "{" or len(value) > _MAX_JSON_CHARACTERS:
+        return None
+    if not _KEY_IN_JSON.search(value):
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

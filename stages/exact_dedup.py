@@ -1,7 +1,9 @@
 """Exact de-duplication of documents: one of those with the same text stays.
 
 The same text: equal xxh3_128 after NFC, CRLF -> LF and an outer strip (`kernels.text.hashing.text_hashes`). Keys meet
-by hash; the survivor is `stages.survivor`'s. 76 bytes a document move. Paragraphs and lines are not compared.
+by hash; the survivor is `stages.survivor`'s, where of copies of one age and priority the one with the fewest characters
+that normalisation removes comes first: no stray spaces. 80 bytes a document move. Paragraphs and lines are not
+compared.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ KEY = pa.schema(
         pa.field("route", pa.uint64(), nullable=False),  # the hash's first eight bytes
         pa.field("hash", ID, nullable=False),  # of the text, XOR a salt of the scope
         *CANDIDATE,
+        pa.field("stray", pa.int32(), nullable=False),  # characters that normalisation removes
     ]
 )
 
@@ -39,7 +42,7 @@ class ExactDedup:
     scope: Scope = "global"
 
     name: ClassVar[str] = "exact_dedup"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = ("id", "text", "source", "timestamp", "priority")
     adds: ClassVar[tuple[str, ...]] = ()
     edits: ClassVar[bool] = False
@@ -60,20 +63,23 @@ class ExactDedup:
     def key(self, batch: pa.RecordBatch, received: pa.Table | None) -> pa.Table:
         """Rows of schema `KEY`, one a document."""
         from gristmill.kernels.text.draw import id_array
-        from gristmill.kernels.text.hashing import text_hashes
+        from gristmill.kernels.text.hashing import text_hashes_and_stray
 
-        hashes = text_hashes(batch.column("text")).view("<u8")  # (n, 2)
+        digests, stray = text_hashes_and_stray(batch.column("text"))
+        hashes = digests.view("<u8")  # (n, 2)
         if self.scope == "source":
             hashes = hashes ^ source_salts(batch.column("source"))[:, None]
         stored = id_array(hashes)
-        return pa.Table.from_arrays([pa.array(id_order(stored)[0]), stored, *candidates(batch)], schema=KEY)
+        route, removed = pa.array(id_order(stored)[0]), pa.array(stray.astype(np.int32))
+        return pa.Table.from_arrays([route, stored, *candidates(batch), removed], schema=KEY)
 
     def survivors(self, table: pa.Table) -> pa.Table:
         """Rows of schema `DECISION` for every document whose text occurs more than once."""
         from gristmill.kernels.text.unionfind import repeated
 
         table = table.filter(pa.array(repeated(table.column("route").to_numpy())))
-        return decisions(table, id_order(table.column("hash")), ranking(table, self.keep), f"{self.name}.duplicate")
+        rank = ranking(table, self.keep, table.column("stray").to_numpy())
+        return decisions(table, id_order(table.column("hash")), rank, f"{self.name}.duplicate")
 
 
 def require_scope(stage: str, scope: str) -> None:

@@ -7,7 +7,10 @@ de-duplication is off).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gristmill.stages.guard import Work
 
 ENGINES = ("resiliparse", "trafilatura")
 
@@ -33,6 +36,17 @@ def extract_page(html: str, url: str | None, engine: str) -> Extracted:
     said = metadata(tree, url)
     text = _trafilatura(html) if engine == "trafilatura" else main_text(tree)
     return Extracted(text if text and not text.isspace() else None, *said)
+
+
+def extractor(engine: str) -> Work:
+    """What the guarded process runs: a page in UTF-8 and its URL -> its text, the other fields of `Extracted`."""
+
+    def work(html: memoryview, url: str | None) -> tuple[str | None, list[str | int | None]]:
+        text, *said = extract_page(str(html, "utf-8"), url, engine)
+        return text, said
+
+    work(memoryview(b"<p>"), None)  # imports
+    return work
 
 
 def _trafilatura(html: str) -> str | None:

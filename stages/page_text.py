@@ -80,14 +80,28 @@ def main_text(tree: Any) -> str:
     if len(whole) < MIN_ARTICLE:  # a name may have been that of the page itself
         whole = max(whole, extract_plain_text(tree, **_OPTIONS).strip(), key=len)
     enough = max(MIN_ARTICLE, MIN_SHARE * len(whole))
-    for element in _articles(tree, enough):
+    articles = _articles(tree, enough)
+    if articles:
+        rest = tree.create_element("div")
+        rest.append(*body.child_nodes)
+        inner = _nested(tree, body)
+    for element in articles:
         parent, follower = element.parent, element.next
-        body.replace_children(element)
+        inner.append_child(element)
         part = extract_plain_text(tree, skip_elements=SKIPPED, **_OPTIONS).strip()
         if len(part) >= enough:
             return without_trail(part)
         parent.insert_before(element, follower)  # the next may be the one around it
     return without_trail(whole)
+
+
+DEPTH = 3
+
+
+def _nested(tree: Any, body: Any) -> Any:
+    for _ in range(DEPTH):
+        body = body.append_child(tree.create_element("div"))
+    return body
 
 
 def _articles(tree: Any, enough: float) -> list[Any]:

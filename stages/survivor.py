@@ -5,6 +5,9 @@
     newest    latest timestamp, then the same
     longest   most UTF-8 bytes, then earliest timestamp, lower priority, smallest id
 
+Of exact copies the one with the fewest characters that normalisation removes comes before the one with most bytes, for
+more bytes are stray spaces there; `longest` still means the most bytes.
+
 A document without a date loses against one with a date. The order is total (the handle ends it), so the survivor
 depends on the members alone, not on how they arrived. Clusters are given; they are not found here.
 """
@@ -51,14 +54,18 @@ def candidates(batch: pa.RecordBatch | pa.Table, rows: np.ndarray | None = None)
     return columns if rows is None else [column.take(pa.array(rows)) for column in columns]
 
 
-def ranking(table: pa.Table, keep: Keep) -> list[np.ndarray]:
-    """Sort keys, most significant first, of a table with the columns of `CANDIDATE`; smaller stays."""
+def ranking(table: pa.Table, keep: Keep, stray: np.ndarray | None = None) -> list[np.ndarray]:
+    """Sort keys, most significant first, of a table with the columns of `CANDIDATE`; smaller stays.
+
+    stray: (n,) integers, of exact copies the characters that normalisation removes from each.
+    """
     timestamp = table.column("timestamp").cast(pa.int64())
     age = pc.fill_null(timestamp, _UNDATED).to_numpy()
     if keep == "newest":
         age = np.where(age == _UNDATED, _UNDATED, -age)
     priority, length = table.column("priority").to_numpy(), -table.column("text_bytes").to_numpy()
-    first = (length, age, priority) if keep == "longest" else (age, priority, length)
+    cleanest = () if stray is None else (stray,)
+    first = (length, age, priority) if keep == "longest" else (age, priority, *cleanest, length)
     return [*first, *id_order(table.column("id")), table.column("handle").to_numpy()]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from dataclasses import dataclass
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -19,8 +20,10 @@ MARKS = (
 )
 """The longer ones first: a mark of UTF-32 begins with one of UTF-16."""
 WIDE = (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2))
+MAX_DAMAGED = 0.01  # share of characters
 WIDE_BYTES = 4096  # of the beginning, that tell UTF-16 and UTF-32 without a mark
 MAX_SCRIPTS = 4  # of 256 characters each; all of Chinese and Japanese, and all of Korean, are one
+_CODING = re.compile(rb"^[ \t\f]*(?:#|//|--|;|%|/?\*).*?coding[:=][ \t]*([-\w.]+)")
 _NO_TEXT = {"idna", "punycode", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -50,12 +53,7 @@ def wide_encoding(head: bytes) -> str | None:
     head = head[:WIDE_BYTES]
     if b"\0" not in head or (_is_utf8(head) and head.count(0) * 4 < len(head) and not _CONTROLS.search(head)):
         return None
-    return unmarked_wide(head)
-
-
-def unmarked_wide(head: bytes) -> str | None:
-    """As `wide_encoding`, of bytes that are no text of one byte a character."""
-    return next((encoding for encoding, width in WIDE if _is_prose(head[:WIDE_BYTES], encoding, width)), None)
+    return next((encoding for encoding, width in WIDE if _is_prose(head, encoding, width)), None)
 
 
 def _is_utf8(head: bytes) -> bool:
@@ -91,3 +89,63 @@ def _is_prose(head: bytes, encoding: str, width: int) -> bool:
                 "ideographs" if 0x2E80 <= code <= 0x9FFF else "hangul" if 0xAC00 <= code < 0xD7A4 else code >> 8
             )
     return written * 10 >= len(text) * 6 and 0 < len(scripts) <= MAX_SCRIPTS
+
+
+@dataclass(frozen=True)
+class Decoded:
+    text: str
+    encoding: str | None
+    """Python's name of it; None for UTF-8."""
+
+
+def decoded(data: bytes, stated: str | None = None, is_code: bool = False) -> Decoded | None:
+    """The text of a whole file, without its byte order mark; None where no encoding fits.
+
+    stated: what the source says its encoding is; a byte order mark goes before it. is_code: a source file, whose first
+    two lines may name one (PEP 263).
+    """
+    if data.startswith(codecs.BOM_UTF8):
+        data = data[len(codecs.BOM_UTF8) :]
+    wide = wide_encoding(data) if data[:1] in b"\xff\xfe\0" or b"\0" in data[:WIDE_BYTES] else None
+    if wide is not None:
+        return _tolerant(data, wide)
+    if stated is not None:
+        named = known_encoding(stated)
+        return _strict(data, named) if named else None
+    if b"\x1b$" in data and (japanese := _strict(data, "iso2022_jp")) is not None:
+        return japanese
+    try:
+        return Decoded(data.decode(), None)
+    except UnicodeDecodeError:
+        pass
+    if is_code and (named := stated_in_source(data)) is not None and (found := _strict(data, named)) is not None:
+        return found
+    from gristmill.stages.encoding_guess import guess
+
+    guessed = guess(data)
+    return _tolerant(data, guessed) if guessed else None
+
+
+def stated_in_source(data: bytes) -> str | None:
+    """The encoding that one of the first two lines of a source file names, as Python and Emacs read it."""
+    for line in data.split(b"\n", 2)[:2]:
+        found = _CODING.match(line[:200])
+        if found:
+            return known_encoding(found[1].decode("ascii"))
+    return None
+
+
+def _strict(data: bytes, encoding: str) -> Decoded | None:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return Decoded(text.removeprefix("\ufeff"), None if encoding == "utf-8" else encoding)
+
+
+def _tolerant(data: bytes, encoding: str) -> Decoded | None:
+    """A few characters may be damaged and become U+FFFD."""
+    text = data.decode(encoding, "replace").removeprefix("\ufeff")
+    beyond = len(text) - len(text.encode("ascii", "ignore"))
+    fits = text.count("\ufffd") <= MAX_DAMAGED * (len(text) if encoding.startswith("utf") else beyond)
+    return Decoded(text, encoding) if fits else None

@@ -1,4 +1,4 @@
-"""Finding and opening files by URI: local paths, s3://, gs://, hdfs:// through pyarrow.fs, http(s):// by ranges.
+"""Finding and opening files by URI: local paths, s3://, gs://, hdfs:// by pyarrow.fs, http(s):// and hf:// by ranges.
 
 `find` turns a path, a folder or a pattern into a sorted list, never in listing order. Patterns know `*` and `?`
 (within one folder), `[...]` and `**` (any folders). A pattern or a folder needs a storage that can list: over
@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from gristmill.storage import hub
 from gristmill.storage.retrying import ATTEMPTS, CONNECT_S, QUIET_S, Explaining, explained, stored_file
 from gristmill.storage.web import web_file, web_info
 
@@ -45,6 +46,8 @@ class Found:
     path: str
     """Below the root: the folder, or the part of a pattern before its first wildcard. '/' separators."""
     size: int
+    etag: str | None = field(default=None, kw_only=True)
+    """A hash of the content where the listing has one."""
 
 
 def redacted(text: str) -> str:
@@ -74,6 +77,8 @@ def find(uri: str) -> list[Found]:
     """Files that `uri` names, sorted by path. ValueError in one sentence where there are none."""
     if _is_http(uri):
         return [_found_http(uri)]
+    if hub.is_hub(uri):
+        return _found_on_hub(uri)
     filesystem, path, form = filesystem_of(uri)
     wild = WILD.search(path)
     if wild is None:
@@ -128,6 +133,8 @@ def open_input(uri: str) -> pa.NativeFile:
     """
     if _is_http(uri):
         return pa.PythonFile(web_file(uri, redacted(uri)), mode="r")
+    if hub.is_hub(uri):
+        return pa.PythonFile(hub.opened(uri), mode="r")
     filesystem, path, _ = filesystem_of(uri)
     file = filesystem.open_input_file(path)
     return file if is_local(uri) else pa.PythonFile(stored_file(file, redacted(uri)), mode="r")
@@ -136,12 +143,17 @@ def open_input(uri: str) -> pa.NativeFile:
 def is_folder(uri: str) -> bool:
     if _is_http(uri):
         return False
+    if hub.is_hub(uri):
+        place = hub.place_of(uri)
+        return WILD.search(place.path) is None and hub.entry_at(place) is None
     filesystem, path, _ = filesystem_of(uri)
     return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
 
 
 def names_many(uri: str) -> bool:
     """A folder or a pattern."""
+    if hub.is_hub(uri):
+        return WILD.search(hub.place_of(uri).path) is not None or is_folder(uri)
     return not _is_http(uri) and (WILD.search(filesystem_of(uri)[1]) is not None or is_folder(uri))
 
 
@@ -155,12 +167,14 @@ def is_local(uri: str) -> bool:
 
 
 def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str, str]:
-    """(file system, path on it, the form of URIs on it with `{}` for a path); not for http(s).
+    """(file system, path on it, the form of URIs on it with `{}` for a path); not for http(s) and hf.
 
     An object store's URI may carry credentials and options: `s3://anonymous@bucket/key?region=eu-west-1`.
     """
     if is_local(uri):
         return _local(), str(Path(uri.removeprefix("file://")).absolute()), "{}"
+    if hub.is_hub(uri):
+        raise ValueError(f"{uri}: {hub.READ_ONLY}")
     scheme, rest = uri.split("://", 1)
     options = OPTIONS.search(rest)
     query = options[0] if options else ""
@@ -194,7 +208,7 @@ def _remote(uri: str) -> pafs.FileSystem:
     except (pa.ArrowInvalid, ValueError) as error:
         cause = str(error).replace(uri, shown)
         raise ValueError(
-            f"{shown}: cannot be opened ({cause}); use a path, s3://, gs://, hdfs:// or https://"
+            f"{shown}: cannot be opened ({cause}); use a path, s3://, gs://, hdfs://, hf:// or https://"
         ) from error
     except OSError as error:
         if uri.startswith("hdfs://"):
@@ -252,6 +266,31 @@ def _found_http(uri: str) -> Found:
     if size is None:
         raise ValueError(f"{shown}: the server does not say its size; download the file and name the copy")
     return Found(uri, posixpath.basename(urlsplit(uri).path) or "index", size)
+
+
+def _found_on_hub(uri: str) -> list[Found]:
+    """By the commit that the revision is at now."""
+    place = hub.pinned(hub.place_of(uri))
+    wild = WILD.search(place.path)
+    if wild is None:
+        file = hub.entry_at(place)
+        if file is not None:
+            return [Found(file.uri, posixpath.basename(file.path), file.size, etag=file.tag)]
+        root, glob = place.path, "**"
+    else:
+        root = place.path[: wild.start()].rpartition("/")[0]
+        glob = place.path[len(root) :].lstrip("/")
+    matches = re.compile(pattern(glob), re.S)
+    below = f"{root}/" if root else ""
+    deep = "/" in glob or "**" in glob or "[" in glob
+    found = [
+        Found(file.uri, rest, file.size, etag=file.tag)
+        for file in hub.files(place, root, deep)
+        if matches.fullmatch(rest := file.path.removeprefix(below))
+    ]
+    if not found:
+        raise ValueError(f"{uri}: no file matches; {CHECK}")
+    return sorted(found, key=lambda file: file.path)
 
 
 def pattern(glob: str) -> str:

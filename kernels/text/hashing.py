@@ -28,15 +28,22 @@ _SPACE, _UNSETTLED = 254, 255  # beside canonical combining classes, which end a
 
 def text_hashes(texts: pa.Array) -> np.ndarray:
     """(n, 16) uint8: the text hash of each row. texts: large_string; a null hashes as the empty text."""
+    return text_hashes_and_stray(texts)[0]
+
+
+def text_hashes_and_stray(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(the text hashes, how many characters each text has more than what is hashed, or less where NFC makes it
+    longer): (n, 16) uint8, (n,) int64."""
     data, offsets = buffers(pc.fill_null(texts, ""))
-    starts, ends, rewrite = _spans(data, offsets, *_normalization_table())
+    starts, ends, rewrite, stray = _spans(data, offsets, *_normalization_table())
     view = data.data
     digests = [xxh3_128_digest(view[a:b]) for a, b in zip(starts.tolist(), ends.tolist())]
     for i in np.flatnonzero(rewrite).tolist():
         text = str(view[offsets[i] : offsets[i + 1]], "utf-8")
-        text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
-        digests[i] = xxh3_128_digest(text.encode())
-    return _digest_rows(digests)
+        normalised = unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
+        digests[i] = xxh3_128_digest(normalised.encode())
+        stray[i] = abs(len(text) - len(normalised))
+    return _digest_rows(digests), stray
 
 
 def document_ids(
@@ -119,6 +126,7 @@ def two_levels(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _spans(data, offsets, roots, leaves):
     n = len(offsets) - 1
     starts, ends, rewrite = offsets[:-1].copy(), offsets[1:].copy(), np.zeros(n, np.bool_)
+    stray = np.zeros(n, np.int64)
     for i in range(n):
         start, end = offsets[i], offsets[i + 1]
         rewrite[i] = _suspect(data, start, end) and _needs_rewriting(data, start, end, roots, leaves)
@@ -127,6 +135,7 @@ def _spans(data, offsets, roots, leaves):
             if leaves[roots[c >> 8], c & 255] != _SPACE:
                 break
             start += width
+            stray[i] += 1
         while start < end:
             last = end - 1
             while data[last] & 0xC0 == 0x80:
@@ -135,8 +144,9 @@ def _spans(data, offsets, roots, leaves):
             if leaves[roots[c >> 8], c & 255] != _SPACE:
                 break
             end = last
+            stray[i] += 1
         starts[i], ends[i] = start, end
-    return starts, ends, rewrite
+    return starts, ends, rewrite, stray
 
 
 @numba.njit(cache=True)

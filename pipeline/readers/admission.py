@@ -107,7 +107,7 @@ def looked(found: Found, first: bytes, more: Callable[[int], bytes]) -> Seen:
 
 
 def admit(spec: SourceSpec, reach: Reach, files: Sequence[Seen]) -> Admitted:
-    """files: those that `is_beside` does not name, sorted by path. ValueError in one sentence where none can be read."""
+    """files: those that `is_beside` does not name, by path. ValueError in one sentence where none can be read."""
     if reach == "file":
         return _each(spec, files)
     if spec.stated is None:

@@ -5,24 +5,28 @@ of domain code with its programming language; under `domain: english` or `multil
 `text`. Files with no row, because they are no text of the kind asked for: in a tree of code those whose name names no
 programming language; everywhere those with an extension of pictures, archives, programs and other binary data, and
 those with a NUL in their first 8 KB where the name promises nothing; empty ones, and what else an archive holds. They
-are counted by reason. A file that should be text and is not valid UTF-8 is quarantined, and NULs in it are kept.
+are counted by reason. Text of another encoding than UTF-8 is decoded (`stages.text_encoding`), which its metadata
+tells as `encoding`; where none fits, the file is quarantined. NULs are kept. An archive in an archive is not opened.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from itertools import chain
 
 import pyarrow as pa
 
+from gristmill.pipeline.readers.archive import ARCHIVES, is_tar
 from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
 from gristmill.pipeline.readers.segments import Segment
-from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, read_all
-from gristmill.pipeline.readers.tar import BrokenArchiveError, members
+from gristmill.pipeline.readers.source import SourceSpec, stored_name
+from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, joined
+from gristmill.pipeline.readers.tar import BLOCK, BrokenArchiveError, checksum_fits, members
 from gristmill.stages.languages import language_of_path
+from gristmill.stages.text_encoding import decoded, wide_encoding
 
 HTML = (".html", ".htm", ".xhtml")
 PROSE = ("", ".txt", ".text", ".md", ".markdown", ".rst", ".tex", *HTML)
@@ -45,13 +49,19 @@ def read_files(segment: Segment, spec: SourceSpec, max_document_bytes: int, skip
     """One file, or the members of a tar archive (`archive/member` is their path, the place of their header their
     record) in the archive's order."""
     if _is_archive(segment.path):
-        yield from _members(segment, spec, max_document_bytes, skipped)
+        yield from _members(segment, blocks(segment), spec, max_document_bytes, skipped)
         return
     if not wanted(segment.path, spec):
         skipped["files.unwanted_name"] += 1
         return
+    chunks = blocks(segment)
     try:
-        data = read_all(segment, max_document_bytes)
+        first = next(chunks, b"")
+        chunks = chain([first], chunks)
+        if is_tar(first[:BLOCK]) and checksum_fits(first[:BLOCK]):  # whatever it is called
+            yield from _members(segment, chunks, spec, max_document_bytes, skipped)
+            return
+        data = joined(chunks, max_document_bytes)
     except BrokenStreamError as error:
         yield quarantined(segment.path, 0, error.reason, segment.size)
         return
@@ -74,14 +84,14 @@ def wanted(path: str, spec: SourceSpec) -> bool:
     """Whether the name allows a document; no row at all for those it does not."""
     name = posixpath.basename(path)
     extension = posixpath.splitext(name)[1].lower()
-    if extension in BINARY and posixpath.splitext(_stored_name(name))[1].lower() in BINARY:
+    if extension in BINARY and posixpath.splitext(stored_name(name))[1].lower() in BINARY:
         return False
     return _is_prose(spec) or language_of_path(name) is not None or _may_be_script(name, spec)
 
 
 def _may_be_script(name: str, spec: SourceSpec) -> bool:
     """In a source of code, a name that says nothing: the first line may."""
-    return spec.domain == "code" and "." not in _stored_name(name)
+    return spec.domain == "code" and "." not in stored_name(name)
 
 
 def _script_language(data: bytes) -> str | None:
@@ -96,7 +106,7 @@ def _script_language(data: bytes) -> str | None:
 
 def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | None:
     """The document that a file's bytes are; None for binary data under a name that promises nothing."""
-    name = _stored_name(posixpath.basename(path))
+    name = stored_name(path)
     extension = posixpath.splitext(name)[1].lower()
     language = None if _is_prose(spec) else language_of_path(name)
     metadata = metadata_json(spec.metadata) if spec.metadata else None
@@ -106,14 +116,19 @@ def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | Non
             return None
     if language is None and extension in HTML:
         return Row(path, record, content=data, content_type="text/html", language=spec.language, metadata=metadata)
-    if language is None and extension not in PROSE and b"\0" in data[:NUL_BYTES]:
+    has_nul = b"\0" in data[:NUL_BYTES] and (spec.encoding is not None or wide_encoding(data) is None)
+    if language is None and extension not in PROSE and has_nul:
         return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        if extension == "" and b"\0" in data[:NUL_BYTES]:
+    found = decoded(data, spec.encoding, language is not None)
+    if found is None:
+        if extension == "" and has_nul:
             return None
         return quarantined(path, record, "read.invalid_utf8", len(data), data)
+    text = found.text
+    if language is None and "\ufeff" in text:  # where another file was put behind the first
+        text = text.replace("\n\ufeff", "\n")
+    if found.encoding is not None:
+        metadata = metadata_json(spec.metadata, {"encoding": found.encoding})
     domain = "code" if language else None
     return Row(path, record, text, domain=domain, language=language or spec.language, metadata=metadata)
 
@@ -122,32 +137,31 @@ def _is_prose(spec: SourceSpec) -> bool:
     return spec.domain in ("english", "multilingual") or (spec.format != "tree" and spec.domain != "code")
 
 
-def _stored_name(name: str) -> str:
-    """Without the extension of a compression: notes.txt.gz is a text."""
-    for compression in (".gz", ".zst", ".bz2", ".xz"):
-        name = name.removesuffix(compression)
-    return name
-
-
 def _is_archive(path: str) -> bool:
-    return _stored_name(path.lower()).endswith((".tar", ".tgz"))
+    return stored_name(path.lower()).endswith(ARCHIVES)
 
 
-def _members(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
-    stream = Forward(blocks(segment))
+def _members(
+    segment: Segment, chunks: Iterator[bytes], spec: SourceSpec, max_document_bytes: int, skipped: Skipped
+) -> Iterator[Row]:
+    stream = Forward(chunks)
     folder = f"{segment.path}/"
     try:
         for member in members(stream, max_document_bytes, lambda name: wanted(text_name(name), spec)):
             path = folder + text_name(member.name.removeprefix(b"./"))
             if member.kind not in ("file", "sparse"):
                 skipped[f"tar.{member.kind}"] += 1
+            elif _is_archive(path):
+                yield quarantined(path, member.offset, "read.packed_twice", member.size)
             elif not wanted(path, spec):
                 skipped["files.unwanted_name"] += 1
             elif member.kind == "sparse":
                 yield quarantined(path, member.offset, "read.sparse", member.size)
             elif member.data is None:
                 yield quarantined(path, member.offset, "read.too_large", member.size)
-            elif _stored_name(path) != path and compression_of(member.data):  # perhaps a bomb in a bomb
+            elif stored_name(path) != posixpath.basename(path) and compression_of(
+                member.data
+            ):  # perhaps a bomb in a bomb
                 yield quarantined(path, member.offset, "read.packed_twice", member.size, member.data)
             else:
                 yield from _row(path, member.offset, member.data, spec, skipped)

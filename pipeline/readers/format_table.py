@@ -139,6 +139,14 @@ _ROWS = (
         contents=("epub",),
     ),
     Format(
+        "pdf",
+        f"{_READERS}.pdf:read_pdf",
+        "PDF with a text layer (`.pdf`), folder or tar of them",
+        "a document: its columns in reading order",
+        "0, or the member's offset",
+        extensions=(".pdf",),
+    ),
+    Format(
         "jats",
         f"{_READERS}.jats:read_jats",
         "article XML (`.nxml`), article sets, tar of them",

@@ -2,9 +2,10 @@
 
 An entry's `etag` is xxh3_128 of a local file's content up to 64 MB. Of a larger or a remote file it is xxh3_128 of the
 size and of the first and the last MB (an http server's own entity tag where it sends one): a change in the middle that
-keeps the size is not seen. Modification times never enter. The order is that of the sources in the configuration,
-then the path; nothing depends on the order in which a storage lists. Pipes, sockets, devices and broken links among
-the files are passed over and named in `notes`; a file that cannot be read stops the run before it starts. Which files
+keeps the size is not seen. Where the listing has hashes of contents (hf://) it is one of these. Modification times
+never enter. The order is that of the sources in the configuration, then the path; nothing depends on the order in which a
+storage lists. Pipes, sockets, devices and broken links among the files are passed over and named in `notes`, and so is
+the commit at which a dataset of the Hub is read; a file that cannot be read stops the run before it starts. Which files
 are read, and as what, is decided in `pipeline.readers.admission`; what is left out is counted in `left_out`.
 """
 
@@ -25,6 +26,7 @@ from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.stages.own import own_function
+from gristmill.storage import hub
 from gristmill.storage.json_values import Json
 from gristmill.storage.uris import Found, http_etag, is_folder, is_local, names_many
 
@@ -130,6 +132,7 @@ def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[
     """(those whose content decides, those that their place leaves out, what the URI is)."""
     whole = spec.format is not None and format_named(spec.format).hidden
     found = sorted(find(spec.uri, confined=True) if whole else find(spec.uri), key=lambda file: file.path)
+    notes += _commit(spec, found)
     no_files = [file for file in found if isinstance(file, PassedOver)]
     notes += [f"source {spec.name}: {file.path!r} is {file.why} and is passed over" for file in no_files[:MAX_NOTES]]
     if len(no_files) > MAX_NOTES:
@@ -149,6 +152,14 @@ def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[
     left = {path for path, _, _ in gone}
     kept = [file for file in found if file.path not in left]
     return (kept, gone, reach) if kept else (found, [], reach)
+
+
+def _commit(spec: SourceSpec, found: list[Found]) -> list[str]:
+    """Which commit of a dataset of the Hub is read, where the source does not say."""
+    if not hub.is_hub(spec.uri) or hub.commit_of(spec.uri) is not None:
+        return []
+    commit = hub.commit_of(found[0].uri)
+    return [f"source {spec.name}: {spec.uri} is read at commit {commit}; write @{commit} behind NAME to read it again"]
 
 
 def _capped(files: list[tuple[Seen, str]], max_bytes: int | None) -> list[tuple[Seen, str]]:
@@ -193,9 +204,10 @@ def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
                 digest.update(block)
         else:
             digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + stream.read(EDGE_BYTES))
-            stream.seek(max(0, file.size - EDGE_BYTES))
-            digest.update(stream.read(EDGE_BYTES))
-        tag = http_etag(file.uri)
+            if file.etag is None:
+                stream.seek(max(0, file.size - EDGE_BYTES))
+                digest.update(stream.read(EDGE_BYTES))
+        tag = file.etag or http_etag(file.uri)
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
         cut = format_named(format_name).cut
         row_groups = _row_groups(stream) if cut == "row_groups" and seen.compression is None else ()

@@ -10,7 +10,7 @@ parsed in any case; a line that has a key of that very name, dots and all, goes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from gristmill.kernels.text import json_lines, json_strings
 from gristmill.kernels.text.hashing import document_ids
-from gristmill.pipeline.readers.json_metadata import Found, Metadata
+from gristmill.pipeline.readers.json_metadata import Metadata, Values
 from gristmill.pipeline.readers.json_pieces import Piece, pieces
 from gristmill.pipeline.readers.jsonl import Line, line_limit, line_row
 from gristmill.pipeline.readers.records import LICENSE_COLUMNS, Record, domain_and_language, name_of
@@ -123,27 +123,29 @@ class Lines:
         string = {name: scanned.column(self.ours.index(name), lines) for name in self.ours if name != "text"}
         none = pa.nulls(len(lines), pa.string())
         numbers = scanned.kinds[lines, self.ours.index("timestamp")] == json_strings.INTEGER
-        found = self._fields(scanned, lines)
-        parsed = np.array([each is not None for each in found], np.bool_)
+        texts, values, evidence = self._fields(scanned, lines)
+        parsed = np.ones(len(lines), np.bool_)
+        if None in values:
+            parsed = np.array([each is not None for each in values], np.bool_)
         for place, name in enumerate(self.nested):
-            values = [None if each is None else each.values[place] for each in found]
-            string[name] = pa.array([None if value is None else str(value) for value in values], pa.string())
+            taken = [None if each is None else each[place] for each in values]
+            string[name] = pa.array([None if value is None else str(value) for value in taken], pa.string())
             parsed &= scanned.kinds[lines, self.ours.index(name)] == json_strings.ABSENT
             if name == "timestamp":
-                numbers = np.array([isinstance(value, int) for value in values], np.bool_)
+                numbers = np.array([isinstance(value, int) for value in taken], np.bool_)
         times, fine = micros(string["timestamp"], numbers)
-        domain, language, named = self._domains(string, found)
+        domain, language, named = self._domains(string, evidence)
         category, sorted_in = self._categories(string.get("category"), len(lines))
-        metadata = pa.array([None if each is None else each.json for each in found], pa.string())
+        metadata = pa.array(texts, pa.string())
         good = fine & named & sorted_in & parsed
         count = int(good.sum())
         chosen = None if count == len(lines) else pa.array(good)
         lines = lines if chosen is None else lines[good]
 
-        def taken(column: pa.Array) -> pa.Array:
+        def kept(column: pa.Array) -> pa.Array:
             return column if chosen is None else column.filter(chosen)
 
-        own_ids = identifiers(taken(string.get("id", none)))
+        own_ids = identifiers(kept(string.get("id", none)))
         if spec.ids == "per_file":
             own_ids = pc.binary_join_element_wise(spec.own_id(self.path, ""), own_ids, "")
         records = pa.array(scanned.begins[lines] + scanned.piece.offset)
@@ -157,39 +159,40 @@ class Lines:
             "path": paths,
             "record": records,
             "own_id": own_ids,
-            "domain": taken(domain),
-            "category": taken(category),
-            "language": taken(language),
-            "url": taken(not_empty(string["url"])),
-            "timestamp": taken(times).cast(TIMESTAMP),
+            "domain": kept(domain),
+            "category": kept(category),
+            "language": kept(language),
+            "url": kept(not_empty(string["url"])),
+            "timestamp": kept(times).cast(TIMESTAMP),
             "priority": pa.repeat(pa.scalar(spec.priority, pa.int32()), count),
-            "title": taken(not_empty(string["title"])),
-            "license": taken(not_empty(string["license"])),
-            "metadata": taken(metadata),
+            "title": kept(not_empty(string["title"])),
+            "license": kept(not_empty(string["license"])),
+            "metadata": kept(metadata),
             "read_bytes": pc.binary_length(text).cast(pa.int64()),
         }
         arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in READ]
         return pa.RecordBatch.from_arrays(arrays, schema=READ), lines
 
-    def _domains(self, string: dict[str, pa.Array], found: list[Found | None]) -> tuple[pa.Array, pa.Array, np.ndarray]:
+    def _domains(
+        self, string: dict[str, pa.Array], evidence: Sequence[Evidence | None]
+    ) -> tuple[pa.Array, pa.Array, np.ndarray]:
         """(domain, language, whether a row's language can be told from these columns alone)."""
         spec = self.spec
         keyed = [self.theirs["language"], self.theirs["programming_language"]]
 
-        def told(pair: tuple[str | None, str | None], evidence: Evidence | None) -> tuple[str | None, str | None, bool]:
+        def told(pair: tuple[str | None, str | None], said: Evidence | None) -> tuple[str | None, str | None, bool]:
             record: Record = {key: value for key, value in zip(keyed, pair, strict=True) if value is not None}
             language = name_of(record, keyed[0])
             by_path = spec.domain == "code" and not pair[1] and not (language or spec.language)
-            domain, named = domain_and_language(record, self.theirs, spec, language, None, evidence or NOTHING)
+            domain, named = domain_and_language(record, self.theirs, spec, language, None, said or NOTHING)
             return domain or spec.domain, named, not record and not by_path
 
         columns, each = pairs(string["language"], string["programming_language"])
         rows = [told(pair, None) for pair in columns]
         place = each.copy()
-        for i, line in enumerate(found):
-            if line is not None and line.evidence is not None:
-                place[i] = len(rows)
-                rows.append(told(columns[each[i]], line.evidence))
+        for i in [i for i, said in enumerate(evidence) if said is not None]:
+            place[i] = len(rows)
+            rows.append(told(columns[each[i]], evidence[i]))
         domain, language = (pa.array([row[i] for row in rows], pa.string()).take(pa.array(place)) for i in (0, 1))
         return domain, language, np.array([row[2] for row in rows], np.bool_)[place]
 
@@ -207,11 +210,14 @@ class Lines:
                 name_of(record, key)
         return pa.array(names, pa.string()).take(pa.array(each)), np.array([not r for r in records], np.bool_)[each]
 
-    def _fields(self, scanned: Scanned, lines: np.ndarray) -> list[Found | None]:
-        """Of the fields that are no column of ours."""
+    def _fields(
+        self, scanned: Scanned, lines: np.ndarray
+    ) -> tuple[Sequence[str | None], Sequence[Values | None], Sequence[Evidence | None]]:
+        """What the fields that are no column of ours give, for each line."""
         rest, offsets = scanned.rest, scanned.rest_offsets
         places = zip(offsets[lines].tolist(), offsets[lines + 1].tolist(), strict=True)
-        return self.metadata.of([rest[begin:end] for begin, end in places])
+        found = self.metadata.of([rest[begin:end] for begin, end in places])
+        return tuple(zip(*found)) if found else ((), (), ())  # type: ignore[return-value]
 
 
 class Scanned:

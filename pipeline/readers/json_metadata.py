@@ -8,14 +8,13 @@ the keys say about source code is noted, because nothing else looks at these fie
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, repeat
-from typing import NamedTuple
 
 from gristmill.pipeline.readers.field_paths import remove, value_at
 from gristmill.pipeline.readers.rows import COMPACT, is_encodable, merged, metadata_json
-from gristmill.pipeline.readers.values import Record
-from gristmill.stages.code_keys import Evidence, code_evidence
+from gristmill.pipeline.readers.values import Record, Value
+from gristmill.stages.code_keys import EVIDENT_KEYS, Evidence, code_evidence
 
 MEMORY = 4096
 """Different metadata that are remembered: most corpora repeat a few."""
@@ -25,13 +24,12 @@ _BETWEEN = f",{json.dumps(_MARK)},"
 _ENCODER = json.JSONEncoder(**COMPACT)
 
 
-class Found(NamedTuple):
-    """What the fields of one line give."""
+Values = tuple[str | int | None, ...]
+Found = tuple[str | None, Values | None, Evidence | None]
+"""What the fields of one line give: their JSON; the values at the paths; what the keys say about source code. Values
+are None where the fields could not be parsed, or a path leads to what is neither a string nor such a number."""
 
-    json: str | None
-    values: tuple[str | int | None, ...]
-    """Of the paths, in their order."""
-    evidence: Evidence | None
+UNREADABLE: Found = (None, None, None)
 
 
 class Metadata:
@@ -57,42 +55,38 @@ class Metadata:
         self.code = code
         self.known: dict[bytes, Found] = {}
 
-    def of(self, fields: Sequence[bytes]) -> list[Found | None]:
-        """Of each line's fields, `"key": value, ...` as bytes, strings and brackets closed; None where they could not
-        be parsed, or a path leads to a value that is neither a string nor such a number."""
+    def of(self, fields: Sequence[bytes]) -> list[Found]:
+        """Of each line's fields: `"key": value, ...` as bytes, strings and brackets closed."""
         if len(self.known) > MEMORY:
             self.known.clear()
         new = [each for each in dict.fromkeys(fields) if each not in self.known]
         made = self._together(new)
-        if made is not None:
-            self.known.update((each, found) for each, found in zip(new, made, strict=True) if found is not None)
-        else:
-            for each in new:
-                found = self._alone(each)
-                if found is not None:
-                    self.known[each] = found
-        return [self.known.get(each) for each in fields]
+        self.known.update(zip(new, map(self._alone, new) if made is None else made))
+        return [self.known[each] for each in fields]
 
-    def _alone(self, fields: bytes) -> Found | None:
+    def _alone(self, fields: bytes) -> Found:
         try:
             record = json.loads((b"{%b}" % fields).decode())
             values = self._taken(record)
             evidence = code_evidence(record) if self.code else None
             text = metadata_json(self.given, record)
-            if values is None or not (text is None or is_encodable(text)):
-                return None
         except (ValueError, RecursionError):
-            return None
-        return Found(text, values, evidence)
+            return UNREADABLE
+        return (text, values, evidence) if text is None or is_encodable(text) else UNREADABLE
 
-    def _together(self, fields: Sequence[bytes]) -> list[Found | None] | None:
+    def _together(self, fields: Sequence[bytes]) -> list[Found] | None:
         """Of all of them; None where that does not go, as when one is broken or holds NaN."""
+        disjoint = EVIDENT_KEYS.isdisjoint
         try:
             records = json.loads((b"[{%b}]" % b"},{".join(fields)).decode())
             if len(records) != len(fields):
                 return None
-            values = [self._taken(record) for record in records] if self.paths else [()] * len(records)
-            evidence = [code_evidence(record) for record in records] if self.code else [None] * len(records)
+            values: Iterable[Values | None] = [self._taken(record) for record in records] if self.paths else repeat(())
+            evidence: Iterable[Evidence | None] = (
+                [None if disjoint(record) else code_evidence(record) for record in records]
+                if self.code
+                else repeat(None)
+            )
             records = [
                 merged(self.given, record) if self.given or None in record.values() else record for record in records
             ]
@@ -106,19 +100,13 @@ class Metadata:
         if len(texts) != len(there):
             return None
         each = iter(texts)
-        made = [next(each) if record else None for record in records]
-        return [
-            None if taken is None else Found(text, taken, said)
-            for text, taken, said in zip(made, values, evidence, strict=True)
-        ]
+        return list(zip([next(each) if record else None for record in records], values, evidence))
 
-    def _taken(self, record: Record) -> tuple[str | int | None, ...] | None:
+    def _taken(self, record: Record) -> Values | None:
         """The values at the paths, taken out of the record; None where one is of another type."""
         values: list[str | int | None] = []
         for path in self.paths:
-            value = value_at(record, path)
-            if value is not None or path not in self.kept:
-                remove(record, path)
+            value = self._value(record, path)
             if isinstance(value, str) and not is_encodable(value):
                 return None
             number = path in self.numbers and isinstance(value, int) and not isinstance(value, bool)
@@ -126,3 +114,21 @@ class Metadata:
                 return None
             values.append(value)  # type: ignore[arg-type]
         return tuple(values)
+
+    def _value(self, record: Record, path: str) -> Value:
+        """The value at a path, taken out of the record unless it stays where it is null."""
+        first, _, name = path.partition(".")
+        inner = record.get(first)
+        if (
+            type(inner) is dict and name in inner and "." not in name and path not in record
+        ):  # nearly always; the rest is the definition
+            value = inner[name]
+            if value is not None or path not in self.kept:
+                del inner[name]
+                if not inner:
+                    del record[first]
+            return value
+        value = value_at(record, path)
+        if value is not None or path not in self.kept:
+            remove(record, path)
+        return value

@@ -86,8 +86,13 @@ def blocks(segment: Segment) -> Iterator[bytes]:
 
 def read_all(segment: Segment, limit: int) -> bytes | None:
     """The whole decompressed file; None if it is longer than `limit` bytes. BrokenStreamError as in `blocks`."""
+    return joined(blocks(segment), limit)
+
+
+def joined(chunks: Iterator[bytes], limit: int) -> bytes | None:
+    """All of the stream; None if it is longer than `limit` bytes."""
     parts, size = [], 0
-    for block in blocks(segment):
+    for block in chunks:
         size += len(block)
         if size > limit:
             return None

@@ -67,7 +67,7 @@ def members(stream: Forward, max_bytes: int, wanted: Callable[[bytes], bool]) ->
             return
         if not extension.seen and not header.strip(b"\0"):
             continue  # the end, but for archives that were put one behind the other
-        if not _checksum_fits(header):
+        if not checksum_fits(header):
             raise BrokenArchiveError(offset)
         size = _number(header[124:136])
         kind = header[156:157]
@@ -125,7 +125,7 @@ def _name(header: bytes) -> bytes:
     return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
 
 
-def _checksum_fits(header: bytes) -> bool:
+def checksum_fits(header: bytes) -> bool:
     """The sum of the bytes with the sum's own field as spaces; some old programs took the bytes as signed."""
     stated = _number(header[148:156])
     rest = header[:148] + b" " * 8 + header[156:]

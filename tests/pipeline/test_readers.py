@@ -132,7 +132,7 @@ def test_prose_is_read_as_it_is_and_a_web_page_waits_for_extraction(tmp_path: Pa
 def test_a_compressed_text_is_a_document_and_a_cut_one_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfno mark"))
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"text " * 1000)[:-20])
-    (tmp_path / "c.txt").write_bytes("größer".encode("latin-1"))
+    (tmp_path / "c.txt").write_bytes("größer".encode() + b"\xff")
     (tmp_path / "d.txt").write_bytes(b"x" * 200)
     rows = read_rows(tmp_path / "*.txt*", limits={"max_document_bytes": 100})
     assert [(row["text"], row["quarantined_by"]) for row in rows] == [

@@ -45,9 +45,12 @@ nested = st.recursive(values, lambda inner: st.lists(inner, max_size=3) | st.dic
 names = st.sampled_from(
     ["text", "id", "url", "timestamp", "language", "programming_language", "title", "license", "licenses", "extra", "ü"]
 )
+PATHS = {ours: f"meta.{ours}" for ours in ("id", "url", "timestamp", "language", "title", "license", "category")}
+metas = st.dictionaries(st.sampled_from([*PATHS, "path", "lang", "repo"]), st.text(max_size=8) | nested, max_size=6)
+objects = st.fixed_dictionaries({"meta": metas | metas.map(json.dumps)}) | st.just({"meta.url": "its own"})
 records = st.dictionaries(names, st.text(max_size=30) | nested, max_size=7)
 texts = st.fixed_dictionaries({"text": st.text(max_size=60)}).flatmap(
-    lambda head: records.map(lambda record: {**record, **head})
+    lambda head: st.tuples(records, objects).map(lambda pair: {**pair[0], **pair[1], **head})
 )
 lines = st.one_of(
     st.tuples(records | texts, st.booleans()).map(lambda pair: json.dumps(pair[0], ensure_ascii=pair[1]).encode()),
@@ -78,8 +81,13 @@ def test_any_lines_give_what_the_complete_parser_gives(found: list[bytes], ended
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
         path.write_bytes(content)
-        columns = data.draw(st.sampled_from([{}, {"id": "id"}, {"id": "id", "category": "extra"}, {"text": "ü"}]))
-        given = {"domain": data.draw(st.sampled_from([None, "english", "code"])), "columns": columns}
+        mapped = [{}, {"id": "id"}, {"id": "id", "category": "extra"}, {"text": "ü"}, PATHS]
+        columns = data.draw(st.sampled_from(mapped))
+        given = {
+            "domain": data.draw(st.sampled_from([None, "english", "code"])),
+            "columns": columns,
+            "ids": data.draw(st.sampled_from(["per_source", "per_file"])),
+        }
         cut = data.draw(st.none() | st.integers(1, max(1, len(content) - 1)))
         both(path, cut=cut if len(content) > 1 else None, **given)
 
@@ -87,6 +95,24 @@ def test_any_lines_give_what_the_complete_parser_gives(found: list[bytes], ended
 @pytest.mark.parametrize("name", ["english/academic-plos", "multilingual/wikipedia-ml", "code/code-permissive"])
 def test_real_files_give_what_the_complete_parser_gives(name: str, shared_data: Path) -> None:
     both(shared_data / f"{name}.jsonl.zst", 64_000_000, 1_000_000, columns={"id": "id", "timestamp": "date"})
+
+
+def test_code_that_its_keys_tell_is_read_alike(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"text": "x = 1", "max_stars_repo_path": "a.py", "max_stars_repo_name": "b/c", "ext": "py", "lang": "Python"},
+        {"text": "x = 1", "path": "src/a.py", "repo_name": "b/c", "language": "Python", "license": "mit"},
+        {"text": "x = 1", "meta": {"path": "src/a.c", "repo_name": "b/c"}},
+        {"text": "x = 1", "meta": json.dumps({"path": "src/a.rs", "repo_name": "b/c"})},
+        {"text": "words", "path": "src/a.py"},
+        {"text": "words", "language": "go"},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    both(path)
+    segment = Segment(str(path), "a.jsonl", path.stat().st_size, 0, path.stat().st_size)
+    table = pa.Table.from_batches(read_columns(segment, SourceSpec("s", str(path)), LIMIT, LIMIT, Counter()), READ)
+    code = [("code", "python"), ("code", "python"), ("code", "c"), ("code", "rust"), (None, None), (None, "go")]
+    assert list(zip(table.column("domain").to_pylist(), table.column("language").to_pylist(), strict=True)) == code
 
 
 def test_where_pieces_end_does_not_depend_on_how_the_bytes_come(

@@ -174,7 +174,7 @@ def test_a_page_from_a_pipe_is_read_as_one_from_a_file(shared_data: Path, config
 
 
 BROKEN = {
-    "latin-1.txt": (b"caf\xe9 " * 30, "read.invalid_utf8", "it is not valid UTF-8"),
+    "damaged.txt": (b"caf\xc3\xa9 " * 30 + b"\xe9 ", "read.invalid_utf8", "it is not valid UTF-8"),
     "cut.txt.gz": (gzip.compress(b"A text that is cut. " * 500)[:60], "read.truncated", "the data ends too early"),
     "no.jsonl": (b"{'text': 1}\n", "read.malformed_json", "the line is no JSON object"),
     "column.jsonl": (b'{"body": "x"}\n', "read.no_text", "the record has no text under the column"),

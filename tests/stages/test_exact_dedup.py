@@ -28,7 +28,9 @@ def by_definition(rows: list[dict], keep: str, scope: str) -> dict[bytes, tuple]
         if keep == "newest" and row["timestamp"]:
             age = -age
         length = -len(row["text"].encode())
-        order = (length, age, row["priority"]) if keep == "longest" else (age, row["priority"], length)
+        text = row["text"]
+        stray = abs(len(text) - len(unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()))
+        order = (length, age, row["priority"]) if keep == "longest" else (age, row["priority"], stray, length)
         return (*order, row["id"])
 
     clusters: dict[tuple, list[dict]] = {}
@@ -75,6 +77,19 @@ def test_dates_before_1970_are_older_than_those_after():
     corpus = documents({"text": "x", "timestamp": date} for date in dates)
     decided = decide(ExactDedup(), corpus)
     assert decided.filter(decided.column("keep")).column("handle").to_pylist() == [2]
+
+
+def test_among_undated_copies_the_one_without_stray_spaces_stays():
+    corpus = documents({"text": text} for text in ("words \n", "  words", "words", "words\r\n"))
+    decided = decide(ExactDedup(), corpus)
+    assert decided.filter(decided.column("keep")).column("handle").to_pylist() == [2]
+
+
+def test_age_and_priority_come_before_stray_spaces():
+    old = datetime(2001, 1, 1, tzinfo=UTC)
+    for better in ({"timestamp": old}, {"priority": -1}):
+        decided = decide(ExactDedup(), documents([{"text": "words"}, {"text": " words ", **better}]))
+        assert decided.filter(decided.column("keep")).column("handle").to_pylist() == [1]
 
 
 def test_it_is_a_corpus_stage_and_empty_tables_have_the_schema():
