@@ -129,10 +129,11 @@ class Noticed:
 
     def notice(self, findings: Sequence[Finding], exit_code: int = FAILED) -> None:
         """Says each. Raises `Void` where the run is not to go on with one of them."""
-        judge(findings, exit_code, self.strict)
         self.findings += findings
         for finding in findings:
-            self.say(finding.sentence)
+            if not (finding.void or self.strict):
+                self.say(finding.sentence)
+        judge(findings, exit_code, self.strict)
 
     def said(self) -> list[str]:
         return [finding.sentence for finding in self.findings]
@@ -219,7 +220,7 @@ class Driver:
             partition_bytes=config.sizes.partition_bytes,
             max_segments=config.plan.max_segments,
         )
-        self.noticed.notice(of_totals(config, curated_totals(curated), "after curate"))
+        self.noticed.notice(of_totals(self.given, curated_totals(curated), "after curate"))
         self.funnel += [*self.counts("curate.send").items(), *curated.counts().items()]
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
@@ -281,7 +282,7 @@ class Driver:
         origins = [partition.source for partition in cut]
         sources = passed(config.sources, origins, sealed)
         left = sum(source.left.documents for source in sources)
-        self.noticed.notice(check_pass(sources) + after_pass(config, sources) + self.holdout(left))
+        self.noticed.notice(check_pass(sources) + after_pass(self.given, sources) + self.holdout(left))
         if any(manifest.stats.own_ids for _, manifest in sealed.done()):
             corpus = self.decide(corpus, load_stage(UNIQUE_IDS)())
             self.noticed.notice(check_ids(sources, origins, corpus.last()))
@@ -303,7 +304,7 @@ class Driver:
             if before is not None:
                 check_chain(index, [*list(before.counts.items())[-1:], *manifest.counts.items()])
         self.funnel += following.last().counts().items()
-        self.noticed.notice(after_step(self.config, following.last()))
+        self.noticed.notice(after_step(self.given, following.last()))
         return following
 
     def blend(

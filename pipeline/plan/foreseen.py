@@ -5,7 +5,8 @@
     after every decision      the same by domain and language: documents only become fewer
     after `curate`            the same
 
-Each is a sentence with the remedy. `on_shortage: renormalize` takes what there is, so nothing is said of its blends.
+The configuration is the one that was given, its sizes not settled: `auto` takes what fits. Each is a sentence with the
+remedy. `on_shortage: renormalize` takes what there is, so nothing is said of its blends.
 """
 
 from __future__ import annotations

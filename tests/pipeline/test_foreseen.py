@@ -174,6 +174,24 @@ def test_a_corpus_without_code_ends_after_the_first_pass_and_both_remedies_work(
     assert record["plan"]["sizes"].startswith("for ")
 
 
+def test_a_few_documents_are_enough_for_auto_and_what_is_left_out_or_decoded_is_said(
+    tmp_path: Path, language_model: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = "Die Mühle steht am Fluß, und im Herbst bringen die Bauern aus dem Tal ihr Getreide hierher. " * 5
+    for i in range(6):
+        (folder / f"{i}.txt").write_bytes(f"{text}{i}".encode("cp1252" if i % 2 else "utf-8"))
+    (folder / "x.bin").write_bytes(bytes(range(256)))
+    path = minimal(tmp_path, language_model, [], uri=str(folder), format="text")
+    done = run(load(path, ["blends={b: {domains: {multilingual: 1}}}"]), inline=True)
+    found = {finding["kind"]: finding["sentence"] for finding in done.record["findings"]}
+    assert "'x.bin' is left out, 256 bytes" in found["files.left_out"]
+    assert "3 of 6 files are not UTF-8 and were read as what their bytes say: 3 " in found["encoding.other"]
+    assert "text gives" not in "".join(found.values())
+    assert done.record["tokenizer"]["report"]["trained"]["vocab_size"] < 8192  # type: ignore[index]
+
+
 def test_text_under_another_name_ends_before_anything_is_read(
     tmp_path: Path, language_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
