@@ -10,10 +10,11 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from gristmill.pipeline.config.keys import Config
+from gristmill.pipeline.config.keys import AUTO, Config, settled
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
 from gristmill.pipeline.engine.commit import check_work
@@ -22,6 +23,7 @@ from gristmill.pipeline.engine.manifest import Sealed
 from gristmill.pipeline.engine.metrics import Metrics
 from gristmill.pipeline.engine.process import prepare, release_memory
 from gristmill.pipeline.plan.command import rates_for
+from gristmill.pipeline.plan.foreseen import after_pass, after_step, examined, holdout_finding, of_totals
 from gristmill.pipeline.plan.prediction import predicted
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.left_out import LeftOut
@@ -30,13 +32,16 @@ from gristmill.pipeline.readers.segments import partitions
 from gristmill.pipeline.steps.blending import build, resolve
 from gristmill.pipeline.steps.chain import library_versions
 from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
-from gristmill.pipeline.steps.first_pass import first_pass
+from gristmill.pipeline.steps.findings import FAILED, WRONG, Finding, judge
+from gristmill.pipeline.steps.first_pass import Volume, first_pass
 from gristmill.pipeline.steps.outputs import (
     publish_documents,
     publish_shards,
     publish_tokenizer,
     tokenizer_record,
 )
+from gristmill.pipeline.steps.pass_check import check as check_pass
+from gristmill.pipeline.steps.pass_check import check_ids, passed
 from gristmill.pipeline.steps.record import BlendRecord, InputsRecord, PlanRecord, RunRecord, SourceFiles, as_written
 from gristmill.pipeline.steps.removal import describe
 from gristmill.pipeline.steps.removal import load as load_removed
@@ -51,6 +56,12 @@ from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+
+Say: TypeAlias = Callable[[str], None]
+
+
+def quiet(sentence: str) -> None:
+    """Says nothing; the record has it."""
 
 
 @dataclass
@@ -70,10 +81,13 @@ def run(
     inline: bool = False,
     allow_missing: bool = False,
     progress: Progress | None = None,
+    strict: bool = False,
+    say: Say = quiet,
 ) -> Result:
     """Runs everything that is not done yet.
 
-    Raises LeaseHeld, StepFailed, AccountingError, ValueError; each with a sentence for the user.
+    strict: every finding is an error. say: told each finding as it is made. Raises LeaseHeld, StepFailed,
+    AccountingError, ValueError (`Void` for findings); each with a sentence for the user.
     """
     prepare()
     store = Store(config.output)
@@ -83,6 +97,11 @@ def run(
         notes: list[str] = []
         left_out: list[LeftOut] = []
         files = inventory(config.sources, notes, left_out)
+        found = Noticed(strict, say)
+        found.notice(examined(config, files, left_out), WRONG)
+        for note in notes:
+            if note not in found.said():
+                say(note)
         executor: Executor
         if inline:
             executor = Inline()
@@ -91,11 +110,33 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
-            result = Driver(config, engine, files, plan, notes, left_out).run()
+            if sizes := plan.get("sizes"):
+                say(sizes)
+            result = Driver(config, engine, files, plan, notes, left_out, found).run()
             result.report = described(store, result.record)
             return result
         finally:
             executor.close()
+
+
+@dataclass
+class Noticed:
+    """The findings of a run so far."""
+
+    strict: bool = False
+    say: Say = quiet
+    findings: list[Finding] = field(default_factory=list)
+
+    def notice(self, findings: Sequence[Finding], exit_code: int = FAILED) -> None:
+        """Says each. Raises `Void` where the run is not to go on with one of them."""
+        self.findings += findings
+        for finding in findings:
+            if not (finding.void or self.strict):
+                self.say(finding.sentence)
+        judge(findings, exit_code, self.strict)
+
+    def said(self) -> list[str]:
+        return [finding.sentence for finding in self.findings]
 
 
 def described(store: Store, record: RunRecord) -> str | None:
@@ -146,11 +187,14 @@ class Driver:
         plan: PlanRecord | None = None,
         notes: Sequence[str] = (),
         left_out: Sequence[LeftOut] = (),
+        noticed: Noticed | None = None,
     ) -> None:
         """plan: what was predicted, for the record. notes, left_out: what the inventory has to say."""
         self.left_out = left_out
         self.plan = plan
-        self.config = config
+        self.given = config
+        self.noticed = noticed or Noticed()
+        self.config = settled(config, files)
         self.engine = engine
         self.files = files
         self.started = time.time()
@@ -173,18 +217,20 @@ class Driver:
             corpus,
             stages.late,
             seed=config.seed,
-            partition_bytes=config.plan.partition_bytes,
+            partition_bytes=config.sizes.partition_bytes,
             max_segments=config.plan.max_segments,
         )
+        self.noticed.notice(of_totals(self.given, curated_totals(curated), "after curate"))
         self.funnel += [*self.counts("curate.send").items(), *curated.counts().items()]
         self.check(self.funnel)
         publish_documents(engine, config.stages, corpus, curated)
         model = self.tokenizer(curated)
+        self.noticed.notice(trained_finding(self.given, model))
         publish_tokenizer(engine, model)
         tokenized = tokenize(engine, curated, model)
         self.funnel += tokenized.counts().items()
         self.check(self.funnel)
-        counted = count_units(engine, tokenized, seed=config.seed, holdout=config.shards.holdout)
+        counted = count_units(engine, tokenized, seed=config.seed, holdout=config.sizes.holdout)
         blends = {name: self.blend(name, tokenized, counted, model) for name in config.blends}
         return self.finish(curated, model, blends)
 
@@ -200,8 +246,9 @@ class Driver:
         return trained_tokenizer(
             self.engine,
             curated,
-            vocab_size=config.vocab_size,
-            sample_bytes=config.sample_bytes,
+            vocab_size=self.config.sizes.vocab_size,
+            may_grow=self.given.tokenizer.vocab_size == AUTO,
+            sample_bytes=self.config.sizes.sample_bytes,
             alpha=config.alpha,
             shares=config.shares,
             seed=self.config.seed,
@@ -214,11 +261,12 @@ class Driver:
 
     def read(self, stages: Sequence[DocumentStage]) -> Corpus:
         config = self.config
+        cut = partitions(self.files, config.sizes.partition_bytes)
         sealed = first_pass(
             self.engine,
             config.sources,
             self.files,
-            partitions(self.files, config.plan.partition_bytes),
+            cut,
             stages,
             seed=config.seed,
             max_document_bytes=config.plan.max_document_bytes,
@@ -231,9 +279,17 @@ class Driver:
         for _, manifest in sealed.done():
             for reason, number in manifest.stats.skipped.items():
                 self.skipped[reason] = self.skipped.get(reason, 0) + number
+        origins = [partition.source for partition in cut]
+        sources = passed(config.sources, origins, sealed)
+        left = sum(source.left.documents for source in sources)
+        self.noticed.notice(check_pass(sources) + after_pass(self.given, sources) + self.holdout(left))
         if any(manifest.stats.own_ids for _, manifest in sealed.done()):
             corpus = self.decide(corpus, load_stage(UNIQUE_IDS)())
+            self.noticed.notice(check_ids(sources, origins, corpus.last()))
         return corpus
+
+    def holdout(self, documents: int) -> list[Finding]:
+        return [finding for finding in holdout_finding(self.config, self.given, documents) if finding.void]
 
     def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
         if isinstance(stage, CorpusStage):
@@ -248,6 +304,7 @@ class Driver:
             if before is not None:
                 check_chain(index, [*list(before.counts.items())[-1:], *manifest.counts.items()])
         self.funnel += following.last().counts().items()
+        self.noticed.notice(after_step(self.given, following.last()))
         return following
 
     def blend(
@@ -259,8 +316,8 @@ class Driver:
             counted,
             config.blends[name],
             seed=config.seed,
-            holdout=config.shards.holdout,
-            tokens_per_shard=config.shards.tokens_per_shard,
+            holdout=config.sizes.holdout,
+            tokens_per_shard=config.sizes.tokens_per_shard,
         )
         self.notes += list(blend.plan.notes)
         written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
@@ -331,7 +388,8 @@ class Driver:
             "plan": self.plan,
             "repaired": self.engine.repaired,
             "notes": self.notes,
-            "summary": summary(self.funnel, groups, blends, self.notes),
+            "findings": [finding.record() for finding in self.noticed.findings],
+            "summary": summary(self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))),
         }
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)
@@ -358,4 +416,44 @@ def summary(
         whole = max(1, sum(blend["tokens_by_domain"].values()))
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
         lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
+        lines.append(f"blend {name}: epochs: {epochs(blend)}")
     return lines + list(notes)
+
+
+def epochs(blend: BlendRecord) -> str:
+    """'english 1.0, multilingual 4.0, code 0.4 (60 % of it left out)', by domain in order of the shares."""
+    there: dict[str, int] = {}
+    targets: dict[str, int] = {}
+    for unit in blend["units"]:
+        there[unit["domain"]] = there.get(unit["domain"], 0) + unit["tokens"]
+        targets[unit["domain"]] = targets.get(unit["domain"], 0) + unit["target"]
+    parts = []
+    for domain in sorted(there, key=lambda domain: (-targets[domain], domain)):
+        unused = sum(max(0, u["tokens"] - u["target"]) for u in blend["units"] if u["domain"] == domain)
+        share = unused / max(1, there[domain])
+        left = f" ({share:.0%} of it left out)" if share >= 0.005 else ""
+        parts.append(f"{domain} {targets[domain] / max(1, there[domain]):.1f}{left}")
+    return ", ".join(parts)
+
+
+def trained_finding(given: Config, model: TokenizerFiles) -> list[Finding]:
+    """Where fewer pieces came of the text than were asked for."""
+    trained = model.trained.manifests[0] if model.trained else None
+    wanted = given.tokenizer.vocab_size
+    if trained is None or wanted == AUTO or trained.stats.vocab_size >= wanted:
+        return []
+    sentence = (
+        f"tokenizer.vocab_size is {wanted:,}, and the text gives {trained.stats.vocab_size:,}; write that or auto, or "
+        "add text"
+    )
+    figures = {"asked": float(wanted), "given": float(trained.stats.vocab_size)}
+    return [Finding("tokenizer.fewer_pieces", sentence, figures=figures)]
+
+
+def curated_totals(curated: Sealed[CuratedStats]) -> dict[tuple[str, str], Volume]:
+    totals: dict[tuple[str, str], Volume] = {}
+    for _, manifest in curated.done():
+        for group in manifest.stats.groups.values():
+            key = (group.domain, group.language)
+            totals[key] = totals.get(key, Volume()) + Volume(group.documents, group.bytes)
+    return totals

@@ -61,6 +61,14 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+class TooFewPieces(ValueError):
+    """`least`: pieces that the text's characters, the bytes, the digits and the control pieces take."""
+
+    def __init__(self, sentence: str, least: int) -> None:
+        super().__init__(sentence)
+        self.least = least
+
+
 class TrainedRecord(TypedDict):
     """A `Trained` as JSON values."""
 
@@ -110,7 +118,8 @@ def train(
     character_coverage: share of the text's characters that get a piece of their own, the rest is spelled in bytes
     (SentencePiece's default; with 256,000 pieces this is several thousand characters). shrink: where the text holds
     fewer than `vocab_size` distinct pieces, keep those there are and say so in the result; False raises instead.
-    Memory grows with the text (see `cost`). Raises ValueError with one sentence otherwise.
+    Memory grows with the text (see `cost`). Raises ValueError with one sentence otherwise, `TooFewPieces` where
+    `vocab_size` has no room for the characters.
     """
     import sentencepiece
 
@@ -128,7 +137,7 @@ def train(
         )
     except (RuntimeError, OSError) as error:
         if not failures:
-            raise ValueError(_sentence(str(error), vocab_size, counts)) from error
+            raise _failure(str(error), vocab_size, counts) from error
     if failures:
         raise failures[0]
     size = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).vocab_size()
@@ -227,16 +236,19 @@ def cut(text: str, limit: int = MAX_SENTENCE_BYTES) -> Iterator[str]:
         yield data[start:].decode()
 
 
-def _sentence(error: str, vocab_size: int, counts: dict[str, int]) -> str:
+def _failure(error: str, vocab_size: int, counts: dict[str, int]) -> ValueError:
     """SentencePiece's error in one sentence of ours."""
     if not counts["sentences"]:
-        return "there is no text to train a tokenizer on: the sample is empty"
+        return ValueError("there is no text to train a tokenizer on: the sample is empty")
     if "smaller than required_chars" in error:
         least = error.split(" vs ")[1].split(".")[0]
-        return (
+        return TooFewPieces(
             f"vocab_size {vocab_size} is too small: the text's characters, 256 bytes and {len(DIGITS)} digits "
-            f"alone need {least}; raise it or lower character_coverage"
+            f"alone need {least}; raise it or lower character_coverage",
+            int(least),
         )
     if "vocab_size()" in error or "user_defined" in error or "insert_id" in error:
-        return f"vocab_size {vocab_size} is too small: 256 bytes, {len(DIGITS)} digits and 4 control pieces come first"
-    return f"SentencePiece could not train: {error}"
+        return ValueError(
+            f"vocab_size {vocab_size} is too small: 256 bytes, {len(DIGITS)} digits and 4 control pieces come first"
+        )
+    return ValueError(f"SentencePiece could not train: {error}")

@@ -19,6 +19,9 @@ def plan(
         str | None, typer.Option("--measured", metavar="OUT", help="The output of a run whose rates to take.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make an error of everything that the check of the sources finds.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Say what a run will do: steps, tasks, bytes, time, memory. Runs nothing.
@@ -31,5 +34,5 @@ def plan(
 
     from gristmill.pipeline.plan.command import planned
 
-    lines, value = planned(config, assignments or [], corpus=corpus, measured=measured, workers=workers)
+    lines, value = planned(config, assignments or [], corpus=corpus, measured=measured, workers=workers, strict=strict)
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))

@@ -18,6 +18,9 @@ def run(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Set a key of the configuration; repeatable.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make an error of everything that the check of the sources finds.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="run.json on standard output, for programs.")] = False,
 ) -> None:
     """Curate: from a configuration to shards. Resumes by itself.
@@ -35,7 +38,15 @@ def run(
 
     progress = Terminal()
     try:
-        result = run_pipeline(loaded, workers=workers, inline=inline, allow_missing=allow_missing, progress=progress)
+        result = run_pipeline(
+            loaded,
+            workers=workers,
+            inline=inline,
+            allow_missing=allow_missing,
+            progress=progress,
+            strict=strict,
+            say=progress.say,
+        )
     finally:
         progress.close()
     if as_json:

@@ -8,10 +8,11 @@ default. A file's keys are contracts: docs/configuration.md describes them for u
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from gristmill.pipeline.config.sizes import AUTO, Sizes, amounts, sentence, sizes_for
 from gristmill.pipeline.config.stage_list import RECIPE, build_stages, missing
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.settings.errors import ConfigError
@@ -21,12 +22,19 @@ from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS
 from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
 from gristmill.tokenizer.sample import ALPHA
-from gristmill.tokenizer.train import VOCAB_SIZE
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.config.sizes import Amounts
+    from gristmill.pipeline.readers.inventory import FileEntry
 
 __all__ = ["Config", "ConfigError", "load"]
 
 EXAMPLE = ("gristmill run pipeline.yaml", ("sources",))
 """A command and a key, for the sentence about a file that is not there or is no configuration."""
+
+Size: TypeAlias = Literal["auto"] | int
+"""A number, or what the input's size asks for: `pipeline.config.sizes`."""
+Share: TypeAlias = Literal["auto"] | float
 
 RECIPE_BLENDS = {
     "pretrain": Blend(
@@ -44,9 +52,9 @@ RECIPE_BLENDS = {
 class TokenizerConfig:
     """`path` names a finished tokenizer.model; without it one is trained from the curated corpus."""
 
-    vocab_size: int = VOCAB_SIZE
+    vocab_size: Size = AUTO
     path: str | None = None
-    sample_bytes: int = 500_000_000
+    sample_bytes: Size = AUTO
     alpha: float = ALPHA
     shares: Mapping[str, float] | None = None
 
@@ -60,12 +68,12 @@ class TokenizerConfig:
 class ShardsConfig:
     """`holdout` is the share of near-duplicate clusters kept out of training."""
 
-    tokens_per_shard: int = 100_000_000
-    holdout: float = 0.001
+    tokens_per_shard: Size = AUTO
+    holdout: Share = AUTO
 
     def __post_init__(self) -> None:
         _positive(self, "tokens_per_shard")
-        if not 0 <= self.holdout < 1:
+        if self.holdout != "auto" and not 0 <= self.holdout < 1:
             raise ValueError(f"shards.holdout is {self.holdout}; write a share of 0 or more and below 1")
 
 
@@ -73,7 +81,7 @@ class ShardsConfig:
 class PlanConfig:
     """How the work is cut; it shapes what is written, and workers do not."""
 
-    partition_bytes: int = 256_000_000
+    partition_bytes: Size = AUTO
     max_segments: int = 1000
     max_document_bytes: int = 64_000_000
 
@@ -109,6 +117,33 @@ class Config:
     plan: PlanConfig = field(default_factory=PlanConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes as numbers. RuntimeError where one is still `auto`: `settled` comes first."""
+        given = self._sizes()
+        open_keys = [name for name, value in given.items() if value == AUTO]
+        if open_keys:
+            raise RuntimeError(f"{open_keys[0]} is still auto: the inventory has not been taken")
+        return Sizes(**given)
+
+    def _sizes(self) -> dict[str, Any]:
+        return {name: getattr(getattr(self, section), name) for name, section in SIZED.items()}
+
+    def automatic(self) -> list[str]:
+        """Names in `Sizes` of those that are `auto`; the tokenizer's only where one is trained."""
+        unused = TRAINED if self.tokenizer.path else ()
+        return [name for name, value in self._sizes().items() if value == AUTO and name not in unused]
+
+    def settled(self, found: Amounts) -> Config:
+        """The same with a number for every `auto`."""
+        chosen = sizes_for(found)
+        config = self
+        for name, section in SIZED.items():
+            keys = getattr(config, section)
+            if getattr(keys, name) == AUTO:
+                config = replace(config, **{section: replace(keys, **{name: getattr(chosen, name)})})
+        return config
+
     def to_dict(self) -> dict[str, Any]:
         """The resolved configuration as JSON values, of the same shape as the file."""
         mapping = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
@@ -116,11 +151,36 @@ class Config:
         return mapping
 
 
+SIZED = {
+    "partition_bytes": "plan",
+    "vocab_size": "tokenizer",
+    "sample_bytes": "tokenizer",
+    "tokens_per_shard": "shards",
+    "holdout": "shards",
+}
+"""Keys that may be `auto`, and their sections."""
+
+TRAINED = ("vocab_size", "sample_bytes")
+"""Of those, what is of no use where the tokenizer is given."""
+
+
+def settled(config: Config, files: Iterable[FileEntry]) -> Config:
+    """The configuration with the sizes that these files ask for."""
+    return config.settled(amounts(files))
+
+
+def chosen(config: Config, found: Amounts) -> str | None:
+    """What `auto` became, as a sentence; None where nothing was left to it."""
+    return sentence(found, sizes_for(found), config.automatic())
+
+
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
     located = read(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
+    if "blends" not in located.data and any(assignment.startswith("blends.") for assignment in overrides):
+        located.data["blends"] = _plain(RECIPE_BLENDS)
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []
@@ -191,9 +251,9 @@ def _try_blend(name: str, blend: Blend) -> None:
 
 def _positive(section: Any, *names: str) -> None:
     for name in names:
-        if getattr(section, name) <= 0:
+        if (value := getattr(section, name)) != AUTO and value <= 0:
             where = type(section).__name__.removesuffix("Config").lower()
-            raise ValueError(f"{where}.{name} is {getattr(section, name)}; write a number above 0")
+            raise ValueError(f"{where}.{name} is {value}; write a number above 0")
 
 
 def _plain(value: Any) -> Any:

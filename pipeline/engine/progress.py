@@ -76,6 +76,10 @@ class Terminal:
             self.current = None
         self.console.print(step_line(sealed), markup=False)
 
+    def say(self, sentence: str) -> None:
+        """A line of its own, above the bars."""
+        self.console.print(sentence, markup=False)
+
     def close(self) -> None:
         if self.bars:
             self.bars.stop()

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
+from gristmill.pipeline.config.sizes import AUTO, BYTES_PER_TOKEN, PAGE_FORMATS, PAGE_TEXT, Amounts
 from gristmill.pipeline.engine.engine import COMMITTERS
 from gristmill.pipeline.plan.described import Described
 from gristmill.pipeline.plan.prediction import Plan, plan_of
@@ -44,7 +45,7 @@ SCALE = {
     "tokenizer.sample_bytes": 500_000_000,
 }
 """What a described corpus is planned with where the configuration has less, as one for a sample has, and no --set
-says so. The defaults of `pipeline.config.keys`."""
+says so. What `auto` is for a large corpus."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,21 @@ class Estimate:
 
 def estimate(described: Described, config: Config, rates: Rates, assigned: Sequence[str] = ()) -> Estimate:
     """`assigned`: the keys that --set gave, which stand however small they are. ValueError as `plan_of`."""
+    from gristmill.pipeline.config.keys import chosen
+
     config, sized = scaled_up(config, assigned)
+    found = amounts(described, rates)
+    sizes = chosen(config, found)
+    config = config.settled(found)
     per_token, token_note = bytes_per_token(described, config, rates)
     part, size_note = corpus(described, config, rates, per_token)
     workers = max(1, min(described.cores, int(TASK_MEMORY * described.memory / config.runtime.memory_per_worker)))
     plan = plan_of(config, [part], workers * described.nodes, rates)
     mix = "domains are mixed as the first blend has them, languages within as measured"
     repeats = "survivors and near-duplicates are those of what was measured; --measured OUT has those of a sample"
-    plan = replace(plan, sources=(*plan.sources, *token_note, *size_note, mix), notes=(*sized, repeats, *plan.notes))
+    plan = replace(
+        plan, sources=(*plan.sources, *token_note, *size_note, mix), notes=(*sized, repeats, *plan.notes), sizes=sizes
+    )
     commit = rates.commit_seconds + COMMIT_REQUESTS * described.request_s / COMMITTERS
     times = []
     for step in plan.steps:
@@ -167,12 +175,23 @@ def scaled_up(config: Config, assigned: Sequence[str]) -> tuple[Config, list[str
     for key, least in SCALE.items():
         section, name = key.split(".")
         part = getattr(config, section)
-        if getattr(part, name) < least and not any(key.startswith(given) for given in assigned):
-            notes.append(
-                f"{key} is taken as {least:_}, not {getattr(part, name):_}, which is for a sample; --set keeps it"
-            )
+        if (
+            (value := getattr(part, name)) != AUTO
+            and value < least
+            and not any(key.startswith(given) for given in assigned)
+        ):
+            notes.append(f"{key} is taken as {least:_}, not {value:_}, which is for a sample; --set keeps it")
             config = replace(config, **{section: replace(part, **{name: least})})
     return config, notes
+
+
+def amounts(described: Described, rates: Rates) -> Amounts:
+    """What the sizes that are `auto` follow from; a token is taken as four bytes."""
+    if described.tokens is not None:
+        size = round(described.tokens * (described.bytes_per_token or BYTES_PER_TOKEN))
+        return Amounts(size, size)
+    read = (described.size or 0) * rates.kind(described.kind).expansion.get(described.compression or "", 1.0)
+    return Amounts(round(read), round(read * (PAGE_TEXT if described.kind in PAGE_FORMATS else 1)))
 
 
 def domains(config: Config) -> Mapping[str, float]:
@@ -186,7 +205,7 @@ def bytes_per_token(described: Described, config: Config, rates: Rates) -> tuple
     """Of the whole corpus, by the domains' shares of bytes; and where it comes from."""
     if described.bytes_per_token:
         return described.bytes_per_token, []
-    vocabulary = None if config.tokenizer.path else config.tokenizer.vocab_size
+    vocabulary = None if config.tokenizer.path else config.sizes.vocab_size
     known = {domain: rates.token_bytes(domain, vocabulary) for domain in domains(config)}
     value = 1 / sum(share / known[domain] for domain, share in domains(config).items())
     each = ", ".join(f"{domain} {size:.2f}" for domain, size in known.items())
@@ -212,7 +231,7 @@ def corpus(described: Described, config: Config, rates: Rates, per_token: float)
     document = described.document_bytes or kind.document_bytes
     if not described.document_bytes:
         notes.append(f"{document / 1000:.1f} kB a document, as measured over {described.kind}")
-    count = max(1, round(size / config.plan.partition_bytes))
+    count = max(1, round(size / config.sizes.partition_bytes))
     measured = rates.kind("machine").groups
     groups = []
     for domain, share in domains(config).items():
@@ -254,7 +273,7 @@ def warned(described: Described, plan: Plan, workers: int, edges: int, config: C
         found.append(
             f"the exchanges of {len(small)} steps are in very small segments, {worst.name} in {worst.segments:,} of "
             f"{worst.sent / worst.segments:,.0f} bytes: fewer and larger partitions move less, as with --set "
-            f"plan.partition_bytes={4 * config.plan.partition_bytes:_}"
+            f"plan.partition_bytes={4 * config.sizes.partition_bytes:_}"
         )
     if workers < described.cores:
         found.append(

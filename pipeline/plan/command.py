@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 
 def planned(
-    path: str, assignments: Sequence[str], *, corpus: str | None, measured: str | None, workers: int | None
+    path: str,
+    assignments: Sequence[str],
+    *,
+    corpus: str | None,
+    measured: str | None,
+    workers: int | None,
+    strict: bool = False,
 ) -> tuple[list[str], PlanRecord | EstimateRecord]:
-    """ValueError in one sentence for a wrong configuration, description or `measured`."""
+    """ValueError in one sentence for a wrong configuration, description or `measured`; `Void` for what a run would not
+    start with, and for every finding where `strict`."""
     from gristmill.pipeline.config.keys import load
     from gristmill.pipeline.engine.progress import size_text
     from gristmill.pipeline.plan.text import estimate_lines, plan_lines
@@ -37,14 +44,21 @@ def planned(
         keys = [assignment.partition("=")[0] for assignment in assignments]
         found = estimate(described, config, rates_for(config, measured), keys)
         return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
+    from gristmill.pipeline.plan.foreseen import examined
     from gristmill.pipeline.plan.prediction import predicted
     from gristmill.pipeline.readers.inventory import inventory
+    from gristmill.pipeline.readers.left_out import LeftOut
+    from gristmill.pipeline.steps.findings import WRONG, judge
 
     config = load(path, assignments)
     notes: list[str] = []
-    files = inventory(config.sources, notes)
+    left_out: list[LeftOut] = []
+    files = inventory(config.sources, notes, left_out)
+    findings = examined(config, files, left_out)
+    judge(findings, WRONG, strict)
+    said = tuple(finding.sentence for finding in findings)
     plan = predicted(config, files, workers, rates_for(config, measured))
-    plan = replace(plan, notes=(*plan.notes, *notes))
+    plan = replace(plan, notes=(*plan.notes, *(note for note in notes if note not in said)), findings=said)
     stored = sum(entry.size for entry in files)
     return plan_lines(plan, f"{path}: {len(files):,} files of {size_text(stored)}, to {config.output}"), plan.to_dict()
 

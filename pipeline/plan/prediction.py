@@ -10,7 +10,7 @@ Needs the inventory's sizes only; nothing is run, nothing written. `compare` set
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from gristmill.pipeline.plan.costs import Costs, StepPlan
@@ -39,6 +39,10 @@ class Plan:
     """documents, bytes, curated_documents, curated_bytes, tokens, blend_tokens."""
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    sizes: str | None = None
+    """What was chosen where the configuration leaves a size to the input."""
+    findings: tuple[str, ...] = ()
+    """What the check of the sources found."""
 
     @property
     def seconds(self) -> float:
@@ -74,6 +78,8 @@ class Plan:
             "volumes": dict(self.volumes),
             "sources": list(self.sources),
             "notes": list(self.notes),
+            "sizes": self.sizes,
+            "findings": list(self.findings),
             "totals": {
                 "seconds": self.seconds,
                 "bytes_written": self.bytes_written,
@@ -94,6 +100,8 @@ class Plan:
             value["volumes"],
             tuple(value["sources"]),
             tuple(value["notes"]),
+            value.get("sizes"),
+            tuple(value.get("findings", ())),
         )
 
 
@@ -101,12 +109,17 @@ def predicted(
     config: Config, inventory: Sequence[FileEntry], workers: int | None = None, rates: Rates | None = None
 ) -> Plan:
     """The plan of a run with this configuration over these files. workers None: as configured, else all cores."""
-    rates = rates or shipped()
-    return plan_of(config, parts(config, inventory, rates), workers, rates)
+    from gristmill.pipeline.config.keys import chosen
+    from gristmill.pipeline.config.sizes import amounts
+
+    rates, found = rates or shipped(), amounts(inventory)
+    sizes = chosen(config, found)
+    config = config.settled(found)
+    return replace(plan_of(config, parts(config, inventory, rates), workers, rates), sizes=sizes)
 
 
 def plan_of(config: Config, found: Sequence[Part], workers: int | None, rates: Rates) -> Plan:
-    """As `predicted`, where what the first pass reads is known."""
+    """As `predicted`, where what the first pass reads is known, of a configuration whose sizes are settled."""
     import os
 
     amounts = volumes(config, found, rates)

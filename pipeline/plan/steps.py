@@ -127,7 +127,7 @@ class Planning:
     def curate(self, stages: Iterable[Stage]) -> int:
         """Two steps; returns how many tasks the second has, which is how many files of tokens there will be."""
         volumes = self.volumes
-        buckets, tasks = cut(volumes.groups, self.config.plan.partition_bytes)
+        buckets, tasks = cut(volumes.groups, self.config.sizes.partition_bytes)
         sent = self.costs.add(
             "curate.send",
             "curate.send",
@@ -140,7 +140,7 @@ class Planning:
             per_sender=groups_of_a_partition(volumes),
             extra=self.seconds_of(stages, volumes.funnel["curate.send"].bytes),
         )
-        largest = min(self.config.plan.partition_bytes, max(volumes.groups.values(), default=0.0))
+        largest = min(self.config.sizes.partition_bytes, max(volumes.groups.values(), default=0.0))
         largest /= volumes.curated.bytes or 1.0
         self.costs.add("curate", "curate", tasks, work(volumes.curated), largest, 0.0, max(1, buckets // tasks), sent)
         self.costs.publish(buckets, self.costs.written)
@@ -157,7 +157,7 @@ class Planning:
             self.costs.rewrite(rate.written * volumes.sample + tasks * rate.task_written)
             read = self.costs.written
             self.costs.add("tokenizer.train", "", 1, {"bytes": volumes.sample}, 1.0, read, 4)
-            files = self.costs.rates.piece_bytes * self.config.tokenizer.vocab_size
+            files = self.costs.rates.piece_bytes * self.config.sizes.vocab_size
             self.costs.rewrite(files)
             self.costs.publish(4, files)
         amounts = {**curated, "tokens": volumes.tokens}
@@ -175,7 +175,7 @@ class Planning:
         self.costs.add(f"{name}/sums", "", files, copies, even, 0.0, 1, order)
         self.costs.add(f"{name}/select", "", files, copies, even, self.costs.written, 1)
         placed = self.costs.add(f"{name}/place", "", files, copies, even, self.costs.written, 1, receivers=files)
-        pieces = max(1, math.ceil(min(blend.tokens, self.config.shards.tokens_per_shard) / PART_TOKENS))
+        pieces = max(1, math.ceil(min(blend.tokens, self.config.sizes.tokens_per_shard) / PART_TOKENS))
         sent = self.costs.add(
             f"{name}/scatter", "", files, copies, even, ids, 1, placed, receivers=blend.shards * pieces
         )

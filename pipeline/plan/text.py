@@ -44,12 +44,15 @@ def plan_lines(plan: Plan, heading: str) -> list[str]:
         "disk": f"{size(plan.bytes_written)} in work/, {size(plan.published_bytes)} of it the output by other names",
         "text": text(plan),
     }
+    if plan.sizes:
+        facts["sizes"] = plan.sizes
     shuffles = sorted({step.name.split(".merge")[0] for step in plan.steps if ".merge" in step.name})
     if shuffles:
         facts["merges"] = f"after {', '.join(shuffles)}: more senders than plan.max_segments"
     lines = [*wrapped("", heading), "", *table(rows, (28, 8, 7, 9, 9, 9, 9))]
     lines += wrapped("", "files: exchange files that a task reads; memory: of a worker at its largest task")
     lines += ["", *labelled(facts)]
+    lines += listed("Found in the sources", plan.findings)
     return lines + listed("Where the numbers come from", plan.sources) + listed("Note", plan.notes)
 
 
@@ -74,6 +77,8 @@ def estimate_lines(found: Estimate, heading: str) -> list[str]:
         "memory": f"{size(plan.memory)} at most, in {largest.name}"
         + (f"; near_dedup.components has {count(found.edges)} edges in one task" if found.edges else ""),
     }
+    if plan.sizes:
+        facts["sizes"] = plan.sizes
     lines = [*wrapped("", heading), "", *labelled(facts), *listed("Warning", found.warnings), ""]
     return (
         lines

@@ -93,7 +93,7 @@ def parts(config: Config, inventory: Sequence[FileEntry], rates: Rates) -> list[
     entries = {(entry.source, entry.path): entry for entry in inventory}
     specs = {spec.name: spec for spec in config.sources}
     found: dict[str, list[tuple[float, int]]] = {}
-    for partition in partitions(inventory, config.plan.partition_bytes):
+    for partition in partitions(inventory, config.sizes.partition_bytes):
         size = sum(
             _read_bytes(segment, entries[partition.source, segment.path], rates) for segment in partition.segments
         )
@@ -181,7 +181,7 @@ def volumes(config: Config, found: Sequence[Part], rates: Rates) -> Volumes:
     groups: dict[tuple[str, str], float] = {}
     for (domain, _, _, language), size in units.items():
         groups[domain, language] = groups.get((domain, language), 0.0) + size
-    vocabulary = None if config.tokenizer.path else config.tokenizer.vocab_size
+    vocabulary = None if config.tokenizer.path else config.sizes.vocab_size
     per_token = {domain: rates.token_bytes(domain, vocabulary) for domain, _ in groups}
     tokens = sum(size / per_token[domain] for (domain, _), size in groups.items())
     blends = {name: _blend(config, name, units, per_token, current, notes) for name in config.blends}
@@ -222,7 +222,7 @@ def _sample(config: Config, groups: Mapping[tuple[str, str], float]) -> float:
     totals = {key: round(size) for key, size in groups.items()}
     try:
         sample = plan_sample(
-            totals, config.tokenizer.sample_bytes, seed=config.seed, shares=shares, alpha=config.tokenizer.alpha
+            totals, config.sizes.sample_bytes, seed=config.seed, shares=shares, alpha=config.tokenizer.alpha
         )
     except ValueError:  # no text in the domains it samples: the run will say so
         return 0.0
@@ -240,7 +240,7 @@ def _blend(
     document = curated.bytes / curated.documents if curated.documents else 1.0
     units = []
     for (domain, kind, source, language), size in sorted(sizes.items()):
-        trained = size * (1 - config.shards.holdout)
+        trained = size * (1 - config.sizes.holdout)
         if tokens := round(trained / per_token[domain]):
             units.append(Unit(domain, kind, source, language, tokens, round(trained / document)))
     whole = sum(unit.tokens for unit in units)
@@ -251,7 +251,7 @@ def _blend(
     except ValueError as error:
         notes.append(f"blend {name}: cannot be planned from what is known ({error}); taken as every document once")
         tokens, copies = whole, float(sum(unit.documents for unit in units))
-    held = sum(size / per_token[key[0]] for key, size in sizes.items()) * config.shards.holdout
-    shards = max(1, round(tokens / config.shards.tokens_per_shard))
-    held_shards = max(1, round(held / config.shards.tokens_per_shard)) if held >= 1 else 0
+    held = sum(size / per_token[key[0]] for key, size in sizes.items()) * config.sizes.holdout
+    shards = max(1, round(tokens / config.sizes.tokens_per_shard))
+    held_shards = max(1, round(held / config.sizes.tokens_per_shard)) if held >= 1 else 0
     return BlendVolume(copies, tokens, shards + held_shards, max(tokens / shards, held / max(1, held_shards)))

@@ -14,12 +14,14 @@ from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.pipeline.engine.commit import ParquetOutput
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.identity import Content, Identified
 from gristmill.pipeline.engine.manifest import Role, Sealed, Stats
 from gristmill.pipeline.engine.task import Step, Task
+from gristmill.pipeline.readers.first_records import NAMED
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry
 from gristmill.pipeline.readers.segments import Partition
@@ -80,7 +82,29 @@ class Grouped(Stats):
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """What the records of a task bring, before any stage: for `pipeline.steps.pass_check`."""
+
+    documents: int = 0
+    """Records with a text or a page."""
+    empty: int = 0
+    """Of those, texts of nothing or white space."""
+    ids: int = 0
+    dates: int = 0
+    """That could be read."""
+    unread_dates: int = 0
+
+    def __add__(self, other: Brought) -> Brought:
+        return Brought(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class ReadStats(Grouped):
+    units: dict[str, Volume]
+    """What is there after the task, by domain, category and language with NUL between them."""
+    brought: Brought
+    encodings: dict[str, int]
+    """Other than UTF-8 -> files that were read by it."""
     own_ids: int
     """Documents that bring an id."""
     skipped: dict[str, int]
@@ -127,6 +151,10 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     stages = shared.stages.here()
     ledger = Ledger(task.output, task.index, shared.seed)
     groups: dict[str, Volume] = {}
+    units: dict[str, Volume] = {}
+    brought = Brought()
+    encodings: Counter[str] = Counter()
+    files = not any(segment.format in NAMED for segment in given.partition.segments)
     own_ids = 0
     skipped: Counter[str] = Counter()
     batches = read(
@@ -140,18 +168,22 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     with Writers(task) as writers:
         empty = True
         for batch in batches:
+            brought += brought_by(batch)
+            if files:
+                count_encodings(encodings, batch)
             table = process(task, pa.Table.from_batches([batch]), stages, ledger)
             count_groups(groups, table)
+            count_units(units, table)
             own_ids += table.num_rows - table.column("own_id").null_count
             writers.write(table)
             empty = False
         if empty:
             writers.write(process(task, empty_input(), stages, ledger))
     ledger.close()
-    return ReadStats(groups, own_ids, dict(sorted(skipped.items())))
+    return ReadStats(groups, units, brought, dict(sorted(encodings.items())), own_ids, dict(sorted(skipped.items())))
 
 
-READ = Step(read_partition, version=4, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
+READ = Step(read_partition, version=5, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
 
 
 def empty_input() -> pa.Table:
@@ -200,6 +232,42 @@ class Writers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.open.__exit__(kind, error, trace)
+
+
+def brought_by(batch: pa.RecordBatch) -> Brought:
+    """batch: as a reader gives it."""
+    fine = batch.column("quarantined_by").is_null()
+    text, date = batch.column("text"), batch.column("timestamp")
+    # a value that is no date stays in the metadata under this name: `pipeline.readers.records`
+    unread = pc.match_substring(batch.column("metadata"), '"timestamp":')
+
+    def count(mask: pa.Array) -> int:
+        number: int | None = pc.sum(pc.and_(fine, mask)).as_py()
+        return number or 0
+
+    return Brought(
+        count(fine),
+        count(pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))),
+        count(batch.column("own_id").is_valid()),
+        count(date.is_valid()),
+        count(pc.and_(date.is_null(), unread)),
+    )
+
+
+def count_encodings(encodings: Counter[str], batch: pa.RecordBatch) -> None:
+    """batch: of files that are documents; their reader says in the metadata what they were decoded by."""
+    found = pc.extract_regex(batch.column("metadata"), r'"encoding":"(?P<name>[^"]+)"').drop_null().field("name")
+    for row in pc.value_counts(found).to_pylist():
+        encodings[row["values"]] += row["counts"]
+
+
+def count_units(units: dict[str, Volume], table: pa.Table) -> None:
+    """Adds documents and bytes by what a blend can give budgets to, the source apart."""
+    parts = [pc.fill_null(table.column(name), "") for name in ("domain", "category", "language")]
+    keyed = pa.table({"key": pc.binary_join_element_wise(*parts, "\0"), "bytes": table.column("text_bytes")})
+    sums = keyed.group_by("key").aggregate([("bytes", "count"), ("bytes", "sum")])
+    for row in sums.sort_by("key").to_pylist():
+        units[row["key"]] = units.get(row["key"], Volume()) + Volume(row["bytes_count"], row["bytes_sum"])
 
 
 def count_groups(groups: dict[str, Volume], table: pa.Table) -> None:

@@ -209,8 +209,23 @@ class PlanRecord(TypedDict):
     volumes: dict[str, float]
     sources: list[str]
     notes: list[str]
+    sizes: NotRequired[str | None]
+    """What was chosen where the configuration leaves a size to the input."""
+    findings: NotRequired[list[str]]
+    """What the check of the sources found, where a plan was asked for."""
     totals: PlanTotals
     core_seconds_by_stage: dict[str, float]
+
+
+class FindingRecord(TypedDict):
+    """What the run noticed of its sources: `pipeline.steps.findings`."""
+
+    kind: str
+    source: str | None
+    """None: of all of them."""
+    sentence: str
+    figures: dict[str, float]
+    """What was counted."""
 
 
 class RunRecord(TypedDict):
@@ -235,6 +250,8 @@ class RunRecord(TypedDict):
     repaired: list[str]
     """Committed files that were damaged or missing and have been computed again."""
     notes: list[str]
+    findings: NotRequired[list[FindingRecord]]
+    """Not in the records of early versions."""
     summary: list[str]
 
 

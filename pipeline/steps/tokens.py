@@ -33,6 +33,7 @@ from gristmill.stages.document import ID
 from gristmill.storage.store import Store
 from gristmill.storage.uris import open_input
 from gristmill.tokenizer.sample import DOMAIN_SHARES, Sample, choose_batch, plan_sample
+from gristmill.tokenizer.train import Trained
 
 TOKENIZED = pa.schema(
     [
@@ -77,6 +78,8 @@ class SampleFiles:
 @dataclass(frozen=True, slots=True)
 class Training:
     vocab_size: int
+    may_grow: bool
+    """Whether twice the pieces may be trained, as often as it takes for the text's characters to have room."""
     sample: Sample
     seed: int
 
@@ -108,6 +111,7 @@ def trained_tokenizer(
     curated: Sealed[CuratedStats],
     *,
     vocab_size: int,
+    may_grow: bool,
     sample_bytes: int,
     alpha: float,
     shares: Mapping[str, float] | None,
@@ -124,7 +128,7 @@ def trained_tokenizer(
     )
     sampled = engine.step("tokenizer.sample", SAMPLE, curated_files(curated), sample, upstream=[curated])
     samples = SampleFiles(tuple(sampled.files(Role.SAMPLE)))
-    training = Training(vocab_size, sample, seed)
+    training = Training(vocab_size, may_grow, sample, seed)
     trained = engine.step("tokenizer.train", TRAIN, [samples], training, upstream=[sampled])
     result = trained.manifests[0]
     if result is None:
@@ -146,7 +150,7 @@ def train_tokenizer(task: Task[SampleFiles, Training]) -> TrainingStats:
     from gristmill.tokenizer.encode import Encoder
     from gristmill.tokenizer.export import export
     from gristmill.tokenizer.report import report
-    from gristmill.tokenizer.train import train
+    from gristmill.tokenizer.train import TooFewPieces, train
 
     samples = task.payload.files
 
@@ -154,8 +158,18 @@ def train_tokenizer(task: Task[SampleFiles, Training]) -> TrainingStats:
         for table in all_batches(task.store, samples, ["text"]):
             yield from table.column("text").to_pylist()
 
+    def trained_with(vocab_size: int, folder: str) -> Trained:
+        try:
+            return train(texts(), folder, vocab_size)
+        except TooFewPieces as error:
+            if not task.shared.may_grow:
+                raise
+            while vocab_size < 2 * error.least:  # as much again for what is learned
+                vocab_size *= 2
+            return train(texts(), folder, vocab_size)
+
     with tempfile.TemporaryDirectory() as folder:
-        trained = train(texts(), folder, task.shared.vocab_size)
+        trained = trained_with(task.shared.vocab_size, folder)
         model = Path(folder) / "tokenizer.model"
         export(model, folder)
         rows = all_batches(task.store, samples, SAMPLED.names)

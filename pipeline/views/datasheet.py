@@ -137,7 +137,21 @@ In all {count(record["inputs"]["files"])} files of {size(record["inputs"]["bytes
 
 As the sources' own columns `license` or `licence` state them for the curated documents, unchecked.
 
-{table(("source", "licence", "documents", "share"), licences, "llrr")}"""
+{table(("source", "licence", "documents", "share"), licences, "llrr")}{findings(record)}"""
+
+
+def findings(record: RunRecord) -> str:
+    found = record.get("findings", [])
+    if not found:
+        return ""
+    sentences = "\n".join(wrapped(cell(each["sentence"]), "- ") for each in found)
+    return f"""
+
+### What was found in the sources
+
+What they say was compared with the first records of their files and with what the first pass counted.
+
+{sentences}"""
 
 
 def processing(record: RunRecord, store: Store) -> str:

@@ -101,9 +101,9 @@ def test_only_sources_has_no_default() -> None:
     config = load(write("sources: [{name: machine, uri: 'machine:'}]"))
     assert (config.output, config.seed, config.languages) == ("out", 1, None)
     assert [stage.name for stage in config.stages] == ["extract", "language", "rules", "exact_dedup", "near_dedup"]
-    assert (config.tokenizer.vocab_size, config.tokenizer.sample_bytes) == (256_000, 500_000_000)
-    assert (config.shards.tokens_per_shard, config.shards.holdout) == (100_000_000, 0.001)
-    assert (config.plan.partition_bytes, config.plan.max_segments) == (256_000_000, 1000)
+    assert (config.tokenizer.vocab_size, config.tokenizer.sample_bytes) == ("auto", "auto")
+    assert (config.shards.tokens_per_shard, config.shards.holdout) == ("auto", "auto")
+    assert (config.plan.partition_bytes, config.plan.max_segments) == ("auto", 1000)
     assert config.plan.max_document_bytes == 64_000_000
     assert (config.runtime.memory_per_worker, config.runtime.workers) == (2_000_000_000, None)
     blend = config.blends["pretrain"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from gristmill.pipeline.config.keys import Config, PlanConfig, RuntimeConfig
+from gristmill.pipeline.config.sizes import AUTO, PARTITION_BYTES
 from gristmill.pipeline.engine.commit import check_work
 from gristmill.pipeline.engine.engine import Engine, Executor, Inline, Progress, Silent
 from gristmill.pipeline.engine.manifest import File, Role, Sealed
@@ -125,7 +126,8 @@ def train(
     specs = sources(options, curated, texts)
     with Lease(store) as lease:
         check_work(store)
-        given = read_inputs(specs, config.plan.partition_bytes, curated)
+        size = config.plan.partition_bytes
+        given = read_inputs(specs, PARTITION_BYTES[-1] if size == AUTO else size, curated)
         executor: Executor = Inline() if inline else on_ray(config, store, workers)
         try:
             engine = Engine(store, executor, progress or Silent(), check_lease=lease.check)

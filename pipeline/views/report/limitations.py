@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gristmill.pipeline.steps.record import RunRecord
+from gristmill.pipeline.views.report.findings import other_notes
 from gristmill.pipeline.views.report.markdown import cell, listing
 from gristmill.pipeline.views.report.sums import NOT_STATED, SourceSums
 
@@ -40,7 +41,6 @@ def limitations(record: RunRecord, sources: Mapping[str, SourceSums]) -> list[st
     unstated = [name for name, entry in sources.items() if entry.licences.get(NOT_STATED)]
     repeated = [name for name, b in record["blends"].items() if any(u["epochs"] > EPOCHS for u in b["units"])]
     missing = [step["name"] for step in record["steps"] if step["missing"]]
-    told = {note for entry in record["blends"].values() for note in entry["notes"]}
     found = []
     if unstated:
         found.append(
@@ -55,4 +55,4 @@ def limitations(record: RunRecord, sources: Mapping[str, SourceSums]) -> list[st
         )
     if missing:
         found.append(f"Tasks of {listing(missing)} failed; what they would have written is missing.")
-    return found + [cell(note) for note in record.get("notes", []) if note not in told]
+    return found + [cell(note) for note in other_notes(record)]

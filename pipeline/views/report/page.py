@@ -21,6 +21,7 @@ from gristmill.pipeline.views.report.duplicates import clusters_section
 from gristmill.pipeline.views.report.elements import Section, quiet, render
 from gristmill.pipeline.views.report.facts import facts_section, time_section
 from gristmill.pipeline.views.report.figures import count, duration, esc, listing, plural, share, short, size
+from gristmill.pipeline.views.report.findings import findings_section, other_notes
 from gristmill.pipeline.views.report.kept_section import kept_section
 from gristmill.pipeline.views.report.labels import Pairs, labels_section
 from gristmill.pipeline.views.report.personal import personal_section
@@ -49,6 +50,7 @@ def page(run: Run, training: Training | None, labels: Pairs | None = None, compa
     found = [
         against_section(comparison),
         funnel_section(run),
+        findings_section(run.record),
         kept_section(run.kept),
         rules_section(run),
         samples_section(run),
@@ -128,6 +130,5 @@ def headline(run: Run, training: Training | None) -> str:
         figures.append((f"{value:.3f}", name, f"after {short(training.points[-1].tokens)} tokens"))
     figures.append((duration(record["seconds"]), "run time", f"{plural(len(record['steps']), 'step')}"))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for value, name, note in figures)
-    told = {note for entry in blends.values() for note in entry["notes"]}
-    notes = "".join(quiet(esc(note)) for note in record.get("notes", []) if note not in told)
+    notes = "".join(quiet(esc(note)) for note in other_notes(record))
     return f'<dl class="headline">{cells}</dl>{notes}'
