@@ -114,11 +114,9 @@ def _rows_and_bytes(metadata: pq.FileMetaData, group: int) -> tuple[int, int]:
 def _group_rows(
     parquet: pq.ParquetFile, file: Watched, group: int, at: int, path: str, spec: SourceSpec
 ) -> Iterator[Row]:
-    rows, size = _rows_and_bytes(parquet.metadata, group)
-    row_bytes = max(size / max(1, rows), _longest_repeated(parquet.metadata.row_group(group), file), 1)
-    batch_rows = max(1, min(rows, BATCH_ROWS, int(DECODED_BYTES / row_bytes)))
+    batch_rows = batch_rows_of(parquet, file, group)
     columns = spec.columns_in_use()
-    left = rows
+    left = _rows_and_bytes(parquet.metadata, group)[0]
     for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=[group], use_threads=False):
         for i, record in enumerate(plain_records(batch.slice(0, left))):
             yield _row(path, at + i, record, batch, i, columns, spec)
@@ -126,6 +124,13 @@ def _group_rows(
         left -= batch.num_rows
         if left <= 0:
             return
+
+
+def batch_rows_of(parquet: pq.ParquetFile, file: Watched, group: int) -> int:
+    """How many rows of a row group are decoded at once."""
+    rows, size = _rows_and_bytes(parquet.metadata, group)
+    row_bytes = max(size / max(1, rows), _longest_repeated(parquet.metadata.row_group(group), file), 1)
+    return max(1, min(rows, BATCH_ROWS, int(DECODED_BYTES / row_bytes)))
 
 
 def _longest_repeated(row_group: pq.RowGroupMetaData, file: Watched) -> int:
