@@ -6,7 +6,7 @@
 
 A role is a row of `ROLES`: how well a name's words fit it (a whole name counts more than its last word), and what share
 of the values must look like it. A name alone never decides: a `date` that holds no dates is none. Values alone decide
-only where they can be nothing else, as URLs, UUIDs and the longest text. A nested column counts somewhat less than one of the
+only where they can be nothing else, as URLs, UUIDs and the longest text. A nested column counts less than one of the
 record itself. Where two columns fit one role as well, the better filled wins and a note names the other.
 """
 
@@ -133,8 +133,11 @@ ROLES = (
 MAX_CATEGORIES = 20
 
 
-def mapped(columns: Sequence[Column]) -> Mapped:
-    """What the columns are. Without a text column `columns` has neither `text` nor `content`, and a note says why."""
+def mapped(columns: Sequence[Column], by_file: Sequence[Sequence[Column]] = ()) -> Mapped:
+    """What the columns are. Without a text column `columns` has neither `text` nor `content`, and a note says why.
+
+    by_file: the same columns, of each file that was looked at, where there are several.
+    """
     found = Mapped()
     text = _text(columns, found)
     if text is not None:
@@ -150,6 +153,8 @@ def mapped(columns: Sequence[Column]) -> Mapped:
         if chosen is not None:
             found.columns[role.name] = chosen.name
             taken.add(chosen.name)
+    if "id" not in found.columns and len(by_file) > 1:
+        _id_within_files([c for c in columns if c.name not in taken], by_file, found)
     _say_contradictions(columns, found)
     order = ("text", "content", "id", "url", "timestamp", "language", "programming_language", "title", "license")
     found.columns = {name: found.columns[name] for name in order if name in found.columns}
@@ -197,7 +202,7 @@ def _best(role: Role, columns: Sequence[Column], notes: list[str]) -> Column | N
         excluded = bool(role.not_words & set(column.parts)) and not named
         if named and role.fits(column):
             score = 0.5 + named
-        elif not excluded and role.alone(column):
+        elif not excluded and role.alone(column) and not _claimed(column, role):
             score = 0.4 * (NESTED_LOSS if "." in column.name else 1.0)
         else:
             continue
@@ -213,6 +218,16 @@ def _best(role: Role, columns: Sequence[Column], notes: list[str]) -> Column | N
         names = ", ".join(f"`{column.name}`" for column in others[:3])
         notes.append(f"{role.name} could also be {names}")
     return best
+
+
+def _claimed(column: Column, role: Role) -> bool:
+    """Whether it is another role's by name and values: an `id` that holds URLs is the id."""
+    return any(
+        other is not role
+        and name_score(column, other.names, other.words, other.not_words) >= 0.5 * NESTED_LOSS
+        and other.fits(column)
+        for other in ROLES
+    )
 
 
 def _text(columns: Sequence[Column], found: Mapped) -> Column | None:
@@ -251,6 +266,20 @@ def _named_text(column: Column) -> float:
 def _page(columns: Sequence[Column]) -> Column | None:
     pages = [column for column in columns if column.pages >= 0.5]
     return max(pages, key=lambda c: c.characters * c.filled, default=None)
+
+
+def _id_within_files(columns: Sequence[Column], by_file: Sequence[Sequence[Column]], found: Mapped) -> None:
+    """An id that every file counts from the beginning."""
+    role = ROLES[-1]
+    for column in sorted(columns, key=lambda c: -name_score(c, role.names, role.words, role.not_words)):
+        if not name_score(column, role.names, role.words, role.not_words):
+            return
+        alike = [each for file in by_file for each in file if each.name == column.name]
+        if len(alike) == len(by_file) and all(role.fits(each) for each in alike):
+            found.columns["id"] = column.name
+            found.per_file = True
+            found.notes.append(f"`{column.name}` begins anew in every file, so an id counts within its file")
+            return
 
 
 def _say_contradictions(columns: Sequence[Column], found: Mapped) -> None:
