@@ -67,9 +67,9 @@ def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) ->
     found = Shares()
     prose: list[str] = []
     stated: list[str | None] = []
-    for record, text in _texts(records, columns):
+    for record, text, is_page in _texts(records, columns):
         found.records += 1
-        if _is_code(record, text, columns):
+        if not is_page and _is_code(record, text, columns):
             found.code_records += 1
             found.domains["code"] += len(text)
         else:
@@ -82,14 +82,15 @@ def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) ->
     return found
 
 
-def _texts(records: Sequence[Record], columns: dict[str, str]) -> Iterator[tuple[Record, str]]:
+def _texts(records: Sequence[Record], columns: dict[str, str]) -> Iterator[tuple[Record, str, bool]]:
     step = max(1, len(records) // RECORDS)
     for record in records[::step]:
         text = value_at(record, columns["text"]) if "text" in columns else None
         content = value_at(record, columns["content"]) if "content" in columns else None
-        shown = _shown(text) or _TAG.sub(" ", _shown(content))
-        if shown.strip():
-            yield record, shown[: 10 * CHARACTERS]
+        shown = _shown(text)
+        page = "" if shown else _TAG.sub(" ", _shown(content))
+        if (shown or page).strip():
+            yield record, (shown or page)[: 10 * CHARACTERS], not shown
 
 
 def _shown(value: Value) -> str:

@@ -42,7 +42,7 @@ _ROOT = re.compile(rb"<(?![?!])([\w:.-]+)")
 _WIKI = re.compile(rb"<mediawiki[\s>]")
 _POSTS = re.compile(rb"<posts>")
 _EXCHANGE = re.compile(rb"<(users|comments|votes|badges|tags|postlinks|posthistory)>\s*<row ", re.I)
-_JATS = re.compile(rb"<(?:pmc-articleset|article)[\s>]|//NLM//DTD JATS|-//NLM//DTD Journal", re.I)
+_JATS = re.compile(rb"-//NLM//DTD (?:JATS|Journal)", re.I)
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,13 @@ def _markup(head: bytes, extension: str) -> Kind:
         return Kind("stackexchange")
     if other := _EXCHANGE.search(beginning):
         return Kind(None, f"it holds {other[1].decode().lower()} of Stack Exchange, no posts")
-    if _JATS.search(beginning[:8192]):
-        return Kind("jats")
     root = _ROOT.search(beginning)
+    of_xml = extension in (".xml", ".nxml") or beginning.lstrip()[:5].lower() == b"<?xml"
+    if _JATS.search(beginning[:8192]) or (of_xml and root is not None and root[1] in (b"article", b"pmc-articleset")):
+        return Kind("jats")
     if extension in HTML or (root is not None and root[1].lower() in (b"html", b"head", b"body")):
         return Kind("html")
-    if beginning.lstrip()[:5].lower() != b"<?xml" and extension not in (".xml", ".nxml"):
+    if not of_xml:
         return Kind("html")
     return Kind(None, LEFT_OUT_XML)
 

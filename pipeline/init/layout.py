@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gristmill.pipeline.init.kinds import Kind, is_code_name, kind_of, most_common
-from gristmill.pipeline.readers.admission import is_beside
+from gristmill.pipeline.readers.admission import RECORDS, is_beside
 from gristmill.pipeline.readers.folder import PassedOver
 from gristmill.pipeline.readers.source import format_by_name, stored_name
 from gristmill.storage.uris import OPTIONS, Found, is_local, pattern
@@ -60,6 +60,8 @@ class Layout:
     """Folders that are repositories, below the input; '' for all of it."""
     left_out: list[tuple[str, int, str]] = field(default_factory=list)
     """(path, bytes, why)."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """Path -> format of all files that have one, also of those that are left out."""
 
 
 def layout_of(uri: str, found: Sequence[Found], is_folder: bool) -> Layout:
@@ -80,6 +82,9 @@ def layout_of(uri: str, found: Sequence[Found], is_folder: bool) -> Layout:
                 rest.append(file)
     families = [Family(tuple(members), _looked(members)) for members in _families(rest)]
     families = [each for family in families for each in _apart(family)]
+    layout.formats = {
+        file.path: family.kind.format for family in families for file in family.files if family.kind.format
+    }
     _admit(layout, families)
     return layout
 
@@ -232,41 +237,67 @@ def escaped(path: str) -> str:
     return re.sub(r"[\[*?]", lambda found: f"[{found[0]}]", path)
 
 
-def uris_of(layout: Layout, wanted: Sequence[Found]) -> list[str]:
-    """The folder, the pattern or the patterns that name the `wanted` files and no others of the input."""
-    whole = {file.path for file in layout.files if is_beside(file.path, records=True) is None}
-    paths = {file.path for file in wanted}
-    found = _one_uri(layout, paths, whole)
+def uris_of(layout: Layout, wanted: Sequence[Found], format_name: str) -> list[tuple[str, list[Found]]]:
+    """Folders, patterns or files that name the `wanted` files, each with its part of them, and no others that a source
+    of the format would read."""
+    paths = sorted(file.path for file in wanted)
+    found = _one_uri(layout, paths, format_name)
     if found is not None:
-        return [found]
-    parts: dict[tuple[str, str], list[Found]] = {}
+        return [(found, list(wanted))]
+    common = _common_folder(paths)
+    parts: dict[str, list[Found]] = {}
     for file in wanted:
-        parts.setdefault((posixpath.dirname(file.path), family_of(file.path)[1]), []).append(file)
+        child, slash, _ = file.path[len(common) + 1 if common else 0 :].partition("/")
+        parts.setdefault(child if slash else f"/{family_of(child)[1]}", []).append(file)
     if len(parts) == 1:
-        return [file.uri for file in wanted]
-    return [uri for part in parts.values() for uri in uris_of(layout, part)]
+        return [(file.uri, [file]) for file in wanted]
+    return [pair for part in parts.values() for pair in uris_of(layout, part, format_name)]
 
 
-def _one_uri(layout: Layout, paths: set[str], whole: set[str]) -> str | None:
+def _one_uri(layout: Layout, paths: Sequence[str], format_name: str) -> str | None:
+    whole = {file.path for file in layout.files if is_beside(file.path, records=True) is None}
+    wanted = set(paths)
     if not layout.is_folder:
-        return layout.uri if paths == whole else None
-    if paths == whole:
+        return layout.uri if wanted == whole else None
+    if wanted == whole:
         return layout.uri
     if len(paths) == 1:
-        return joined(layout.uri, next(iter(paths)))
-    common = posixpath.commonpath(sorted(paths))
-    if common in paths:
-        common = posixpath.dirname(common)
-    if common and paths == {path for path in whole if _below(path, common)}:
+        return joined(layout.uri, paths[0])
+    common = _common_folder(paths)
+    if common and wanted == {path for path in whole if _below(path, common)}:
         return joined(layout.uri, common)
-    for glob in _globs(common, paths):
-        matches = re.compile(pattern(glob), re.S)
-        if {path for path in whole if matches.fullmatch(path)} == paths:
+    rivals = _rivals(layout, format_name) - wanted
+    loose = format_name in (*RECORDS, "warc", "wet", "epub", "pdf")
+    globs = [
+        (glob, {path for path in whole if re.fullmatch(pattern(glob), path, re.S)}) for glob in _globs(common, paths)
+    ]
+    for glob, matched in globs:
+        if matched == wanted:
+            return joined(escaped(layout.uri) if is_local(layout.uri) else layout.uri, glob)
+    if loose and not any(_below(path, common) for path in rivals):
+        return joined(layout.uri, common)
+    for glob, matched in globs:
+        if loose and wanted <= matched and not matched & rivals:
             return joined(escaped(layout.uri) if is_local(layout.uri) else layout.uri, glob)
     return None
 
 
-def _globs(common: str, paths: set[str]) -> Iterator[str]:
+def _matching(glob: str, paths: Iterable[str]) -> set[str]:
+    matches = re.compile(pattern(glob), re.S)
+    return {path for path in paths if matches.fullmatch(path)}
+
+
+def _rivals(layout: Layout, format_name: str) -> set[str]:
+    """Files that a source of the format would take for its own: `pipeline.readers.admission` goes by content."""
+    alike = RECORDS if format_name in RECORDS else {"warc", "wet"} if format_name in ("warc", "wet") else {format_name}
+    return {path for path, name in layout.formats.items() if name in alike}
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    return posixpath.commonpath([posixpath.dirname(path) for path in paths]) if paths else ""
+
+
+def _globs(common: str, paths: Sequence[str]) -> Iterator[str]:
     """Patterns that match all paths, those that say most first."""
     names = [posixpath.basename(path) for path in paths]
     start = f"{escaped(common)}/" if common else ""

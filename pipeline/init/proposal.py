@@ -24,6 +24,7 @@ from gristmill.pipeline.init.sources import TOTAL_SECONDS, Source, sources_of
 from gristmill.pipeline.init.writing import Proposal, languages_of, mapping, yaml_of
 from gristmill.pipeline.readers.folder import find
 from gristmill.pipeline.readers.left_out import tally
+from gristmill.pipeline.readers.source import format_by_name, stored_name
 from gristmill.storage.uris import OPTIONS, Found, is_folder, is_local, names_many, redacted
 
 MEMORY_PER_WORKER = 2_000_000_000
@@ -52,7 +53,7 @@ def proposed(inputs: Sequence[str], say: Callable[[str], None] = lambda line: No
     """
     model = default_model()
     end = time.monotonic() + TOTAL_SECONDS
-    sources: list[tuple[str, Source]] = []
+    sources: list[Source] = []
     result = Findings(Proposal(inputs, sources, []))
     left_out: list[tuple[str, int, str]] = []
 
@@ -64,15 +65,15 @@ def proposed(inputs: Sequence[str], say: Callable[[str], None] = lambda line: No
         left_out += layout.left_out
         for source in sources_of(layout, model, end):
             if source.unusable is not None:
-                where = redacted(source.uris[0])
+                where = redacted(source.uri)
                 tell(f"{where}: {len(source.files):,} {source.format} left out: {source.unusable}")
                 left_out += [(file.path, file.size, source.unusable) for file in source.files]
                 continue
-            name = _name(layout, source, {name for name, _ in sources})
-            sources.append((name, source))
-            tell(_line(name, source))
+            source.name = _name(source.uri, source.format, {each.name for each in sources})
+            sources.append(source)
+            tell(_line(source))
             for note in source.notes:
-                tell(f"  {name}: {note}")
+                tell(f"  {source.name}: {note}")
     rows = tally("", left_out)
     result.proposal.left_out = [
         f"{row.files:,} {row.extension or 'without an extension'}: {row.why}" for row in rows if row.files
@@ -91,9 +92,11 @@ def proposed(inputs: Sequence[str], say: Callable[[str], None] = lambda line: No
     return result
 
 
-def _line(name: str, source: Source) -> str:
+def _line(source: Source) -> str:
     number = len(source.files)
-    parts = [f"{name}: {number:,} file{'s' if number != 1 else ''} of {source.format}, {size_text(source.bytes)}"]
+    parts = [
+        f"{source.name}: {number:,} file{'s' if number != 1 else ''} of {source.format}, {size_text(source.bytes)}"
+    ]
     if source.columns:
         parts.append(mapping(source.columns))
     languages = languages_of(source)
@@ -125,23 +128,32 @@ def _layout(uris: Sequence[str]) -> Layout:
     return layout
 
 
-def _name(layout: Layout, source: Source, taken: set[str]) -> str:
-    """From the last part of the URI that says something."""
-    uri = source.uris[0]
+def _name(uri: str, format_name: str, taken: set[str]) -> str:
+    """From the last part of the URI that says something; unique."""
     options = OPTIONS.search(uri) if not is_local(uri) else None
-    parts = [part for part in re.split(r"/+", uri.removesuffix(options[0] if options else "")) if part]
-    if is_local(uri):
-        parts = [part for part in Path(os.path.abspath(uri)).parts if part != "/"]
+    path = (
+        os.path.abspath(uri.removeprefix("file://"))
+        if is_local(uri)
+        else uri.removesuffix(options[0] if options else "")
+    )
     name = ""
-    for part in reversed(parts):
-        stem = re.sub(r"\.(?:\w{1,8})(?:\.\w{1,8})?$", "", part) if part == parts[-1] and not layout.is_folder else part
-        stem = re.sub(r"[^\w-]+", "-", re.sub(r"\*.*|\d{4,}.*", "", stem)).strip("-_").lower()
+    for i, part in enumerate(reversed([part for part in path.split("/") if part])):
+        stem = _stem(part) if i == 0 else part
+        stem = re.sub(r"[^\w-]+", "-", re.sub(r"[*?\[].*|\d{4,}.*", "", stem)).strip("-_").lower()
         if stem and not stem.isdigit() and stem not in GENERIC:
             name = stem
             break
-    name = name or source.format
-    candidates = [name, f"{name}-{source.format}", *(f"{name}-{i}" for i in range(2, 10_000))]
+    name = name or format_name
+    candidates = [name, f"{name}-{format_name}", *(f"{name}-{i}" for i in range(2, 10_000))]
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _stem(name: str) -> str:
+    """Without what says its format."""
+    stem = stored_name(name)
+    return (
+        posixpath.splitext(stem)[0] if format_by_name(name) or stem != name or re.search(r"\.\w{2,5}$", stem) else stem
+    )
 
 
 def _output(inputs: Sequence[str]) -> str:

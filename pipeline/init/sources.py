@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from gristmill.pipeline.init.columns import Mapped, category_of, mapped
@@ -24,7 +24,7 @@ from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.storage.uris import Found
 
-SAMPLED_FAMILIES = 40
+SAMPLED_FAMILIES = 200
 SAMPLED_FILES = 3
 RECORDS = 100  # of a file
 FILE_BYTES = 8 << 20
@@ -40,6 +40,8 @@ CATEGORIES = {"mediawiki": "encyclopedia", "epub": "books", "jats": "papers", "l
 """Of formats that are of one kind of text; WARC and WET are web anyhow."""
 HOSTS = {"wikipedia.org": "encyclopedia", "wikisource.org": "books", "gutenberg.org": "books", "arxiv.org": "papers",
          "ncbi.nlm.nih.gov": "papers", "biorxiv.org": "papers"}  # fmt: skip
+NO_FAULTS = frozenset({"warc.not_text", "warc.redirect", "warc.empty", "warc.status", "warc.not_http"})
+"""What every crawl has, and a run counts."""
 LARGE_TEXT = 64_000_000
 """`plan.max_document_bytes`."""
 
@@ -48,9 +50,10 @@ LARGE_TEXT = 64_000_000
 class Source:
     """A source of the configuration to be."""
 
-    uris: list[str]
+    uri: str
     format: str
     files: list[Found]
+    name: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
     category: str | None = None
@@ -85,6 +88,8 @@ def sources_of(layout: Layout, model: str, deadline: float | None = None) -> lis
     formats: dict[Kind, list[Family]] = {}
     for family in layout.families:
         formats.setdefault(family.kind, []).append(family)
+    if Kind("warc") in formats and Kind("wet") in formats:  # one reader reads both
+        formats[Kind("warc")] += formats.pop(Kind("wet"))
     for kind, families in formats.items():
         assert kind.format is not None
         result += _of_format(layout, kind.format, families, model, end, kind.code)
@@ -93,7 +98,7 @@ def sources_of(layout: Layout, model: str, deadline: float | None = None) -> lis
 
 def _code_source(layout: Layout, folder: str, model: str) -> Source:
     files = [file for file in layout.files if _below(file.path, folder) and ".git" not in file.path.split("/")]
-    source = Source([joined(layout.uri, folder)], "tree", files, domain="code")
+    source = Source(joined(layout.uri, folder), "tree", files, domain="code")
     source.shares = Shares(domains=Counter(code=1), identified=True)
     return source
 
@@ -105,7 +110,7 @@ def _of_format(
     looked = families[:SAMPLED_FAMILIES]
     for family in looked:
         sampled = _sample(family, format_name, model, end)
-        group = next((group for group in groups if _agree(group[0], sampled)), None)
+        group = next((group for group in groups if all(_agree(each, sampled) for each in group)), None)
         if group is None:
             groups.append([sampled])
         else:
@@ -114,7 +119,7 @@ def _of_format(
         largest = max(groups, key=len)
         largest += [_Sampled(family, [], Mapped(), [], Shares()) for family in families[len(looked) :]]
     for group in groups:
-        yield _source(layout, format_name, group, model, code)
+        yield from _placed(layout, _source(format_name, group, code), group)
 
 
 def _sample(family: Family, format_name: str, model: str, end: float) -> _Sampled:
@@ -169,9 +174,22 @@ def _is_code(shares: Shares) -> bool:
     return shares.records > 0 and shares.code_records >= MOST_CODE * shares.records
 
 
-def _source(layout: Layout, format_name: str, group: Sequence[_Sampled], model: str, code: bool) -> Source:
+def _placed(layout: Layout, source: Source, group: Sequence[_Sampled]) -> Iterator[Source]:
+    """The source by its URI; where it takes several, a source each, with the columns that its own files have."""
+    if source.unusable is not None:
+        yield source
+        return
+    for i, (uri, files) in enumerate(uris_of(layout, source.files, source.format)):
+        paths = {file.path for file in files}
+        found = [f for sampled in group if paths & {file.path for file in sampled.family.files} for f in sampled.found]
+        names = {name for first in found for name, types in first.fields.items() if types != {"null"}}
+        columns = {role: name for role, name in source.columns.items() if name in names or not found}
+        yield replace(source, uri=uri, files=files, columns=columns, notes=source.notes if i == 0 else [])
+
+
+def _source(format_name: str, group: Sequence[_Sampled], code: bool) -> Source:
     files = [file for sampled in group for file in sampled.family.files]
-    source = Source(uris_of(layout, files), format_name, files, domain="code" if code else None)
+    source = Source(files[0].uri, format_name, files, domain="code" if code else None)
     found = [first for sampled in group for first in sampled.found]
     records = [record for first in found for record in first.records]
     mapping, columns = _mapping(found) if len(group) > 1 else (group[0].mapping, group[0].columns)
@@ -244,6 +262,7 @@ def _say_faults(source: Source, found: Sequence[FirstRecords]) -> None:
     faults: Counter[str] = Counter()
     for first in found:
         faults += first.faults
+    faults = Counter({reason: number for reason, number in faults.items() if reason not in NO_FAULTS})
     if faults:
         said = ", ".join(f"{number} {reason}" for reason, number in faults.most_common(3))
         source.notes.append(f"of the records looked at, some cannot be read: {said}")

@@ -24,8 +24,7 @@ class Proposal:
     """What is written."""
 
     inputs: Sequence[str]
-    sources: list[tuple[str, Source]]
-    """(name, source)."""
+    sources: list[Source]
     left_out: Sequence[str]
     """A sentence each."""
     output: str = "out"
@@ -36,8 +35,8 @@ class Proposal:
 
 def yaml_of(proposal: Proposal, path: str) -> str:
     """path: of the configuration, for the commands that are named."""
-    files = sum(len(source.files) for _, source in proposal.sources)
-    size = sum(source.bytes for _, source in proposal.sources)
+    files = sum(len(source.files) for source in proposal.sources)
+    size = sum(source.bytes for source in proposal.sources)
     shown = " ".join(redacted(uri) for uri in proposal.inputs)
     if len(shown) > WIDTH - 40:
         shown = f"{redacted(proposal.inputs[0])} and {len(proposal.inputs) - 1:,} more"
@@ -51,8 +50,8 @@ def yaml_of(proposal: Proposal, path: str) -> str:
         "",
         "sources:",
     ]
-    for name, source in proposal.sources:
-        lines += _source(name, source)
+    for source in proposal.sources:
+        lines += _source(source)
     lines += [f"  # left out: {sentence}" for sentence in proposal.left_out[:MAX_LEFT_OUT]]
     if len(proposal.left_out) > MAX_LEFT_OUT:
         lines.append(f"  # left out: {len(proposal.left_out) - MAX_LEFT_OUT} more kinds of files")
@@ -66,20 +65,17 @@ def yaml_of(proposal: Proposal, path: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _source(name: str, source: Source) -> list[str]:
-    """Several sources where no one URI names the files."""
+def _source(source: Source) -> list[str]:
     lines = _comments(_findings(source), "  ")
-    for i, uri in enumerate(source.uris):
-        label = name if len(source.uris) == 1 else f"{name}-{i + 1}"
-        lines += [f"  - name: {scalar(label)}", f"    uri: {scalar(uri)}", f"    format: {source.format}"]
-        if source.domain is not None:
-            lines.append(f"    domain: {source.domain}")
-        if source.category is not None:
-            lines.append(f"    category: {source.category}")
-        if source.columns:
-            lines.append(f"    columns: {mapping(source.columns)}")
-        if source.per_file:
-            lines.append("    ids: per_file")
+    lines += [f"  - name: {scalar(source.name)}", f"    uri: {scalar(source.uri)}", f"    format: {source.format}"]
+    if source.domain is not None:
+        lines.append(f"    domain: {source.domain}")
+    if source.category is not None:
+        lines.append(f"    category: {source.category}")
+    if source.columns:
+        lines.append(f"    columns: {mapping(source.columns)}")
+    if source.per_file:
+        lines.append("    ids: per_file")
     return lines
 
 
