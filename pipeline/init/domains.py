@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gristmill.pipeline.init.kinds import NO_CODE
 from gristmill.pipeline.init.values import is_language, is_programming_language
-from gristmill.pipeline.readers.first_records import value_at
-from gristmill.pipeline.readers.records import PATH_COLUMNS, Record, Value
-from gristmill.stages.languages import iso_code, language_of_path
+from gristmill.pipeline.readers.field_paths import value_at
+from gristmill.pipeline.readers.values import Record, Value
+from gristmill.stages.code_keys import code_evidence
+from gristmill.stages.languages import iso_code
 
 CHARACTERS = 4_000
 """Of a text that are looked at."""
@@ -105,10 +105,10 @@ def _is_code(record: Record, text: str, columns: dict[str, str]) -> bool:
     named = value_at(record, columns["programming_language"]) if "programming_language" in columns else None
     if isinstance(named, str) and is_programming_language(named):
         return True
-    for name in PATH_COLUMNS:
-        place = value_at(record, name)
-        if isinstance(place, str) and "://" not in place and (language_of_path(place) or "markdown") not in NO_CODE:
-            return True
+    evidence = code_evidence(record)
+    stated = value_at(record, columns["language"]) if "language" in columns else record.get("language")
+    if evidence is not None and evidence.code(stated if isinstance(stated, str) else None) is not None:
+        return True
     return looks_like_code(text)
 
 

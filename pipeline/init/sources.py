@@ -18,10 +18,11 @@ from gristmill.pipeline.init.domains import Shares, shares_of
 from gristmill.pipeline.init.kinds import Kind
 from gristmill.pipeline.init.layout import Family, Layout, _below, joined, uris_of
 from gristmill.pipeline.init.values import Column, columns_of
-from gristmill.pipeline.readers.first_records import NAMED, FirstRecords, first_records, value_at
-from gristmill.pipeline.readers.records import Record
+from gristmill.pipeline.readers.field_paths import value_at
+from gristmill.pipeline.readers.first_records import NAMED, FirstRecords, first_records
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.values import Record
 from gristmill.storage.uris import Found
 
 SAMPLED_FAMILIES = 200

@@ -14,8 +14,8 @@ from datetime import date
 from functools import cached_property
 
 from gristmill.pipeline.init.names import LANGUAGE_NAMES, OTHER_LANGUAGE_CODES
-from gristmill.pipeline.readers.records import Value
 from gristmill.pipeline.readers.timestamps import parse_timestamp
+from gristmill.pipeline.readers.values import Value
 from gristmill.stages.languages import DEFAULT_LANGUAGES, PROGRAMMING_LANGUAGES, iso_code, programming_language
 
 CHARACTERS = 20_000
