@@ -27,10 +27,13 @@ RECORDS = 300
 ENGLISH = frozenset({"the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "was", "with", "on", "as", "are"})
 ENGLISH_SHARE = 0.12
 """Of the words of English prose some 25 % are among these; of other European languages under 5 %."""
-CODE_LINES = 0.3
-"""Share of the lines that end or begin as those of programs do; of prose it is next to none."""
+CODE_LINES = 0.6
+"""Share of the lines that end or begin as those of programs do."""
+SIGNS = 0.025
+"""Share of the characters that are brackets, `=` and the like; of prose under one in a hundred."""
 
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.S | re.I)
+_SIGN = re.compile(r"[{}()\[\]=;<>_$#]")
 _CODE_LINE = re.compile(
     r"(?:.*[;{})\]]|\s*(?:def|class|import|from|return|if|for|while|else|elif|public|private|static|function|var|let|"
     r"const|#include|#define|package|func|fn|use|end|module|begin)\b.*|(?:\t| {4,})\S.*|\s*(?://|/\*|\*|#|--).*)"
@@ -47,6 +50,8 @@ class Shares:
     """ISO 639-1 code -> characters, of what is no code."""
     records: int = 0
     code_records: int = 0
+    by_keys: int = 0
+    """Of the code: records whose keys say so, which a reader recognises by itself and whose language it then knows."""
     identified: bool = False
     """Whether the model was there to say so."""
 
@@ -69,8 +74,10 @@ def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) ->
     stated: list[str | None] = []
     for record, text, is_page in _texts(records, columns):
         found.records += 1
-        if not is_page and _is_code(record, text, columns):
+        keys = not is_page and _is_code_by_keys(record, columns)
+        if keys or (not is_page and _is_code(record, text, columns)):
             found.code_records += 1
+            found.by_keys += keys
             found.domains["code"] += len(text)
         else:
             prose.append(text)
@@ -103,21 +110,22 @@ def _is_code(record: Record, text: str, columns: dict[str, str]) -> bool:
     if record.get("domain") == "code" and columns.get("text") == "text":
         return True
     named = value_at(record, columns["programming_language"]) if "programming_language" in columns else None
-    if isinstance(named, str) and is_programming_language(named):
-        return True
+    return (isinstance(named, str) and is_programming_language(named)) or looks_like_code(text)
+
+
+def _is_code_by_keys(record: Record, columns: dict[str, str]) -> bool:
     evidence = code_evidence(record)
-    stated = value_at(record, columns["language"]) if "language" in columns else record.get("language")
-    if evidence is not None and evidence.code(stated if isinstance(stated, str) else None) is not None:
-        return True
-    return looks_like_code(text)
+    stated = value_at(record, columns.get("language", "language"))
+    return evidence is not None and evidence.code(stated if isinstance(stated, str) else None) is not None
 
 
 def looks_like_code(text: str) -> bool:
-    """Whether most of the first lines are those of a program."""
-    lines = [line for line in text[:CHARACTERS].splitlines() if line.strip()]
-    if len(lines) < 4:
+    """Whether most of the first lines are those of a program, and they have its signs."""
+    text = text[:CHARACTERS]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 4 or len(_SIGN.findall(text)) < SIGNS * len(text):
         return False
-    return sum(1 for line in lines if _CODE_LINE.fullmatch(line)) > 2 * CODE_LINES * len(lines)
+    return sum(1 for line in lines if _CODE_LINE.fullmatch(line)) >= CODE_LINES * len(lines)
 
 
 def _stated(record: Record, columns: dict[str, str]) -> str | None:

@@ -23,6 +23,8 @@ LOOKED_AT = 4
 """Files of a family whose first bytes are read."""
 UNNAMED = 50
 """Of those without an extension, which say nothing of each other."""
+MOST_LOOKED_AT = 1_000
+"""Where the first that are looked at differ."""
 PROJECT = frozenset({
     "setup.py", "pyproject.toml", "package.json", "cargo.toml", "go.mod", "pom.xml", "build.gradle", "cmakelists.txt",
     "makefile", "gemfile",
@@ -80,8 +82,7 @@ def layout_of(uri: str, found: Sequence[Found], is_folder: bool) -> Layout:
                 layout.left_out.append((file.path, file.size, why))
             else:
                 rest.append(file)
-    families = [Family(tuple(members), _looked(members)) for members in _families(rest)]
-    families = [each for family in families for each in _apart(family)]
+    families = [family for files_alike in _families(rest) for family in _looked(files_alike)]
     layout.formats = {
         file.path: family.kind.format for family in families for file in family.files if family.kind.format
     }
@@ -146,20 +147,17 @@ def _families(files: Sequence[Found]) -> list[list[Found]]:
     return list(grouped.values())
 
 
-def _looked(files: Sequence[Found]) -> Kind:
-    return most_common(kind_of(file) for file in _spread(files, LOOKED_AT))
-
-
-def _apart(family: Family) -> Iterator[Family]:
-    """A family whose files say nothing of each other, each for what it is."""
-    if len(family.files) == 1 or extension_of(family.files[0].path) or len(family.files) > UNNAMED:
-        yield family
-        return
-    kinds: dict[Kind, list[Found]] = {}
-    for file in family.files:
-        kinds.setdefault(kind_of(file), []).append(file)
-    for kind, files in kinds.items():
-        yield Family(tuple(files), kind)
+def _looked(files: Sequence[Found]) -> list[Family]:
+    """Families of one kind each: where the files that are looked at differ, all are."""
+    silent = not extension_of(files[0].path)
+    chosen = _spread(files, UNNAMED if silent else LOOKED_AT)
+    kinds = {file.path: kind_of(file) for file in chosen}
+    if len(set(kinds.values())) == 1 or len(files) > MOST_LOOKED_AT:
+        return [Family(tuple(files), most_common(kinds.values()))]
+    parts: dict[Kind, list[Found]] = {}
+    for file in files:
+        parts.setdefault(kinds.get(file.path) or kind_of(file), []).append(file)
+    return [Family(tuple(part), kind) for kind, part in parts.items()]
 
 
 def _spread(files: Sequence[Found], count: int) -> list[Found]:
@@ -261,11 +259,11 @@ def _one_uri(layout: Layout, paths: Sequence[str], format_name: str) -> str | No
         return layout.uri if wanted == whole else None
     if wanted == whole:
         return layout.uri
-    if len(paths) == 1:
-        return joined(layout.uri, paths[0])
     common = _common_folder(paths)
     if common and wanted == {path for path in whole if _below(path, common)}:
         return joined(layout.uri, common)
+    if len(paths) == 1:
+        return joined(layout.uri, paths[0])
     rivals = _rivals(layout, format_name) - wanted
     loose = format_name in (*RECORDS, "warc", "wet", "epub", "pdf")
     globs = [

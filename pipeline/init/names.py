@@ -44,9 +44,9 @@ TIMESTAMP = (
     "posted", "created", "created_at", "created_date", "date_created", "creation_date", "creation_time",
     "created_utc", "created_timestamp", "time", "warc_date", "crawl_date", "crawl_time", "crawled_at",
     "date_crawled", "crawled", "fetch_time", "fetched_at", "fetch_date", "retrieved", "retrieved_at",
-    "date_download", "download_date", "scraped_at", "capture_date", "visit_date", "revision_date",
-    "committer_date", "commit_date", "author_date", "last_modified", "modified", "modified_at", "updated",
-    "updated_at", "update_date", "last_edited", "added", "max_stars_repo_stars_event_min_datetime", "year",
+    "date_download", "download_date", "scraped_at", "capture_date", "revision_date",
+    "committer_date", "commit_date", "author_date", "visit_date", "last_modified", "modified", "modified_at", "updated",
+    "updated_at", "update_date", "last_edited", "added", "year",
     "publication_year", "issued", "day", "when",
 )  # fmt: skip
 TIMESTAMP_WORDS = frozenset({

@@ -207,9 +207,15 @@ def _source(format_name: str, group: Sequence[_Sampled], code: bool) -> Source:
         source.shares.languages += sampled.shares.languages
         source.shares.records += sampled.shares.records
         source.shares.code_records += sampled.shares.code_records
+        source.shares.by_keys += sampled.shares.by_keys
         source.shares.identified |= sampled.shares.identified
     if source.domain is None and _is_code(source.shares):
-        source.domain = "code"
+        keys = (
+            source.shares.by_keys >= MOST_CODE * source.shares.records and "programming_language" not in source.columns
+        )
+        if keys:
+            source.notes.append("source code, recognised by its keys")
+        source.domain = None if keys else "code"
     elif SOME_CODE * source.shares.records < source.shares.code_records:
         share = source.shares.code_records / source.shares.records
         source.notes.append(f"{share:.0%} of the records look like source code")

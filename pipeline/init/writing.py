@@ -92,7 +92,7 @@ def languages_of(source: Source) -> str:
     total = shares.languages.total()
     if source.format == "tree" or not shares.records:
         return "source code" if source.domain == "code" else ""
-    if source.domain == "code":
+    if source.domain == "code" or not shares.domains.keys() - {"code"}:
         return "source code"
     if not shares.identified:
         said = f"English {shares.share('english'):.0%}" if shares.domains else ""
