@@ -12,6 +12,7 @@ record itself. Where two columns fit one role as well, the better filled wins an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -184,7 +185,7 @@ def name_score(column: Column, names: Sequence[str], words: frozenset[str], not_
         parts = words_of(column.name.split(".")[-1])
         if parts and parts[-1] in words:
             best = 0.35
-        elif words & set(parts):
+        elif words & set(parts) or (parts and "id" in words and re.fullmatch(r"\w{1,4}id", parts[-1])):
             best = 0.2
         if not_words & set(parts):
             best = 0.0
@@ -244,7 +245,7 @@ def _text(columns: Sequence[Column], found: Mapped) -> Column | None:
     weight = {column.name: column.characters * column.filled for column in prose}
     longest = max(prose, key=lambda column: weight[column.name])
     named = [c for c in prose if _named_text(c) and weight[c.name] >= NEAR * weight[longest.name]]
-    best = max(named, key=lambda c: _named_text(c) + min(1.0, weight[c.name] / weight[longest.name]), default=None)
+    best = max(named, key=lambda c: 2 * _named_text(c) + min(1.0, weight[c.name] / weight[longest.name]), default=None)
     if best is None:
         by_title = name_score(longest, ROLES[4].names, ROLES[4].words, frozenset())
         if longest.characters < MIN_TEXT or (by_title and longest.short >= LIKELY):

@@ -27,13 +27,16 @@ RECORDS = 300
 ENGLISH = frozenset({"the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "was", "with", "on", "as", "are"})
 ENGLISH_SHARE = 0.12
 """Of the words of English prose some 25 % are among these; of other European languages under 5 %."""
-CODE_LINES = 0.6
+CODE_LINES = 0.5
 """Share of the lines that end or begin as those of programs do."""
-SIGNS = 0.025
-"""Share of the characters that are brackets, `=` and the like; of prose under one in a hundred."""
+SIGNS = 0.03
+"""Share of the characters that are `{}();=`. With both limits 60 % of 3,000 files in 42 programming languages, markup
+and tables among them, were told from 12,000 articles in 100 languages, of which none was taken for code."""
+
+MOST_CODE, HALF = 0.9, 0.5
 
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.S | re.I)
-_SIGN = re.compile(r"[{}()\[\]=;<>_$#]")
+_SIGN = re.compile(r"[{}();=]")
 _CODE_LINE = re.compile(
     r"(?:.*[;{})\]]|\s*(?:def|class|import|from|return|if|for|while|else|elif|public|private|static|function|var|let|"
     r"const|#include|#define|package|func|fn|use|end|module|begin)\b.*|(?:\t| {4,})\S.*|\s*(?://|/\*|\*|#|--).*)"
@@ -50,10 +53,20 @@ class Shares:
     """ISO 639-1 code -> characters, of what is no code."""
     records: int = 0
     code_records: int = 0
+    by_content: int = 0
+    """Of the code: records of which only the text says it."""
     by_keys: int = 0
     """Of the code: records whose keys say so, which a reader recognises by itself and whose language it then knows."""
     identified: bool = False
     """Whether the model was there to say so."""
+
+    @property
+    def is_code(self) -> bool:
+        """Nearly all records name it; or, where none does, half of the texts look like it: as many cannot be told."""
+        told = self.code_records - self.by_content
+        return self.records > 0 and (
+            self.code_records >= MOST_CODE * self.records or (not told and self.by_content >= HALF * self.records)
+        )
 
     def share(self, domain: str) -> float:
         total = self.domains.total()
@@ -75,9 +88,12 @@ def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) ->
     for record, text, is_page in _texts(records, columns):
         found.records += 1
         keys = not is_page and _is_code_by_keys(record, columns)
-        if keys or (not is_page and _is_code(record, text, columns)):
+        named = not is_page and _is_named_code(record, columns)
+        content = not (is_page or keys or named) and looks_like_code(text)
+        if keys or named or content:
             found.code_records += 1
             found.by_keys += keys
+            found.by_content += content
             found.domains["code"] += len(text)
         else:
             prose.append(text)
@@ -106,11 +122,11 @@ def _shown(value: Value) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_code(record: Record, text: str, columns: dict[str, str]) -> bool:
+def _is_named_code(record: Record, columns: dict[str, str]) -> bool:
     if record.get("domain") == "code" and columns.get("text") == "text":
         return True
     named = value_at(record, columns["programming_language"]) if "programming_language" in columns else None
-    return (isinstance(named, str) and is_programming_language(named)) or looks_like_code(text)
+    return isinstance(named, str) and is_programming_language(named)
 
 
 def _is_code_by_keys(record: Record, columns: dict[str, str]) -> bool:

@@ -8,12 +8,13 @@ name alone decides nothing: `pipeline.init.columns` looks at the values too.
 from __future__ import annotations
 
 TEXT = (
-    "text", "content", "contents", "raw_content", "raw_text", "body", "document", "doc", "article", "full_text",
+    "text", "content", "contents", "body", "document", "doc", "article", "full_text",
     "fulltext", "article_body", "body_text", "main_text", "maintext", "main_content", "page_content",
     "page_text", "plain_text", "plaintext", "clean_text", "cleaned_text", "text_content", "content_text",
     "extracted_text", "article_text", "doc_text", "document_text", "markdown", "md", "passage", "story",
     "message", "post", "selftext", "transcript", "transcription", "paragraph", "paragraphs", "code",
-    "source_code", "file_content", "abstract", "summary", "description", "texte", "texto", "inhalt", "testo",
+    "source_code", "file_content", "raw_text", "raw_content", "abstract",
+    "summary", "description", "texte", "texto", "inhalt", "testo",
 )  # fmt: skip
 """Names of the text of a document."""
 TEXT_WORDS = frozenset({

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from gristmill.pipeline.init.columns import Mapped, category_of, mapped
-from gristmill.pipeline.init.domains import Shares, shares_of
+from gristmill.pipeline.init.domains import MOST_CODE, Shares, shares_of
 from gristmill.pipeline.init.kinds import Kind
 from gristmill.pipeline.init.layout import Family, Layout, _below, joined, uris_of
 from gristmill.pipeline.init.values import Column, columns_of
@@ -32,7 +32,6 @@ FILE_BYTES = 8 << 20
 FILE_SECONDS = 5.0
 TOTAL_SECONDS = 60.0
 SAMPLED_DOCUMENTS = 60  # files that are documents
-MOST_CODE = 0.9
 SOME_CODE = 0.1
 MANY_HOSTS = 5
 
@@ -168,11 +167,7 @@ def _agree(first: _Sampled, second: _Sampled) -> bool:
     if ("text" in one or "content" in one) != ("text" in other or "content" in other):
         return False
     same = all(one[role] == other[role] for role in one.keys() & other.keys())
-    return same and _is_code(first.shares) == _is_code(second.shares)
-
-
-def _is_code(shares: Shares) -> bool:
-    return shares.records > 0 and shares.code_records >= MOST_CODE * shares.records
+    return same and first.shares.is_code == second.shares.is_code
 
 
 def _placed(layout: Layout, source: Source, group: Sequence[_Sampled]) -> Iterator[Source]:
@@ -208,8 +203,9 @@ def _source(format_name: str, group: Sequence[_Sampled], code: bool) -> Source:
         source.shares.records += sampled.shares.records
         source.shares.code_records += sampled.shares.code_records
         source.shares.by_keys += sampled.shares.by_keys
+        source.shares.by_content += sampled.shares.by_content
         source.shares.identified |= sampled.shares.identified
-    if source.domain is None and _is_code(source.shares):
+    if source.domain is None and source.shares.is_code:
         keys = (
             source.shares.by_keys >= MOST_CODE * source.shares.records and "programming_language" not in source.columns
         )

@@ -11,13 +11,10 @@ import csv
 import gzip
 import io
 import json
-import re
-import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 import zstandard
+from real_texts import COUNT, programs, texts
 from typer.testing import CliRunner
 
 from gristmill.pipeline.cli import app
@@ -35,28 +33,7 @@ from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.segments import partitions
 
-COUNT = 50
 Record = dict[str, Any]
-
-
-@cache
-def texts() -> tuple[str, ...]:
-    """Prose of this project's documentation, two paragraphs each."""
-    root = Path(__file__).parents[3]
-    whole = "\n\n".join(path.read_text("utf-8") for path in sorted((root / "docs").glob("*.md")))
-    paragraphs = [
-        part.strip() for part in whole.split("\n\n") if len(part) > 250 and not re.search(r"[|`{<]", part[:40])
-    ]
-    paragraphs = [part for part in paragraphs if "```" not in part and part.count("|") < 3]
-    assert len(paragraphs) >= COUNT
-    return tuple(f"{paragraph}\n\n{paragraphs[-1 - i]}" for i, paragraph in enumerate(paragraphs[:COUNT]))
-
-
-@cache
-def programs() -> tuple[str, ...]:
-    folder = Path(sysconfig.get_path("stdlib"))
-    found = [path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.py"))]
-    return tuple(text for text in found if 500 < len(text) < 60_000)[:COUNT]
 
 
 def uuid(i: int) -> str:
