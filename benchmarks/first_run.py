@@ -4,9 +4,9 @@
 
 100 MB of text each as JSON Lines, Parquet, CSV, WARC (.warc.gz of pages as crawled) and folders of source code: real
 text (GRISTMILL_TEST_DATA, or ../shared/data), each document twice, the second time with an edit, so that half survives
-de-duplication. Each format has processes, a cache and a work folder of its own: kernels are compiled there for the first
-time, and the tokenizer is trained. The language model is there already, as after `gristmill fetch`. Claim: shards within
-ten minutes. results/first_run.json is written where all formats ran at 100 MB; else the figures are printed alone.
+de-duplication. Each format has processes, a cache and a work folder of its own: kernels are compiled there for the
+first time, and the tokenizer is trained. The language model is there already, as after `gristmill fetch`. Claim: shards
+within ten minutes. Where all formats ran at 100 MB results/first_run.json is written; else the figures are printed.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ def sources(data: Path) -> Iterator[Document]:
 
 def pages(data: Path) -> Iterator[Document]:
     for path in sorted(data.glob(PAGES)):
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    content = tar.extractfile(member) if member.isfile() else None
-                    if content is not None and member.name.endswith((".html", ".htm")):
-                        yield {
-                            "body": content.read(),
-                            "link": f"https://example.org/{member.name}",
-                            "doc_id": member.name,
-                        }
+        with (
+            path.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
+        ):
+            for member in tar:
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None and member.name.endswith((".html", ".htm")):
+                    link = f"https://example.org/{member.name}"
+                    yield {"body": content.read(), "link": link, "doc_id": member.name}
 
 
 def twice(documents: Iterator[Document], size: int) -> tuple[list[Document], int]:
