@@ -159,7 +159,8 @@ def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
         raise ValueError(f"blend {name}: {which}; add sources")
     given = [shares[domain] for domain in parts]
     weights = [share / sum(given) for share in given]
-    budgets = _domain_budgets(list(parts.values()), weights, blend.tokens, renormalize, name, notes)
+    everything = not blend.domains and not blend.within
+    budgets = _domain_budgets(list(parts.values()), weights, blend.tokens, renormalize, everything, name, notes)
     targets = [0] * len(units)
     for part, budget in zip(parts.values(), budgets, strict=True):
         for row, target in part.spread(budget, units).items():
@@ -173,7 +174,7 @@ def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
 
 
 def _natural(units: Sequence[Unit]) -> dict[str, Fraction]:
-    """Each domain's share of all tokens, in the order of the units."""
+    """Each domain's share of all tokens."""
     tokens: dict[str, int] = {}
     for unit in units:
         if unit.tokens > 0:
@@ -285,14 +286,21 @@ def _weighted_groups(
 
 
 def _domain_budgets(
-    parts: list[_Domain], weights: list[Fraction], tokens: Any, renormalize: bool, name: str, notes: list[str]
+    parts: list[_Domain],
+    weights: list[Fraction],
+    tokens: Any,
+    renormalize: bool,
+    everything: bool,
+    name: str,
+    notes: list[str],
 ) -> list[int]:
-    """Tokens of each domain; their sum is the blend's size."""
+    """Tokens of each domain; their sum is the blend's size. everything: at most, all units run out together."""
     limits = [Fraction(part.capacity) / weight for part, weight in zip(parts, weights, strict=True)]
     most = int(min(limits))
     first = parts[limits.index(min(limits))]
     if tokens == "max":
-        notes.append(f"blend {name}: {most:,} tokens, as {_runs_out(first)} first")
+        why = "all that max_epochs allows" if everything else f"as {_runs_out(first)} first"
+        notes.append(f"blend {name}: {most:,} tokens, {why}")
         return fill(most, weights, [part.capacity for part in parts])
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens <= 0:
         raise ValueError(f"blends.{name}.tokens is {tokens!r}: write max or a whole number above 0")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -156,8 +156,8 @@ class Column:
         """Its name's words: `metadata.WARC-Target-URI` is metadata, warc, target, uri."""
         return words_of(self.name)
 
-    def _share(self, test: object) -> float:
-        return sum(1 for text in self.strings if test(text)) / len(self.values) if self.values else 0.0  # type: ignore[operator]
+    def _share(self, test: Callable[[str], bool]) -> float:
+        return sum(map(test, self.strings)) / len(self.values) if self.values else 0.0
 
 
 def words_of(name: str) -> list[str]:
@@ -204,8 +204,8 @@ def _key(value: Value) -> object:
     return repr(value) if isinstance(value, dict | list) else (type(value) is bool, value)
 
 
-def _share(values: Sequence[Value], test: object) -> float:
-    return sum(1 for value in values if test(value)) / len(values) if values else 0.0  # type: ignore[operator]
+def _share(values: Sequence[Value], test: Callable[[Value], bool]) -> float:
+    return sum(map(test, values)) / len(values) if values else 0.0
 
 
 def columns_of(names: Iterable[str], rows: Sequence[Sequence[Value]]) -> list[Column]:
