@@ -23,6 +23,7 @@ from typer.main import get_command
 
 from gristmill.pipeline.commands.clean import clean
 from gristmill.pipeline.commands.explain import explain
+from gristmill.pipeline.commands.init import init
 from gristmill.pipeline.commands.lm import app as lm
 from gristmill.pipeline.commands.plan import plan
 from gristmill.pipeline.commands.quality import app as quality
@@ -94,7 +95,7 @@ def _whole(
 ) -> None: ...
 
 
-for command in (run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
+for command in (init, run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(lm)
 app.add_typer(quality)

@@ -1,6 +1,6 @@
 """How many tokens of each source go into a blend. Pure arithmetic: exact integers, no documents, no files.
 
-    domains   shares of the whole, normalised
+    domains   shares of the whole, normalised; none given: in proportion to the domains' tokens
     within    per domain, over the groups of one attribute of its units, by a method of `METHODS`:
               unimax     U_i = min(B / (L - i), epochs · n_i), smallest first, B -= U_i   (Chung et al. 2023, Alg. 1)
               alpha      share ∝ n_i^alpha
@@ -47,7 +47,8 @@ class Unit:
 class Blend:
     """One named blend, as configured.
 
-    domains: share of each domain, summing to 1 or 100. within: per domain one of {unimax: {epochs: e}},
+    domains: share of each domain, summing to 1 or 100; empty: each domain with text in proportion to its tokens, so
+    that everything is taken equally often. within: per domain one of {unimax: {epochs: e}},
     {alpha: a}, {categories | sources | languages: {name: weight}}, {"module:function": anything}, all but the given
     weights with `over: category | source | language` if wanted; a domain that is not named is taken in proportion to
     its tokens. tokens: 'max', the largest budget at which every domain keeps its share, or a number. max_epochs: no
@@ -55,7 +56,7 @@ class Blend:
     on_shortage: 'error', or 'renormalize': take what there is, give its share to the others, and say so.
     """
 
-    domains: Mapping[str, float]
+    domains: Mapping[str, float] = field(default_factory=dict)
     within: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tokens: int | Literal["max"] = "max"
     max_epochs: float = 4
@@ -128,12 +129,12 @@ METHODS: Mapping[str, Method] = {
 
 def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
     """A target for every unit. `name` is the blend's, for errors and notes. Raises ValueError with one sentence."""
-    shares = normalize(blend.domains, f"blends.{name}.domains")
+    shares = normalize(blend.domains, f"blends.{name}.domains") if blend.domains else _natural(units)
     max_epochs = _positive(blend.max_epochs, f"blends.{name}.max_epochs")
     if blend.on_shortage not in ("error", "renormalize"):
         raise ValueError(f"blends.{name}.on_shortage is {blend.on_shortage!r}: write error or renormalize")
     for domain in blend.within:
-        if domain not in shares:
+        if blend.domains and domain not in shares:
             raise ValueError(f"blends.{name}.within.{domain}: {domain} is not among the blend's domains")
     renormalize = blend.on_shortage == "renormalize"
     notes: list[str] = []
@@ -154,10 +155,12 @@ def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
         left_out = sum(unit.tokens for unit in units if unit.domain == domain)
         notes.append(f"blend {name}: the domain {domain} has no share, its {left_out:,} tokens are left out")
     if not parts:
-        raise ValueError(f"blend {name}: none of its domains ({', '.join(shares)}) has text; add sources")
+        which = f"none of its domains ({', '.join(shares)}) has text" if shares else "there is no text"
+        raise ValueError(f"blend {name}: {which}; add sources")
     given = [shares[domain] for domain in parts]
     weights = [share / sum(given) for share in given]
-    budgets = _domain_budgets(list(parts.values()), weights, blend.tokens, renormalize, name, notes)
+    everything = not blend.domains and not blend.within
+    budgets = _domain_budgets(list(parts.values()), weights, blend.tokens, renormalize, everything, name, notes)
     targets = [0] * len(units)
     for part, budget in zip(parts.values(), budgets, strict=True):
         for row, target in part.spread(budget, units).items():
@@ -168,6 +171,16 @@ def plan(units: Sequence[Unit], blend: Blend, name: str = "blend") -> BlendPlan:
         units=tuple(_unit_plan(unit, target) for unit, target in zip(units, targets, strict=True)),
         notes=tuple(notes),
     )
+
+
+def _natural(units: Sequence[Unit]) -> dict[str, Fraction]:
+    """Each domain's share of all tokens."""
+    tokens: dict[str, int] = {}
+    for unit in units:
+        if unit.tokens > 0:
+            tokens[unit.domain] = tokens.get(unit.domain, 0) + unit.tokens
+    total = sum(tokens.values())
+    return {domain: Fraction(tokens[domain], total) for domain in sorted(tokens)}
 
 
 def plans(units: Sequence[Unit], blends: Mapping[str, Blend]) -> dict[str, BlendPlan]:
@@ -273,14 +286,21 @@ def _weighted_groups(
 
 
 def _domain_budgets(
-    parts: list[_Domain], weights: list[Fraction], tokens: Any, renormalize: bool, name: str, notes: list[str]
+    parts: list[_Domain],
+    weights: list[Fraction],
+    tokens: Any,
+    renormalize: bool,
+    everything: bool,
+    name: str,
+    notes: list[str],
 ) -> list[int]:
-    """Tokens of each domain; their sum is the blend's size."""
+    """Tokens of each domain; their sum is the blend's size. everything: at most, all units run out together."""
     limits = [Fraction(part.capacity) / weight for part, weight in zip(parts, weights, strict=True)]
     most = int(min(limits))
     first = parts[limits.index(min(limits))]
     if tokens == "max":
-        notes.append(f"blend {name}: {most:,} tokens, as {_runs_out(first)} first")
+        why = "all that max_epochs allows" if everything else f"as {_runs_out(first)} first"
+        notes.append(f"blend {name}: {most:,} tokens, {why}")
         return fill(most, weights, [part.capacity for part in parts])
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens <= 0:
         raise ValueError(f"blends.{name}.tokens is {tokens!r}: write max or a whole number above 0")

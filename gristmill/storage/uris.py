@@ -306,7 +306,8 @@ def pattern(glob: str) -> str:
         elif token == "?":
             out.append("[^/]")
         elif len(token) > 2 and token.startswith("["):
-            out.append("[" + ("^" + token[2:-1] if token[1] == "!" else token[1:-1]).replace("\\", "\\\\") + "]")
+            inner = "^" + token[2:-1] if token[1] == "!" else token[1:-1]
+            out.append("[" + inner.replace("\\", "\\\\").replace("[", "\\[") + "]")
         else:
             out.append(re.escape(token))
     return "".join(out)

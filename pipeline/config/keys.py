@@ -237,7 +237,7 @@ def _try_blend(name: str, blend: Blend) -> None:
         method_of(domain, method, f"blends.{name}.within.{domain}")
         if any(":" in key for key in method):  # a method of one's own is asked about the corpus alone
             del within[domain]
-    for domain in blend.domains:
+    for domain in blend.domains or DOMAINS:
         method = within.get(domain, {})
         given = next((key for key in ATTRIBUTES if isinstance(method.get(key), Mapping)), None)
         for group in method[given] if given else ["any"]:

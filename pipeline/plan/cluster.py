@@ -196,7 +196,9 @@ def amounts(described: Described, rates: Rates) -> Amounts:
 
 def domains(config: Config) -> Mapping[str, float]:
     """Shares of the first blend's domains."""
-    given: Mapping[str, float] = next((blend.domains for blend in config.blends.values()), {"english": 1.0})
+    given: Mapping[str, float] = next(
+        (blend.domains for blend in config.blends.values() if blend.domains), {"english": 1.0}
+    )
     whole = sum(given.values()) or 1.0
     return {domain: share / whole for domain, share in given.items()}
 

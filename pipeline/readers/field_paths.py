@@ -64,7 +64,7 @@ def _inside(value: Value, name: str) -> tuple[Value, bool]:
         if not first.isdecimal() or int(first) >= len(value):
             return None, False
         return _inside(value[int(first)], rest) if rest else (value[int(first)], True)
-    inner = _object(value)
+    inner = object_of(value)
     if inner is None:
         return None, False
     if name in inner:
@@ -82,7 +82,7 @@ def _remove_inside(record: Record, name: str) -> bool:
     for first, rest in _splits(name):
         if first not in record:
             continue
-        inner = _object(record[first])
+        inner = object_of(record[first])
         if inner is None:
             continue
         if rest in inner:
@@ -97,7 +97,8 @@ def _remove_inside(record: Record, name: str) -> bool:
     return False
 
 
-def _object(value: Value) -> Record | None:
+def object_of(value: Value) -> Record | None:
+    """An object, or the one that a string of JSON holds; None for all else."""
     if isinstance(value, dict):
         return value
     if isinstance(value, str) and value[:1] == "{" and len(value) <= MAX_JSON_CHARACTERS:
@@ -112,7 +113,7 @@ def _object(value: Value) -> Record | None:
 def _names(record: Mapping[str, Value], prefix: str, level: int) -> Iterator[str]:
     for name, value in record.items():
         yield prefix + name
-        inner = _object(value) if level < MAX_LEVELS else None
+        inner = object_of(value) if level < MAX_LEVELS else None
         if inner is not None:
             yield from _names(inner, f"{prefix}{name}.", level + 1)
         elif isinstance(value, list):

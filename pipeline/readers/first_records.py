@@ -23,14 +23,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from tempfile import NamedTemporaryFile
 
+from gristmill.pipeline.readers.field_paths import object_of
+from gristmill.pipeline.readers.field_paths import value_at as value_at
 from gristmill.pipeline.readers.folder import open_segment
 from gristmill.pipeline.readers.format_table import format_named
-from gristmill.pipeline.readers.jsonl import BOM, WHITESPACE, split_lines
-from gristmill.pipeline.readers.records import Record, Value
+from gristmill.pipeline.readers.jsonl import BOM, WHITESPACE, Line, split_lines
 from gristmill.pipeline.readers.rows import Row, Skipped
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, head_compression
+from gristmill.pipeline.readers.text_stream import text_blocks
+from gristmill.pipeline.readers.values import Record, Value
 from gristmill.stages.own import own_function
 from gristmill.storage.uris import is_local
 
@@ -42,6 +45,8 @@ MAX_DEPTH = 6  # of objects in objects that get a dotted name
 
 Records = Iterator["Record | str"]
 """A record, or the reason why one cannot be read."""
+Names = dict[str, set[str]]
+"""Dotted name -> types of its values."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,9 @@ def first_records(
     skipped: Skipped = Counter()
     faults: Counter[str] = Counter()
     records: list[Record] = []
-    names: dict[str, set[str]] = {}
+    names: Names = {}
     if format_name in NAMED:
-        found = NAMED[format_name](segment, max_bytes, names)
+        found = NAMED[format_name](segment, spec, max_bytes, names)
     else:
         found = _documents(segment, format_name, spec, max_bytes, skipped)
     end = time.monotonic() + seconds
@@ -96,27 +101,14 @@ def first_records(
     return FirstRecords(tuple(records), fields, faults, skipped, whole)
 
 
-def value_at(record: Mapping[str, Value], name: str) -> Value:
-    """The value under a dotted name; a key that has the dots in it comes first. None where there is none."""
-    if name in record:
-        return record[name]
-    key, dot, rest = name.partition(".")
-    while dot:
-        inner = record.get(key)
-        if isinstance(inner, dict) and (found := value_at(inner, rest)) is not None:
-            return found
-        more, dot, rest = rest.partition(".")
-        key = f"{key}.{more}"
-    return None
-
-
-def note_fields(record: Mapping[str, Value], names: dict[str, set[str]], above: str = "", depth: int = 1) -> None:
+def note_fields(record: Mapping[str, Value], names: Names, above: str = "", depth: int = 1) -> None:
     """Adds a record's dotted names and the types of its values to `names`."""
     for key, value in record.items():
         name = f"{above}{key}"
         names.setdefault(name, set()).add(type_of(value))
-        if isinstance(value, dict) and depth < MAX_DEPTH:
-            note_fields(value, names, f"{name}.", depth + 1)
+        inner = object_of(value) if depth < MAX_DEPTH else None
+        if inner is not None:
+            note_fields(inner, names, f"{name}.", depth + 1)
 
 
 def type_of(value: Value) -> str:
@@ -135,17 +127,28 @@ STOPPED = "stopped"
 """Told by a function of `NAMED` that ends at its limit of bytes: no fault."""
 
 
-def _jsonl(segment: Segment, max_bytes: int, names: dict[str, set[str]]) -> Records:
-    for line in split_lines(_bounded(blocks(segment), max_bytes), 0, max_bytes):
+def _jsonl(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -> Records:
+    for line in split_lines(_bounded(text_blocks(segment, spec), max_bytes), 0, max_bytes):
         data = line.data.removeprefix(BOM) if line.offset == 0 else line.data
-        if line.fault is not None:
-            yield line.fault
-        elif not data.strip(WHITESPACE):
+        if not data.strip(WHITESPACE):
             continue
-        elif line.offset + line.size > max_bytes:
-            yield STOPPED  # the line is cut off where reading ends
-        else:
-            yield _json_object(data)
+        yield _value(line, data, max_bytes)
+
+
+def _json(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -> Records:
+    """Objects of an array, of a list in an object, or one behind the other, as `json_documents` finds them."""
+    from gristmill.pipeline.readers.json_documents import Values, outline_of
+
+    outline = outline_of(_bounded(text_blocks(segment, spec), max_bytes), spec.columns_in_use())
+    inner = next(iter(outline.lists), None) if not outline.is_record else None
+    for value in Values(max_bytes, inner).of(_bounded(text_blocks(segment, spec), max_bytes)):
+        yield _value(value, value.data, max_bytes)
+
+
+def _value(line: Line, data: bytes, max_bytes: int) -> Record | str:
+    if line.offset + line.size > max_bytes:
+        return STOPPED  # cut off where reading ends
+    return line.fault if line.fault is not None else _json_object(data)
 
 
 def _json_object(data: bytes) -> Record | str:
@@ -168,7 +171,7 @@ def _bounded(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
             return
 
 
-def _parquet(segment: Segment, max_bytes: int, names: dict[str, set[str]]) -> Records:
+def _parquet(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -> Records:
     """Of each row group the first rows, a few at a time."""
     import pyarrow.parquet as pq
 
@@ -193,7 +196,7 @@ def _parquet(segment: Segment, max_bytes: int, names: dict[str, set[str]]) -> Re
             yield "read.truncated"
 
 
-def _note_schema(schema: Iterable[object], names: dict[str, set[str]], above: str = "") -> None:
+def _note_schema(schema: Iterable[object], names: Names, above: str = "") -> None:
     """Names of columns that may be null everywhere."""
     import pyarrow as pa
 
@@ -205,8 +208,12 @@ def _note_schema(schema: Iterable[object], names: dict[str, set[str]], above: st
             _note_schema(fields, names, f"{above}{column.name}.")
 
 
-NAMED: dict[str, Callable[[Segment, int, dict[str, set[str]]], Records]] = {"jsonl": _jsonl, "parquet": _parquet}
-"""Formats whose records have named values: (segment, limit of bytes, names to add to) -> records."""
+NAMED: dict[str, Callable[[Segment, SourceSpec, int, Names], Records]] = {
+    "jsonl": _jsonl,
+    "json": _json,
+    "parquet": _parquet,
+}
+"""Formats whose records have named values: (segment, source, limit of bytes, names to add to) -> records."""
 
 
 ENTIRE = frozenset({"epub", "pdf"})

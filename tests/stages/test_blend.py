@@ -373,3 +373,20 @@ def test_a_method_of_ones_own_that_is_none_is_a_sentence(own, method, said):
     assert str(caught.value).startswith("blends.b.within.code")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_blend_without_domains_takes_everything_as_often_as_it_may():
+    units = [
+        Unit("english", "web", "a", "en", 1_000_003, 10),
+        Unit("code", None, "b", "python", 77, 3),
+        Unit("multilingual", "web", "a", "de", 40_001, 5),
+        Unit("multilingual", "web", "a", "fr", 0, 0),
+    ]
+    for epochs in (1, 3):
+        found = plan(units, Blend(max_epochs=epochs))
+        assert [each.tokens for each in found.units] == [epochs * unit.tokens for unit in units]
+        assert found.notes == (f"blend blend: {epochs * 1_040_081:,} tokens, all that max_epochs allows",)
+    half = plan(units, Blend(max_epochs=1, tokens=520_040))
+    assert [each.tokens for each in half.units] == [pytest.approx(unit.tokens / 2, abs=1) for unit in units]
+    with pytest.raises(ValueError, match="there is no text; add sources"):
+        plan([], Blend())
