@@ -91,6 +91,8 @@ def run(
         engine = Engine(store, executor, progress, allow_missing, lease.check)
         try:
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
+            steps = {step["name"]: step["seconds"] for step in plan["steps"]}
+            progress.foresee(steps, plan["publish_s"], executor.under_way)
             result = Driver(config, engine, files, plan, notes, left_out).run()
             result.report = described(store, result.record)
             return result
