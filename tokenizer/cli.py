@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gristmill.command_line import SETTINGS, Version, unstyle_help
+from gristmill.terminal import console, takes_escapes
+from gristmill.wording import plural
+
 if TYPE_CHECKING:
     from gristmill.tokenizer.report import LanguageFigures, Report
 
 app = typer.Typer(
     help="Train a tokenizer on a curated corpus, encode text with it, measure how it fits.",
     no_args_is_help=True,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _whole(version: Version = False) -> None: ...
+
 
 TABLE_ROWS = 40
 
@@ -47,7 +57,9 @@ def train(
 
     recipe = Recipe(vocab_size=vocab_size, sample_bytes=sample_bytes, alpha=alpha, seed=seed, shrink=shrink)
     batches = curated_batches(curated)
-    with Progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn(), transient=True) as progress:
+    spinner = (SpinnerColumn(), "{task.description}", TimeElapsedColumn())
+    foot = console(stderr=True)
+    with Progress(*spinner, transient=True, console=foot, disable=not takes_escapes(sys.stderr)) as progress:
         step = progress.add_task("counting the corpus", total=None)
         corpus = count(batches)
         size = min(sample_bytes, sum(corpus.values()))
@@ -129,6 +141,7 @@ def report(
 
 def main() -> None:
     """Runs a command; an error is a sentence on standard error and exit code 2."""
+    unstyle_help()
     try:
         app(prog_name="python -m tokenizer")
     except ValueError as error:
@@ -137,7 +150,6 @@ def main() -> None:
 
 
 def _print_table(content: Report) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("domain", "language", "MB", "bytes/token", "tokens/word", "coverage")
@@ -146,8 +158,8 @@ def _print_table(content: Report) -> None:
         ratios = ((row["bytes_per_token"], "{:.2f}"), (row["fertility"], "{:.2f}"), (row["coverage"], "{:.3%}"))
         shown = ["" if value is None else form.format(value) for value, form in ratios]
         table.add_row(row["domain"], row["language"], f"{row['bytes'] / 1e6:.2f}", *shown)
-    Console().print(table)
+    console().print(table)
     if len(rows) > TABLE_ROWS + 1:
-        typer.echo(f"and {len(rows) - TABLE_ROWS - 1} smaller languages, in the JSON report")
+        typer.echo(f"and {plural(len(rows) - TABLE_ROWS - 1, 'smaller language')}, in the JSON report")
     failures = content["all"]["round_trip_failures"]
-    typer.echo(f"round trip: {'exact' if not failures else f'{failures:,} documents came back changed'}")
+    typer.echo(f"round trip: {'exact' if not failures else plural(failures, 'document') + ' came back changed'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -40,15 +39,14 @@ def try_(
     """
     import json
 
-    from rich.console import Console
-
     from gristmill.pipeline.views.trial.source import documents as documents_of
     from gristmill.pipeline.views.trial.source import opened
     from gristmill.pipeline.views.trial.text import as_dict, no_document, show
     from gristmill.pipeline.views.trial.trial import recipe, source_spec, trial
+    from gristmill.terminal import console as console_of
 
     taken = recipe(config, assignments or [])
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80)
+    console = console_of()
     shown = 0
     with opened(file, source_spec(taken, source, format_name), taken.max_document_bytes) as given:
         for row in documents_of(given, documents, record, taken.max_document_bytes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -36,6 +35,6 @@ def whatif(
 
         typer.echo(json.dumps(as_dict(answer), ensure_ascii=False, default=str))
         return
-    from rich.console import Console
+    from gristmill.terminal import console
 
-    show(answer, Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80))
+    show(answer, console())
