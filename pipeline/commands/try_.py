@@ -13,6 +13,10 @@ def try_(
         str | None,
         typer.Option("--config", metavar="CONFIG", help="pipeline.yaml by default, else the built-in recipe."),
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="By the configuration that made this output of a run."),
+    ] = None,
     documents: Annotated[int, typer.Option("--documents", min=1, help="How many of a file with several.")] = 1,
     record: Annotated[
         int | None,
@@ -45,7 +49,9 @@ def try_(
     from gristmill.pipeline.views.trial.trial import recipe, source_spec, trial
     from gristmill.terminal import console as console_of
 
-    taken = recipe(config, assignments or [])
+    if config is not None and output is not None:
+        raise ValueError(f"two configurations are named, {config} and that of --output {output}; name one")
+    taken = recipe(config if output is None else f"{output.rstrip('/')}/run.json", assignments or [])
     console = console_of()
     shown = 0
     with opened(file, source_spec(taken, source, format_name), taken.max_document_bytes) as given:

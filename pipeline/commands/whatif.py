@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from gristmill.pipeline.commands.options import Output, output_of
+
 
 def whatif(
     expressions: Annotated[
@@ -17,7 +19,7 @@ def whatif(
             "signal for every rule that limits it.",
         ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", help="The output of a run: a folder or its URI.")] = "out",
+    option: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Say how many documents, bytes and tokens other limits would keep, from what a run has measured.
@@ -29,7 +31,7 @@ def whatif(
     from gristmill.pipeline.views.whatif.answer import whatif as answer_of
     from gristmill.pipeline.views.whatif.text import as_dict, show
 
-    answer = answer_of(output, expressions)
+    answer = answer_of(output_of(None, option), expressions)
     if as_json:
         import json
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from gristmill.pipeline.config.recorded import read_configuration
 from gristmill.pipeline.config.stage_list import RECIPE, build_stages, missing
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.settings.errors import ConfigError
-from gristmill.settings.located import Located, Path, nearest, override, read
+from gristmill.settings.located import Located, Path, nearest, override
 from gristmill.settings.validation import message, validated
 from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS
@@ -118,7 +119,7 @@ class Config:
 
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
-    located = read(path, *EXAMPLE)
+    located = read_configuration(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
     for assignment in overrides:

@@ -213,6 +213,18 @@ class PlanRecord(TypedDict):
     core_seconds_by_stage: dict[str, float]
 
 
+class InvocationRecord(TypedDict):
+    """How a run was started from a command line, without credentials."""
+
+    config: str
+    """Absolute path, or URI."""
+    directory: str
+    """The folder that relative paths of the configuration start from."""
+    set: list[str]
+    output: str | None
+    """As `--output` said."""
+
+
 class RunRecord(TypedDict):
     started: float
     """Seconds since 1970."""
@@ -222,6 +234,8 @@ class RunRecord(TypedDict):
     python: str
     libraries: dict[str, str]
     configuration: ConfigurationRecord
+    invocation: NotRequired[InvocationRecord]
+    """Not in the records of early versions, or of runs that Python code started."""
     inputs: InputsRecord
     steps: list[StepRecord]
     funnel: list[FunnelEntry]

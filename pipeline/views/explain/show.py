@@ -24,6 +24,7 @@ from gristmill.pipeline.views.explain.explanation import Explanation
 from gristmill.pipeline.views.explain.text import Comparison
 from gristmill.pipeline.views.explain.way import Limit, Step, number
 from gristmill.terminal import console
+from gristmill.wording import plural
 
 COLOURS = {
     "curated": "green",
@@ -82,7 +83,7 @@ def _parts(e: Explanation) -> Iterator[RenderableType]:
         if rest:
             yield Padding(Text("no rule: " + " · ".join(rest), "dim"), (0, 0, 0, 2))
     if e.text is not None:
-        length = f"{e.text.characters:,} characters, " if e.text.characters is not None else ""
+        length = f"{plural(e.text.characters, 'character')}, " if e.text.characters is not None else ""
         yield from _section(f"the text ({length}{e.text.origin})", _excerpt(e.text.excerpt, e.text.characters))
     if e.notes:
         yield from _section("notes", Group(*(Text("· " + safe(note)) for note in e.notes)))
