@@ -14,13 +14,14 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
+from gristmill.command_line import SETTINGS, Version, unstyle_help
 from gristmill.pipeline.commands.clean import clean
 from gristmill.pipeline.commands.explain import explain
 from gristmill.pipeline.commands.init import init
@@ -73,26 +74,15 @@ app = typer.Typer(
     cls=Commands,
     help="Raw documents in; curated, blended token shards and a trained model out.",
     epilog="After an error, the same command with --debug shows where it came from.",
+    context_settings=SETTINGS,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        import gristmill
-
-        typer.echo(f"gristmill {gristmill.__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _whole(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="The version, and nothing else.")
-    ] = False,
-) -> None: ...
+def _whole(version: Version = False) -> None: ...
 
 
 for command in (init, run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
@@ -123,6 +113,7 @@ def _answer(arguments: list[str], debug: bool) -> int:
     import warnings
 
     warnings.showwarning = _show_warning
+    unstyle_help()
     try:
         if debug:
             plain = [argument for argument in arguments if argument != "--debug"]

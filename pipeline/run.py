@@ -42,7 +42,15 @@ from gristmill.pipeline.steps.outputs import (
 )
 from gristmill.pipeline.steps.pass_check import check as check_pass
 from gristmill.pipeline.steps.pass_check import check_ids, passed
-from gristmill.pipeline.steps.record import BlendRecord, InputsRecord, PlanRecord, RunRecord, SourceFiles, as_written
+from gristmill.pipeline.steps.record import (
+    BlendRecord,
+    InputsRecord,
+    InvocationRecord,
+    PlanRecord,
+    RunRecord,
+    SourceFiles,
+    as_written,
+)
 from gristmill.pipeline.steps.removal import describe
 from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.steps.rounds import run_rounds
@@ -56,6 +64,7 @@ from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+from gristmill.wording import plural
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -83,8 +92,9 @@ def run(
     progress: Progress | None = None,
     strict: bool = False,
     say: Say = quiet,
+    invocation: InvocationRecord | None = None,
 ) -> Result:
-    """Runs everything that is not done yet.
+    """Runs everything that is not done yet. invocation: how it was started, for the record.
 
     strict: every finding is an error. say: told each finding as it is made. Raises LeaseHeld, StepFailed,
     AccountingError, ValueError (`Void` for findings); each with a sentence for the user.
@@ -112,7 +122,11 @@ def run(
             plan = predicted(config, files, workers, rates_for(config, None)).to_dict()
             if sizes := plan.get("sizes"):
                 say(sizes)
-            result = Driver(config, engine, files, plan, notes, left_out, found).run()
+            steps = {step["name"]: step["seconds"] for step in plan["steps"]}
+            progress.foresee(steps, plan["publish_s"], executor.under_way)
+            driver = Driver(config, engine, files, plan, notes, left_out, found)
+            driver.invocation = invocation
+            result = driver.run()
             result.report = described(store, result.record)
             return result
         finally:
@@ -192,6 +206,7 @@ class Driver:
         """plan: what was predicted, for the record. notes, left_out: what the inventory has to say."""
         self.left_out = left_out
         self.plan = plan
+        self.invocation: InvocationRecord | None = None
         self.given = config
         self.noticed = noticed or Noticed()
         self.config = settled(config, files)
@@ -352,7 +367,8 @@ class Driver:
         store = self.engine.store
         if self.engine.repaired:
             number = len(self.engine.repaired)
-            self.notes.append(f"{number} committed files were damaged or missing and have been computed again")
+            were, have = ("file was", "has") if number == 1 else ("files were", "have")
+            self.notes.append(f"{number:,} committed {were} damaged or missing and {have} been computed again")
         groups: dict[str, CuratedGroup] = {}
         for _, manifest in curated.done():
             for name, more in manifest.stats.groups.items():
@@ -391,6 +407,8 @@ class Driver:
             "findings": [finding.record() for finding in self.noticed.findings],
             "summary": summary(self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))),
         }
+        if self.invocation is not None:
+            record["invocation"] = redacted_values(self.invocation)
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)
 
@@ -409,13 +427,15 @@ def summary(
     code = {group.language for group in groups.values() if group.domain == "code"}
     languages = {group.language for group in groups.values() if group.domain != "code"}
     lines = [
-        f"{first.documents_in:,} documents ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) curated, "
-        f"in {len(languages)} languages and {len(code)} programming languages"
+        f"{plural(first.documents_in, 'document')} ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) "
+        f"curated, in {plural(len(languages), 'language')} and {plural(len(code), 'programming language')}"
     ]
     for name, blend in blends.items():
         whole = max(1, sum(blend["tokens_by_domain"].values()))
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
-        lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
+        lines.append(
+            f"blend {name}: {plural(blend['tokens'], 'token')} in {plural(blend['shards'], 'shard')}: {shares}"
+        )
         lines.append(f"blend {name}: epochs: {epochs(blend)}")
     return lines + list(notes)
 

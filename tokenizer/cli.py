@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gristmill.command_line import SETTINGS, Version, unstyle_help
+from gristmill.terminal import console, takes_escapes
+from gristmill.wording import plural
+
 if TYPE_CHECKING:
     from gristmill.tokenizer.report import LanguageFigures, Report
     from gristmill.tokenizer.texts import Corpus, Reader
@@ -16,8 +20,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Train a tokenizer on any text, encode text with it, measure how it fits.",
     no_args_is_help=True,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _whole(version: Version = False) -> None: ...
+
 
 TABLE_ROWS = 40
 
@@ -68,7 +78,9 @@ def train(
 
     corpus = _corpus(context, data, columns, format, language_model)
     _say_cost(corpus, sample_bytes, as_json)
-    with Progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn(), transient=True) as progress:
+    spinner = (SpinnerColumn(), "{task.description}", TimeElapsedColumn())
+    foot = console(stderr=True)
+    with Progress(*spinner, transient=True, console=foot, disable=not takes_escapes(sys.stderr)) as progress:
         step = progress.add_task("counting the corpus", total=None)
         begun = time.monotonic()
         sizes = count(corpus.batches)
@@ -165,6 +177,7 @@ def main() -> None:
     """
     from importlib.metadata import entry_points
 
+    unstyle_help()
     for script in entry_points(group="console_scripts", name="gristmill"):
         script.load()(["tokenizer", *sys.argv[1:]])
     try:
@@ -235,7 +248,6 @@ def _within_memory(size: int) -> tuple[int, int | None]:
 
 
 def _print_table(content: Report) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("domain", "language", "MB", "bytes/token", "tokens/word", "coverage")
@@ -244,8 +256,8 @@ def _print_table(content: Report) -> None:
         ratios = ((row["bytes_per_token"], "{:.2f}"), (row["fertility"], "{:.2f}"), (row["coverage"], "{:.3%}"))
         shown = ["" if value is None else form.format(value) for value, form in ratios]
         table.add_row(row["domain"], row["language"], f"{row['bytes'] / 1e6:.2f}", *shown)
-    Console().print(table)
+    console().print(table)
     if len(rows) > TABLE_ROWS + 1:
-        typer.echo(f"and {len(rows) - TABLE_ROWS - 1} smaller languages, in the JSON report")
+        typer.echo(f"and {plural(len(rows) - TABLE_ROWS - 1, 'smaller language')}, in the JSON report")
     failures = content["all"]["round_trip_failures"]
-    typer.echo(f"round trip: {'exact' if not failures else f'{failures:,} documents came back changed'}")
+    typer.echo(f"round trip: {'exact' if not failures else plural(failures, 'document') + ' came back changed'}")

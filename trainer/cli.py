@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from gristmill.command_line import SETTINGS, Version, unstyle_help
 from gristmill.trainer.commands import launch as cli_launch
 from gristmill.trainer.commands import models as cli_models
 from gristmill.trainer.commands import plan as cli_plan
@@ -21,8 +22,15 @@ app = typer.Typer(
     name="train",
     help="Train Nemotron-4 from token shards, plan a run, exchange models with Hugging Face.",
     no_args_is_help=True,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _whole(version: Version = False) -> None: ...
+
+
 app.add_typer(cli_launch.app)
 app.add_typer(cli_plan.app)
 app.add_typer(cli_models.app)  # evaluate, export, import, generate
@@ -79,6 +87,7 @@ def run(
 
 def main() -> None:
     """Entry point of `python -m trainer`."""
+    unstyle_help()
     app(prog_name="python -m trainer")
 
 

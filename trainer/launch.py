@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.trainer.errors import ConfigError, TrainerError
+from gristmill.wording import plural
 
 if TYPE_CHECKING:
     from gristmill.trainer.config.keys import Config
@@ -143,7 +144,9 @@ def launch(
     fitting = [n for n in ray.nodes() if n["Alive"] and all(n["Resources"].get(k, 0) >= v for k, v in need.items())]
     if len(fitting) < nodes:
         kind = f"{processes} GPUs" if gpus else "a CPU"
-        raise ConfigError(f"--nodes {nodes}: the Ray cluster has {len(fitting)} nodes with {kind}: ask for fewer")
+        raise ConfigError(
+            f"--nodes {nodes}: the Ray cluster has {plural(len(fitting), 'node')} with {kind}: ask for fewer"
+        )
     group = placement_group([need] * nodes, strategy="STRICT_SPREAD")
     if not group.wait(60):
         raise TrainerError(f"{nodes} nodes are there but taken by other work on this Ray: end that, or ask for fewer")

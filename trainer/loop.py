@@ -38,6 +38,7 @@ from gristmill.trainer.scoring.evaluate import evaluate
 from gristmill.trainer.setup import Built, Run, build, check_batches, plan_run
 from gristmill.trainer.step import Figures, run_step
 from gristmill.trainer.watch import Watch
+from gristmill.wording import plural
 
 
 def train(config: Config, fresh: bool = False, stop_after_steps: int | None = None) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def _announce(run: Run, cursor: Cursor, metrics: Metrics, display: Display, rema
     layout = f"tensor {groups.tensor.size} x pipeline {groups.pipeline.size} x data {groups.data.size}"
     display.say(
         f"{parameters(run.shape):,} parameters · {layout} · "
-        f"{run.schedule.total_tokens:,} tokens in {run.schedule.total_steps:,} steps · "
+        f"{plural(run.schedule.total_tokens, 'token')} in {plural(run.schedule.total_steps, 'step')} · "
         f"unigram entropy of the shards {entropy:.3f} nats"
     )
     table = table_text(config)

@@ -22,7 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gristmill.terminal import takes_escapes
 from gristmill.trainer.tensorboard import EventFile
+from gristmill.wording import duration
 
 NAME = "metrics.jsonl"
 _PLAIN = {  # key of a step -> tag
@@ -96,7 +98,7 @@ class Display:
         self._recent: deque[tuple[int, float]] = deque(maxlen=50)  # tokens and seconds of the latest steps
         self._warming = True
         self._bar: Any = None
-        if sys.stderr.isatty() and not silent:
+        if takes_escapes(sys.stderr) and not silent:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -163,14 +165,6 @@ def step_line(values: dict[str, Any], total_steps: int) -> str:
     if "skipped" in values:
         parts.insert(1, f"skipped, {values['skipped']}")
     return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """3 h 05 min, 4 min 10 s, 7 s."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from gristmill.trainer.config.keys import Config
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.parallel.groups import Groups
 from gristmill.trainer.setup import plan_run
+from gristmill.wording import plural
 
 
 def replay(config: Config, number: int) -> Iterator[str]:
@@ -33,7 +34,7 @@ def replay(config: Config, number: int) -> Iterator[str]:
         fetched = run.loader.fetch(step.phase, np.array([sample]))
         yield (
             f"--- sample {sample:,}: {run.loader.sets[member].folder}, window {window:,}, epoch {epoch}, "
-            f"{len(fetched.cu_seqlens) - 1} documents"
+            f"{plural(len(fetched.cu_seqlens) - 1, 'document')}"
         )
         yield decode(fetched.tokens[0])
 

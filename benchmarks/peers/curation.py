@@ -1,6 +1,7 @@
 """Gopher's, C4's and FineWeb's filters over JSON Lines, one core: Gristmill beside datatrove, on the same file.
 
     python benchmarks/peers/curation.py [--data FOLDER] [--peers FOLDER]      results/curation.json, ten minutes
+    python benchmarks/peers/curation.py --documents 20 --output FILE          a trial of everything, two minutes
 
 Ours: what a run does with it in one worker, JSONL.zst in, Parquet out: the first pass (reader, line rules, signals,
 documents and signals as Parquet with checksums) and the rules with their ledger. Theirs: reader, four filters, Parquet
@@ -43,6 +44,7 @@ from gristmill.stages.rules import Rules  # noqa: E402
 from gristmill.stages.signals import Signals, with_columns  # noqa: E402
 from gristmill.storage.store import Store  # noqa: E402
 
+RESULT = ROOT / "benchmarks" / "results" / "curation.json"
 ENGLISH = ("academic-plos", "books-standard-ebooks", "news-digitalgov", "us-speeches")
 OTHERS = {
     "de": ("opensource-guide", "debian-handbook", "gnome-user-docs"),
@@ -108,16 +110,21 @@ def kernel(path: Path) -> float:
     return len(data) / 1e6 / best
 
 
-def write(path: Path, data: Path, language: str) -> int:
+def write(path: Path, data: Path, language: str, most: int | None) -> int:
+    """The documents of a language, at most `most` of a file; their bytes of text."""
     names = [f"english/{n}" for n in ENGLISH] if language == "en" else [f"multilingual/{n}" for n in OTHERS[language]]
     size = 0
     with zstandard.open(path, "wt", encoding="utf-8") as out:
         for name in names:
+            taken = 0
             for line in zstandard.open(data / f"{name}.jsonl.zst", "rt", encoding="utf-8"):
+                if taken == most:
+                    break
                 record = json.loads(line)
                 if language == "en" or str(record.get("lang", "")).split("-")[0].split("_")[0] == language:
                     size += len(record["text"].encode())
                     out.write(line)
+                    taken += 1
     for copy in range(1, COPIES):
         path.with_name(f"{path.name.removesuffix('.jsonl.zst')}-{copy}.jsonl.zst").write_bytes(path.read_bytes())
     return size
@@ -133,11 +140,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--peers", type=Path, default=environments.FOLDER)
+    parser.add_argument("--documents", type=int, help="of each file of the data at most; all by default")
+    parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     environments.FOLDER = options.peers
+    environments.check("datatrove")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "english.jsonl.zst"
-        write(path, options.data, "en")
+        write(path, options.data, "en", options.documents)
         mine = best(lambda: ours(path, "en"))
         alone = kernel(path)
         command = [environments.python("datatrove"), str(Path(__file__).parent / "datatrove_filters.py")]
@@ -146,7 +156,7 @@ def main() -> None:
         others = {}
         for language in OTHERS:
             other = Path(folder) / f"{language}.jsonl.zst"
-            if write(other, options.data, language):
+            if write(other, options.data, language, options.documents):
                 result = best(lambda other=other, language=language: ours(other, language))
                 others[language] = {**result, "kernel_mb_per_second": kernel(other)}
     for each in theirs.values():
@@ -160,7 +170,7 @@ def main() -> None:
         "over_datatrove_with_splits_given": mine["mb_per_second"] / theirs["given"]["mb_per_second"],
         "other_languages": others,
     }
-    (ROOT / "benchmarks" / "results" / "curation.json").write_text(json.dumps(result, indent=1) + "\n")
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 
 import pyarrow as pa  # noqa: E402
 import zstandard  # noqa: E402
-from environments import FOLDER, python, versions  # noqa: E402
+from environments import FOLDER, check, python, versions  # noqa: E402
 from machine import described  # noqa: E402
 
 from gristmill.stages.lines import Lines  # noqa: E402
@@ -82,6 +82,7 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, default=RESULT)
     arguments.add_argument("--work", type=Path, help="folder to keep the peers' answers in")
     given = arguments.parse_args()
+    check("datatrove", "nemo")
     with tempfile.TemporaryDirectory(prefix="gristmill-decisions-") as folder:
         work = given.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The peers' own environments, since their pins exclude each other's: `.peers/<name>`, built once.
 
-    python benchmarks/peers/environments.py [NAME ...]      all of them without a name; about 3 GB, ten minutes
+    python benchmarks/peers/environments.py [NAME ...]      all of them without a name; about 10 GB, ten minutes
 
 Nothing of Gristmill imports them: a benchmark runs a worker script with the peer's Python and reads what it writes.
 KenLM's `lmplz` and `build_binary` come from the sources that the package `kenlm` is built from; they need cmake and
@@ -23,12 +23,15 @@ PINS = {
         "lxml_html_clean==0.4.6",
         "orjson",
         "pyarrow==26.0.1",
+        "zstandard>=0.23,<0.26",
     ],
     "nemo": ["nemo-curator==1.4.0"],
     "dolma": ["dolma==1.2.1", "numpy<2", "aiobotocore==2.5.4", "boto3==1.28.17", "botocore==1.31.17"],
 }
 WITHOUT_DEPENDENCIES = {"nemo"}
 """NeMo Curator's pull 6.4 GB; its text filters are looked at alone."""
+IMPORTED = {"datatrove": ("datatrove.pipeline.filters", "spacy", "stanza", "orjson", "zstandard")}
+"""What the worker scripts import, and what their reader needs to open .zst: looked at before anything is measured."""
 KENLM = "kenlm==0.3.0"
 
 
@@ -38,6 +41,18 @@ def python(name: str) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path}: not there; run `python benchmarks/peers/environments.py {name}`")
     return str(path)
+
+
+def check(*names: str) -> None:
+    """Raises in one sentence where an environment lacks something, before a benchmark has measured for minutes."""
+    for name in names:
+        code = "import importlib, sys; [importlib.import_module(each) for each in sys.argv[1:]]"
+        done = subprocess.run([python(name), "-c", code, *IMPORTED.get(name, ())], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(
+                f"{FOLDER / name}: {done.stderr.strip().splitlines()[-1]}; run "
+                f"`python benchmarks/peers/environments.py {name}`"
+            )
 
 
 def tool(name: str) -> str:

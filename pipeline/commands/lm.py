@@ -6,16 +6,19 @@ from typing import Annotated
 
 import typer
 
+from gristmill.command_line import SETTINGS, Version
+
 app = typer.Typer(
     name="lm",
     help="Train the language models by whose perplexity documents are judged.",
     no_args_is_help=True,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
 )
 
 
 @app.callback()
-def lm() -> None:
+def lm(version: Version = False) -> None:
     """Language models: n-grams of SentencePiece pieces, one model a language, as KenLM reads them."""
 
 

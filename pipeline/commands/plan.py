@@ -12,6 +12,9 @@ def plan(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Set a key of the configuration; repeatable.")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="Folder or URI that the run will write to.")
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option("--corpus", metavar="WORDS", help="A corpus and a cluster in words, not yours.")
     ] = None,
@@ -32,7 +35,9 @@ def plan(
     """
     import json
 
+    from gristmill.pipeline.commands.options import with_output
     from gristmill.pipeline.plan.command import planned
 
-    lines, value = planned(config, assignments or [], corpus=corpus, measured=measured, workers=workers, strict=strict)
+    assigned = with_output(assignments, output)
+    lines, value = planned(config, assigned, corpus=corpus, measured=measured, workers=workers, strict=strict)
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))

@@ -6,16 +6,19 @@ from typing import Annotated
 
 import typer
 
+from gristmill.command_line import SETTINGS, Version
+
 app = typer.Typer(
     name="quality",
     help="Train the classifier by whose score documents are judged.",
     no_args_is_help=True,
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
 )
 
 
 @app.callback()
-def quality() -> None:
+def quality(version: Version = False) -> None:
     """Quality classifiers: fastText models that the stage `quality` scores with."""
 
 

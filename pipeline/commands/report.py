@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from gristmill.pipeline.commands.options import Output, OutputArgument, output_of
+
 
 def report(
-    output: Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or its URI.")] = "out",
+    argument: OutputArgument = None,
+    option: Output = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="DIR", help="Another run: the report shows what changed since.")
     ] = None,
@@ -17,8 +20,8 @@ def report(
     """Write the report of an output again, and say where it is and what came out.
 
     \b
-    gristmill report out
-    gristmill report out --against out-before
+    gristmill report --output out
+    gristmill report --output out --against out-before
     """
     import json
 
@@ -26,7 +29,9 @@ def report(
     from gristmill.pipeline.views.report.against import compare
     from gristmill.pipeline.views.report.write import write
     from gristmill.storage.store import Store
+    from gristmill.terminal import wrapped
 
+    output = output_of(argument, option)
     path = write(output, against=against)
     content = Store(output).read("run.json")
     summary = json.loads(content).get("summary", [])
@@ -36,6 +41,6 @@ def report(
             found["against"] = compare(parsed(content), Store(against))
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    for line in summary:
+    for line in wrapped(summary):
         typer.echo(line)
     typer.echo(f"report: {path}")

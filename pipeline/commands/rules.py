@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
@@ -32,9 +31,9 @@ def rules(
         for row in (*measured, *limiting):
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
-    from rich.console import Console
+    from gristmill.terminal import console as console_of
 
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    console = console_of(piped_width=160)
     for of, title in (("documents", "documents"), ("lines", "lines, by the stage lines")):
         if signals:
             console.print(_signal_table(title, [row for row in measured if row["of"] == of]))

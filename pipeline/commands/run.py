@@ -30,11 +30,14 @@ def run(
     """
     import json
 
+    from gristmill.pipeline.commands.options import invocation_of, with_output
     from gristmill.pipeline.config.keys import load
 
-    loaded = load(config, [*(assignments or []), *([f"output={json.dumps(output)}"] if output is not None else [])])
+    loaded = load(config, with_output(assignments, output))
+    invocation = invocation_of(config, assignments, output)
     from gristmill.pipeline.engine.progress import Terminal
     from gristmill.pipeline.run import run as run_pipeline
+    from gristmill.terminal import wrapped
 
     progress = Terminal()
     try:
@@ -46,13 +49,14 @@ def run(
             progress=progress,
             strict=strict,
             say=progress.say,
+            invocation=invocation,
         )
     finally:
         progress.close()
     if as_json:
         typer.echo(json.dumps(result.record, ensure_ascii=False))
         return
-    for line in result.summary:
+    for line in wrapped(result.summary):
         typer.echo(line)
     if result.report:
         typer.echo(f"report: {result.report}")

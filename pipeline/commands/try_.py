@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,6 +12,10 @@ def try_(
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="CONFIG", help="pipeline.yaml by default, else the built-in recipe."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="By the configuration that made this output of a run."),
     ] = None,
     documents: Annotated[int, typer.Option("--documents", min=1, help="How many of a file with several.")] = 1,
     record: Annotated[
@@ -40,15 +43,16 @@ def try_(
     """
     import json
 
-    from rich.console import Console
-
     from gristmill.pipeline.views.trial.source import documents as documents_of
     from gristmill.pipeline.views.trial.source import opened
     from gristmill.pipeline.views.trial.text import as_dict, no_document, show
     from gristmill.pipeline.views.trial.trial import recipe, source_spec, trial
+    from gristmill.terminal import console as console_of
 
-    taken = recipe(config, assignments or [])
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80)
+    if config is not None and output is not None:
+        raise ValueError(f"two configurations are named, {config} and that of --output {output}; name one")
+    taken = recipe(config if output is None else f"{output.rstrip('/')}/run.json", assignments or [])
+    console = console_of()
     shown = 0
     with opened(file, source_spec(taken, source, format_name), taken.max_document_bytes) as given:
         for row in documents_of(given, documents, record, taken.max_document_bytes):

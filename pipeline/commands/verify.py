@@ -6,20 +6,24 @@ from typing import Annotated
 
 import typer
 
+from gristmill.pipeline.commands.options import Output, OutputArgument, output_of
+
 
 def verify(
-    output: Annotated[str, typer.Argument(metavar="DIR", help="The output of a run: a folder or its URI.")],
+    argument: OutputArgument = None,
+    option: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Check an output: manifests, checksums, accounting, shard headers. Exit code 1 where something is wrong.
 
     \b
-    gristmill verify out
+    gristmill verify --output out
     """
     import json
 
     from gristmill.pipeline.upkeep.verify import verify as problems_of
 
+    output = output_of(argument, option)
     problems = problems_of(output)
     if as_json:
         typer.echo(json.dumps({"output": output, "whole": not problems, "problems": problems}, ensure_ascii=False))

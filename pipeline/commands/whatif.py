@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
+
+from gristmill.pipeline.commands.options import Output, output_of
 
 
 def whatif(
@@ -18,7 +19,7 @@ def whatif(
             "signal for every rule that limits it.",
         ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", help="The output of a run: a folder or its URI.")] = "out",
+    option: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Say how many documents, bytes and tokens other limits would keep, from what a run has measured.
@@ -30,12 +31,12 @@ def whatif(
     from gristmill.pipeline.views.whatif.answer import whatif as answer_of
     from gristmill.pipeline.views.whatif.text import as_dict, show
 
-    answer = answer_of(output, expressions)
+    answer = answer_of(output_of(None, option), expressions)
     if as_json:
         import json
 
         typer.echo(json.dumps(as_dict(answer), ensure_ascii=False, default=str))
         return
-    from rich.console import Console
+    from gristmill.terminal import console
 
-    show(answer, Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 80))
+    show(answer, console())

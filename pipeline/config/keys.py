@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from gristmill.pipeline.config.recorded import read_configuration
 from gristmill.pipeline.config.sizes import AUTO, Sizes, amounts, sentence, sizes_for
 from gristmill.pipeline.config.stage_list import RECIPE, build_stages, missing
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.settings.errors import ConfigError
-from gristmill.settings.located import Located, Path, nearest, override, read
+from gristmill.settings.located import Located, Path, nearest, override
 from gristmill.settings.validation import message, validated
 from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS
@@ -176,7 +177,7 @@ def chosen(config: Config, found: Amounts) -> str | None:
 
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
-    located = read(path, *EXAMPLE)
+    located = read_configuration(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
     if "blends" not in located.data and any(assignment.startswith("blends.") for assignment in overrides):

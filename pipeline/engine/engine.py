@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Generic, Protocol
+from typing import Generic, Protocol, runtime_checkable
 
 from gristmill.pipeline.engine.accounting import check
 from gristmill.pipeline.engine.checked import Damaged, read_checked
@@ -36,9 +36,11 @@ from gristmill.pipeline.engine.identity import Payload, Shared, by_content, dige
 from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Sealed, StatsT
 from gristmill.pipeline.engine.packed import Pending
 from gristmill.pipeline.engine.task import Candidate, Step, Work, execute, unwritable
+from gristmill.pipeline.engine.under_way import Amount, here
 from gristmill.storage.json_values import Json
 from gristmill.storage.retrying import StorageError
 from gristmill.storage.store import Store
+from gristmill.wording import plural
 
 ATTEMPTS = 3
 """How often a task that raises is tried."""
@@ -58,11 +60,23 @@ class StepFailed(RuntimeError):
 
 
 class Progress(Protocol):
-    """Told what happens; the terminal shows bars, a log shows a line a step."""
+    """Told what happens; the terminal shows a bar, a log a line now and then."""
 
     def start(self, step: str, tasks: int, done: int) -> None: ...
     def advance(self, step: str, manifest: Manifest[Reported]) -> None: ...
     def finish(self, sealed: Sealed[Reported]) -> None: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A `Progress` that wants to know what is to come."""
+
+    def foresee(self, steps: Mapping[str, float], after_s: float, running: Callable[[], Amount]) -> None:
+        """steps: predicted seconds by step, in order. after_s: of what follows the last of them.
+
+        running: what the tasks under way have taken in so far; may be called from another thread.
+        """
+        ...
 
 
 class Silent:
@@ -77,6 +91,10 @@ class Executor(Protocol):
     def run(
         self, work: Work[Payload, Shared, StatsT], pending: Mapping[int, Payload | Candidate[Payload]]
     ) -> Iterator[tuple[int, Manifest[StatsT] | Exception]]: ...
+
+    def under_way(self) -> Amount:
+        """What the tasks that are running have taken in so far. Called from another thread."""
+        ...
 
     def close(self) -> None: ...
 
@@ -95,6 +113,9 @@ class Inline:
                 error.add_note(traceback.format_exc())
                 outcome = error
             yield index, outcome
+
+    def under_way(self) -> Amount:
+        return here()
 
     def close(self) -> None: ...
 
@@ -370,7 +391,7 @@ def failed(name: str, tasks: int, failures: Mapping[int, Exception]) -> Exceptio
     if getattr(first, "final", False):
         return first
     error = StepFailed(
-        f"{name}: {len(failures)} of {tasks} tasks failed after {ATTEMPTS} attempts, first task {index}: "
+        f"{name}: {len(failures)} of {plural(tasks, 'task')} failed after {ATTEMPTS} attempts, first task {index}: "
         f"{type(first).__name__}: {first}; the others are committed, run again to retry or pass --allow-missing"
     )
     error.__cause__ = first

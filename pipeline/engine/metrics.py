@@ -10,14 +10,16 @@ as it is. Memory: steps x stages x rules, nothing per task. A file that cannot b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from gristmill.pipeline.engine.accounting import Counts
-from gristmill.pipeline.engine.engine import Progress
+from gristmill.pipeline.engine.engine import Foreseeing, Progress
 from gristmill.pipeline.engine.manifest import Manifest, Reported, Sealed
+from gristmill.pipeline.engine.outlook import Outlook
+from gristmill.pipeline.engine.under_way import Amount
 from gristmill.storage.store import Store
 
 PATH = "metrics.prom"
@@ -73,16 +75,24 @@ class Metrics:
         self.store = store
         self.progress = progress
         self.steps: dict[str, _Step] = {}
+        self.outlook = Outlook()
         self.started = time.time()
         self.written = float("-inf")
 
+    def foresee(self, steps: Mapping[str, float], after_s: float, running: Callable[[], Amount]) -> None:
+        self.outlook.foresee(steps, after_s, time.monotonic())
+        if isinstance(self.progress, Foreseeing):
+            self.progress.foresee(steps, after_s, running)
+
     def start(self, step: str, tasks: int, done: int) -> None:
         self.progress.start(step, tasks, done)
+        self.outlook.start(step, tasks, done, time.monotonic())
         self.steps[step] = _Step(tasks, done, done, time.monotonic())
         self.write()
 
     def advance(self, step: str, manifest: Manifest[Reported]) -> None:
         self.progress.advance(step, manifest)
+        self.outlook.advance()
         entry = self.steps.get(step)
         if entry is None:
             return
@@ -93,6 +103,7 @@ class Metrics:
 
     def finish(self, sealed: Sealed[Reported]) -> None:
         self.progress.finish(sealed)
+        self.outlook.finish(sealed.name, time.monotonic())
         entry = _Step(len(sealed.manifests), 0, sealed.reused, seconds=sealed.seconds)
         for _, manifest in sealed.done():
             entry.done += 1
@@ -118,6 +129,7 @@ class Metrics:
         yield _sample("run_started_timestamp_seconds", {}, round(self.started, 3))
         yield from _head("run_updated_timestamp_seconds", "gauge", "When this file was written, seconds since 1970.")
         yield _sample("run_updated_timestamp_seconds", {}, round(time.time(), 3))
+        yield from self._run_lines(now)
         values = {name: _step_values(entry, now) for name, entry in self.steps.items()}
         for metric, (kind, text) in STEP.items():
             yield from _head(metric, kind, text)
@@ -136,6 +148,18 @@ class Metrics:
             for labels, counts in stages:
                 for rule, figures in sorted(counts.rules.items()):
                     yield _sample(f"rule_{what}", {**labels, "rule": rule}, figures[i])
+
+    def _run_lines(self, now: float) -> Iterator[str]:
+        """How far the run is; steps to come and time left only where a plan foresaw them."""
+        yield from _head("run_steps_done", "gauge", "Steps that are over, those found done included.")
+        yield _sample("run_steps_done", {}, self.outlook.over)
+        left = self.outlook.seconds_left(now)
+        if left is None:
+            return
+        yield from _head("run_steps", "gauge", "Steps of the run, as far as they are foreseen.")
+        yield _sample("run_steps", {}, self.outlook.steps)
+        yield from _head("run_left_seconds", "gauge", "Seconds that the run has left: predicted, scaled by what went.")
+        yield _sample("run_left_seconds", {}, round(left, 1))
 
 
 def _step_values(entry: _Step, now: float) -> dict[str, float]:

@@ -12,11 +12,13 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from gristmill.pipeline.engine import ray_progress
 from gristmill.pipeline.engine.identity import Payload, Shared
 from gristmill.pipeline.engine.manifest import Manifest, StatsT
 from gristmill.pipeline.engine.task import Candidate, Work, execute
+from gristmill.pipeline.engine.under_way import Amount
 from gristmill.storage.store import Store
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Node(TypedDict):
 
 
 class Remote(Protocol):
-    """`execute` as Ray runs it."""
+    """`reported` as Ray runs it."""
 
     def options(self, *, name: str) -> Remote: ...
     def remote(
@@ -58,6 +60,7 @@ class Remote(Protocol):
         work: ObjectRef[Work[Payload, Shared, StatsT]],
         index: int,
         payload: Payload | Candidate[Payload],
+        key: bytes,
     ) -> ObjectRef[Manifest[StatsT]]: ...
 
 
@@ -74,6 +77,9 @@ class RayExecutor:
         self.ray = ray
         self.owned = not ray.is_initialized()
         self.workers = workers
+        self.run_id = uuid.uuid4().hex
+        self.keys: dict[ObjectRef[Manifest[Any]], bytes] = {}
+        """Of the tasks under way, under which they say how far they are."""
         self.joined = bool(os.environ.get("RAY_ADDRESS")) or not self.owned
         if self.owned and self.joined:
             join(os.environ["RAY_ADDRESS"])
@@ -93,7 +99,7 @@ class RayExecutor:
                 f"{int(largest):,} for tasks; lower it"
             )
         placed = ray.remote(num_cpus=1, memory=memory_per_worker, max_retries=RETRIES, scheduling_strategy="SPREAD")
-        self.remote: Remote = placed(execute)  # type: ignore[assignment]
+        self.remote: Remote = placed(reported)  # type: ignore[assignment]
 
     def alive(self) -> list[Node]:
         return [node for node in self.ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -147,12 +153,16 @@ class RayExecutor:
         while True:
             while len(running) < limit and (following := next(queue, None)) is not None:
                 index, payload = following
-                running[task.remote(held, index, payload)] = index
+                key = ray_progress.key(self.run_id, work.name, index)
+                reference = task.remote(held, index, payload, key)
+                running[reference], self.keys[reference] = index, key
             if not running:
+                ray_progress.forget(self.run_id, work.name)
                 return
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 index = running.pop(reference)
+                del self.keys[reference]
                 outcome: Manifest[StatsT] | Exception
                 try:
                     outcome = ray.get(reference)
@@ -160,9 +170,24 @@ class RayExecutor:
                     outcome = explained(error, work.name, index)
                 yield index, outcome
 
+    def under_way(self) -> Amount:
+        return ray_progress.read(list(self.keys.values()))
+
     def close(self) -> None:
+        ray_progress.forget(self.run_id)
         if self.owned:
             self.ray.shutdown()
+
+
+def reported(
+    work: Work[Payload, Shared, StatsT], index: int, payload: Payload | Candidate[Payload], key: bytes
+) -> Manifest[StatsT]:
+    """`execute`, with word to the driver of how far it is."""
+    ray_progress.begin(key)
+    try:
+        return execute(work, index, payload)
+    finally:
+        ray_progress.end()
 
 
 def join(address: str) -> None:

@@ -20,6 +20,7 @@ from gristmill.pipeline.engine.manifest import Manifest, StatsCo, StatsT
 from gristmill.pipeline.engine.process import prepare, release_memory
 from gristmill.pipeline.engine.records import JsonObject, shape
 from gristmill.pipeline.engine.task_inputs import damaged, task_key
+from gristmill.pipeline.engine.under_way import running
 from gristmill.storage.retrying import explained
 from gristmill.storage.store import Store
 
@@ -108,7 +109,8 @@ def execute(work: Work[Payload, Shared, StatsT], index: int, payload: Payload | 
                 manifest = Manifest.from_json(content, work.step.stats)
                 if all(work.store.exists(file.path) for file in manifest.files):
                     return manifest
-        stats = work.step.function(Task(index, given, work.shared, work.store, output))
+        with running(output.counts):
+            stats = work.step.function(Task(index, given, work.shared, work.store, output))
     except Damaged as found:
         output.discard()
         raise Damaged(found.path, found.why, tuple(damaged(work.store, given))) from None

@@ -23,6 +23,7 @@ from gristmill.pipeline.plan.rates import Rates
 from gristmill.pipeline.plan.volumes import Part
 from gristmill.pipeline.steps.record import PlanRecord
 from gristmill.storage.json_values import Json
+from gristmill.wording import plural
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
@@ -265,7 +266,7 @@ def warned(described: Described, plan: Plan, workers: int, edges: int, config: C
         elif step.tasks > 1 and step.memory * min(workers, step.tasks) > described.memory:
             fit = max(1, int(described.memory // step.memory))
             found.append(
-                f"{step.name}: {workers} tasks of {step.memory / 1e9:,.1f} GB do not fit a node of "
+                f"{step.name}: {plural(workers, 'task')} of {step.memory / 1e9:,.1f} GB do not fit a node of "
                 f"{described.memory / 1e9:,.0f} GB; {fit} do: --set runtime.memory_per_worker={round(step.memory):_}"
             )
     small = [step for step in plan.steps if ".merge" not in step.name and 0 < step.sent < SMALL_SEGMENT * step.segments]
@@ -273,9 +274,9 @@ def warned(described: Described, plan: Plan, workers: int, edges: int, config: C
     if small:
         worst = max(small, key=lambda step: step.segments)
         found.append(
-            f"the exchanges of {len(small)} steps are in very small segments, {worst.name} in {worst.segments:,} of "
-            f"{worst.sent / worst.segments:,.0f} bytes: fewer and larger partitions move less, as with --set "
-            f"plan.partition_bytes={4 * config.sizes.partition_bytes:_}"
+            f"the exchanges of {plural(len(small), 'step')} are in very small segments, {worst.name} in "
+            f"{worst.segments:,} of {worst.sent / worst.segments:,.0f} bytes: fewer and larger partitions "
+            f"move less, as with --set plan.partition_bytes={4 * config.sizes.partition_bytes:_}"
         )
     if workers < described.cores:
         found.append(

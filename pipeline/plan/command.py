@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.pipeline.plan.calibration import of_run
 from gristmill.pipeline.plan.rates import Rates, shipped
+from gristmill.wording import plural
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
@@ -60,7 +61,9 @@ def planned(
     plan = predicted(config, files, workers, rates_for(config, measured))
     plan = replace(plan, notes=(*plan.notes, *(note for note in notes if note not in said)), findings=said)
     stored = sum(entry.size for entry in files)
-    return plan_lines(plan, f"{path}: {len(files):,} files of {size_text(stored)}, to {config.output}"), plan.to_dict()
+    return plan_lines(
+        plan, f"{path}: {plural(len(files), 'file')} of {size_text(stored)}, to {config.output}"
+    ), plan.to_dict()
 
 
 def rates_for(config: Config, measured: str | None) -> Rates:

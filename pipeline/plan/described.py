@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar, Unpack
 
+from gristmill.wording import plural
+
 Value = TypeVar("Value")
 
 NETWORK = 25e9 / 8
@@ -146,7 +148,9 @@ def _complete(given: Said) -> Described:
         return said
 
     nodes = default(given.get("nodes"), 1, "one node")
-    cores = default(given.get("cores"), os.cpu_count() or 1, f"{os.cpu_count()} cores a node, as on this machine")
+    cores = default(
+        given.get("cores"), os.cpu_count() or 1, f"{plural(os.cpu_count() or 1, 'core')} a node, as on this machine"
+    )
     memory = default(
         given.get("memory"), cores * MEMORY_PER_CORE, f"{MEMORY_PER_CORE * cores / 1e9:.0f} GB of memory a node"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from gristmill.pipeline.plan.cluster import Estimate
 from gristmill.pipeline.plan.prediction import Plan
+from gristmill.wording import plural
 
 WIDTH = 80
 LABEL = 12
@@ -38,9 +39,10 @@ def plan_lines(plan: Plan, heading: str) -> list[str]:
     rows.append(("in all", count(tasks), "", size(read), size(plan.bytes_written), duration(plan.seconds), ""))
     largest = max(plan.steps, key=lambda step: step.memory)
     facts = {
-        "time": f"{duration(plan.seconds)} with {plan.workers} workers, and {duration(plan.start_s)} to start Ray",
+        "time": f"{duration(plan.seconds)} with {plural(plan.workers, 'worker')}, and "
+        f"{duration(plan.start_s)} to start Ray",
         "": f"{duration(plan.core_seconds)} of cores: {stages(plan)}",
-        "memory": f"{size(plan.memory)} at most, in {largest.name}; {plan.workers} workers at a time",
+        "memory": f"{size(plan.memory)} at most, in {largest.name}; {plural(plan.workers, 'worker')} at a time",
         "disk": f"{size(plan.bytes_written)} in work/, {size(plan.published_bytes)} of it the output by other names",
         "text": text(plan),
     }
@@ -69,7 +71,8 @@ def estimate_lines(found: Estimate, heading: str) -> list[str]:
         "time": f"{duration(found.seconds)}, of which bound by "
         + ", ".join(f"{BOUNDS[name]} {duration(each)}" for name, each in ordered),
         "core-hours": f"{plan.core_seconds / 3600:,.0f}: {stages(plan)}",
-        "cluster": f"{cluster.nodes:,} nodes with {found.workers_per_node} tasks at a time, {size(cluster.memory)} and "
+        "cluster": f"{plural(cluster.nodes, 'node')} with {plural(found.workers_per_node, 'task')} at a time, "
+        f"{size(cluster.memory)} and "
         f"{cluster.network * 8 / 1e9:g} Gbit/s each; {cluster.storage}",
         "text": text(plan),
         "storage": f"{size(plan.bytes_written)} in work/, {size(plan.published_bytes)} of output; {count(gets)} GETs, "
@@ -109,18 +112,18 @@ def shuffles(plan: Plan) -> list[str]:
     for step in plan.steps:
         if step.sent and ".merge" not in step.name:
             rounds = sum(1 for other in plan.steps if other.name.startswith(f"{step.name}.merge"))
-            merges = f", {rounds} merge round{'s' * (rounds > 1)}" if rounds else ""
+            merges = f", {plural(rounds, 'merge round')}" if rounds else ""
             each = size(step.sent / max(1, step.segments))
-            found.append(f"{step.name}: {size(step.sent)} in {count(step.segments)} segments of {each}{merges}")
+            found.append(f"{step.name}: {size(step.sent)} in {plural(step.segments, 'segment')} of {each}{merges}")
     return found
 
 
 def text(plan: Plan) -> str:
     amounts = plan.volumes
     return (
-        f"{count(amounts['documents'])} documents ({size(amounts['bytes'])}) read, "
+        f"{plural(round(amounts['documents']), 'document')} ({size(amounts['bytes'])}) read, "
         f"{count(amounts['curated_documents'])} ({size(amounts['curated_bytes'])}) curated, "
-        f"{count(amounts['tokens'])} tokens, {count(amounts['blend_tokens'])} in the blends"
+        f"{plural(round(amounts['tokens']), 'token')}, {count(amounts['blend_tokens'])} in the blends"
     )
 
 

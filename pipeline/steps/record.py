@@ -228,6 +228,18 @@ class FindingRecord(TypedDict):
     """What was counted."""
 
 
+class InvocationRecord(TypedDict):
+    """How a run was started from a command line, without credentials."""
+
+    config: str
+    """Absolute path, or URI."""
+    directory: str
+    """The folder that relative paths of the configuration start from."""
+    set: list[str]
+    output: str | None
+    """As `--output` said."""
+
+
 class RunRecord(TypedDict):
     started: float
     """Seconds since 1970."""
@@ -237,6 +249,8 @@ class RunRecord(TypedDict):
     python: str
     libraries: dict[str, str]
     configuration: ConfigurationRecord
+    invocation: NotRequired[InvocationRecord]
+    """Not in the records of early versions, or of runs that Python code started."""
     inputs: InputsRecord
     steps: list[StepRecord]
     funnel: list[FunnelEntry]

@@ -1,8 +1,8 @@
 """Removal requests: documents that an output must never have held.
 
-`removed.jsonl` in the output lists them: id, source and path. The first pass reads as if they were not in the input,
-so everything after it is what it would have been without them. Only tasks that read them, or what follows from them,
-are computed again; `clean` then deletes what the earlier steps held of them.
+`removed.jsonl` in the output lists them: id, source, path and URL. The first pass reads as if they were not in the
+input, so everything after it is what it would have been without them. Only tasks that read them, or what follows from
+them, are computed again; `clean` then deletes what the earlier steps held of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,22 @@ class Removed:
     """32 hexadecimal digits."""
     source: str
     path: str
+    url: str = ""
+    """By which a later list may name the document, which the output does not know any more; "" for none."""
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What became of a list of requests."""
+
+    removed: tuple[Removed, ...]
+    """All documents that are left out of the output now, sorted."""
+    new: int
+    """Those of them that an earlier list did not name."""
+    before: int
+    """Lines of this list that an earlier one named too, by id or URL."""
+    unknown: tuple[str, ...]
+    """Lines of this list that name no document of the output, now or before, in the order of the list."""
 
 
 def load(store: Store) -> list[Removed]:
@@ -40,11 +56,12 @@ def load(store: Store) -> list[Removed]:
         raise ValueError(f"{store.path(PATH)}: is not what `gristmill remove` wrote ({error}); restore it") from error
 
 
-def request(store: Store, lines: Iterable[str], name: str) -> tuple[list[Removed], int]:
-    """Adds the documents that `lines` name to the output's list: (all that are removed now, how many are new).
+def request(store: Store, lines: Iterable[str], name: str) -> Requested:
+    """Adds the documents that `lines` name to the output's list.
 
-    A line is an id (32 hexadecimal digits) or a URL; empty lines and those that begin with # are passed over.
-    ValueError names the first line that is neither, or that the output does not know, and nothing is changed.
+    A line is an id (32 hexadecimal digits) or a URL; empty lines and those that begin with # are passed over. What an
+    earlier list named may stand in this one again, and so may what the output has never held: one list serves many
+    outputs. ValueError names the first line that is neither an id nor a URL, and nothing is changed.
     """
     wanted = {text: number for number, line in enumerate(lines, 1) if (text := line.strip()) and text[0] != "#"}
     known = load(store)
@@ -58,17 +75,23 @@ def request(store: Store, lines: Iterable[str], name: str) -> tuple[list[Removed
             "URL; `gristmill explain` shows a document's id"
         )
     found, seen_urls = locate(store, ids - before, urls)
-    unknown = sorted((ids - before) - {each.id for each in found}) + sorted(urls - seen_urls)
-    if unknown:
-        raise ValueError(
-            f"{name}: {len(unknown)} of {len(wanted)} are not in {store.location()}, first {unknown[0]}; take them out "
-            "of the list, or give the output that holds them"
-        )
-    new = sorted({each for each in found if each.id not in before})
+    new = {each.id: each for each in found if each.id not in before}
     if new:
-        lines_of = [json.dumps(asdict(each), ensure_ascii=False) for each in sorted([*known, *new])]
+        lines_of = [json.dumps(asdict(each), ensure_ascii=False) for each in sorted([*known, *new.values()])]
         store.write(PATH, ("\n".join(lines_of) + "\n").encode())
-    return sorted([*known, *new]), len(new)
+    earlier = before | {each.url for each in known}
+    held = seen_urls | new.keys()
+    return Requested(
+        tuple(sorted([*known, *new.values()])),
+        len(new),
+        sum(named(text) in earlier for text in wanted),
+        tuple(text for text in wanted if named(text) not in earlier and named(text) not in held),
+    )
+
+
+def named(text: str) -> str:
+    """An id in small letters, a URL as it is."""
+    return text if "://" in text else text.lower()
 
 
 def locate(store: Store, ids: set[str], urls: set[str]) -> tuple[list[Removed], set[str]]:
@@ -84,7 +107,7 @@ def locate(store: Store, ids: set[str], urls: set[str]) -> tuple[list[Removed], 
         if "url" in table.column_names:
             keep = pc.or_(keep, pc.and_(pc.is_in(table.column("url"), addresses), table.column("url").is_valid()))
         for row in table.filter(keep).to_pylist():
-            found.add(Removed(row["id"].hex(), row["source"], row["path"]))
+            found.add(Removed(row["id"].hex(), row["source"], row["path"], row.get("url") or ""))
             seen.add(row.get("url") or "")
     return sorted(found), seen & urls
 
@@ -100,4 +123,5 @@ def batches(store: Store) -> Iterator[pa.Table]:
 
 
 def describe(removed: Sequence[Removed]) -> str:
-    return f"{len(removed):,} documents are left out on request (removed.jsonl)"
+    are = "document is" if len(removed) == 1 else "documents are"
+    return f"{len(removed):,} {are} left out on request (removed.jsonl)"

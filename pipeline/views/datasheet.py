@@ -20,6 +20,7 @@ from gristmill.pipeline.views.report.sums import NOT_STATED, OTHERS, SourceSums,
 from gristmill.pipeline.views.tables import RuleRow
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+from gristmill.wording import plural
 
 PATH = "datasheet.md"
 LICENCES = 10
@@ -78,11 +79,11 @@ def head(record: RunRecord, store: Store) -> str:
     natural = {g["language"] for g in groups if g["domain"] != "code"}
     rows = [
         ("run", f"{datetime.fromtimestamp(record['started'], UTC):%Y-%m-%d}, gristmill {_version()}"),
-        ("read", f"{count(first['documents_in'])} documents, {size(first['bytes_in'])}"),
-        ("curated", f"{count(documents)} documents, {size(weight)} of text"),
+        ("read", f"{plural(first['documents_in'], 'document')}, {size(first['bytes_in'])}"),
+        ("curated", f"{plural(documents, 'document')}, {size(weight)} of text"),
         ("languages", f"{count(len(natural))} natural, {count(len(code))} of programming"),
         *(
-            (f"blend {name}", f"{count(b['tokens'])} tokens in {count(b['shards'])} shards")
+            (f"blend {name}", f"{plural(b['tokens'], 'token')} in {plural(b['shards'], 'shard')}")
             for name, b in record["blends"].items()
         ),
     ]

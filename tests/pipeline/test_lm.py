@@ -179,7 +179,7 @@ def test_files_give_every_language_its_model(tmp_path: Path) -> None:
     result, models = trained(tmp_path, [], **given)
     assert [model["language"] for model in result.models] == ["de", "en"]
     assert any("fr" in note and "2,000" in note for note in result.notes)
-    assert any("1 documents do not say their language" in note for note in result.notes)
+    assert any("1 document does not say its language" in note for note in result.notes)
     assert gzip.decompress((models / "de" / "lm.arpa.gz").read_bytes()).startswith(b"\\data\\\nngram 1=")
     assert kenlm.Model(str(models / "en" / "lm.binary")).order == 5
 

@@ -45,6 +45,7 @@ from gristmill.pipeline.steps.chain import library_versions
 from gristmill.pipeline.steps.first_pass import Input, inputs
 from gristmill.storage.lease import Lease
 from gristmill.storage.store import Store
+from gristmill.wording import plural
 
 FORMAT = 1
 NORMALISATION = "ccnet"
@@ -211,9 +212,8 @@ class Trainer:
     def tell_unnamed(self, lines: Sealed[LineStats]) -> None:
         unnamed = sum(manifest.stats.unnamed for _, manifest in lines.done())
         if unnamed:
-            self.result.notes.append(
-                f"{unnamed:,} documents do not say their language and are left out; name one with --languages"
-            )
+            one, more = "document does not say its language and is", "documents do not say their language and are"
+            self.result.notes.append(f"{plural(unnamed, one, more)} left out; name one with --languages")
 
     def chosen(self, found: dict[str, Source]) -> list[str]:
         """The languages to train; ValueError where one that was named, or every one, has no text."""

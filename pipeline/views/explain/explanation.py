@@ -33,6 +33,7 @@ from gristmill.pipeline.views.explain.way import Limit, Run, Step, departure, le
 from gristmill.pipeline.views.tables import SignalsRow
 from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
+from gristmill.wording import plural
 
 SHOWN_MATCHES = 5
 
@@ -180,7 +181,7 @@ def _details(
     if measured:
         details["signals"] = ("measured", f"{len(measured) - len(IDENTIFYING)} signals")
         applying = sum(limit.applies for limit in resolved)
-        details["rules"] = ("kept", f"within all {applying} rules that apply to it, of {len(resolved)}")
+        details["rules"] = ("kept", f"within all {plural(applying, 'rule')} that apply to it, of {len(resolved)}")
     for step in run.stages:
         stays = next((c for c in related if c.step == step and c.role == "survivor"), None)
         if stays is not None:
@@ -193,7 +194,7 @@ def _details(
         details["tokenizer"] = chosen or ("kept", "")
         details["blend.units"] = ("counted", "its tokens are among those of its group")
     if tokens is not None:
-        details["tokenize"] = ("encoded", f"{tokens:,} tokens, eos included")
+        details["tokenize"] = ("encoded", f"{plural(tokens, 'token')}, eos included")
     for blend in placed:
         held = any(copy.holdout for copy in blend.copies)
         action = "held out" if held else "drawn" if blend.copies else "not drawn"

@@ -17,6 +17,7 @@ from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
+from gristmill.wording import plural
 
 TOKEN_BYTES = 4  # int32: docs/formats.md
 
@@ -101,7 +102,7 @@ def _detail(run: Run, name: str, copies: list[Copy], document: Document) -> str:
         return times
     group = " · ".join(unit[key] or "" for key in ("domain", "category", "source", "language"))
     return (
-        f"{times}; its group ({group}: {unit['documents']:,} documents, {unit['tokens']:,} tokens) is taken "
+        f"{times}; its group ({group}: {plural(unit['documents'], 'document')}, {unit['tokens']:,} tokens) is taken "
         f"{number(unit['epochs'])} times"
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TypedDict
 
-from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,8 @@ from gristmill.pipeline.views.explain.diff import Difference, Hunk, Line
 from gristmill.pipeline.views.explain.explanation import Explanation
 from gristmill.pipeline.views.explain.text import Comparison
 from gristmill.pipeline.views.explain.way import Limit, Step, number
+from gristmill.terminal import console
+from gristmill.wording import plural
 
 COLOURS = {
     "curated": "green",
@@ -49,13 +51,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 def show(explanation: Explanation) -> None:
     """Prints it on standard output."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        console.print(page(explanation))
+    shown = console(piped_width=int(os.environ.get("COLUMNS", WIDTH)), emoji=False)
+    if shown.is_terminal:
+        shown.print(page(explanation))
         return
-    plain = Console(highlight=False, markup=False, emoji=False, width=int(os.environ.get("COLUMNS", WIDTH)))
-    with plain.capture() as capture:
-        plain.print(page(explanation))
+    with shown.capture() as capture:
+        shown.print(page(explanation))
     for line in capture.get().splitlines():
         print(line.rstrip())
 
@@ -82,7 +83,7 @@ def _parts(e: Explanation) -> Iterator[RenderableType]:
         if rest:
             yield Padding(Text("no rule: " + " · ".join(rest), "dim"), (0, 0, 0, 2))
     if e.text is not None:
-        length = f"{e.text.characters:,} characters, " if e.text.characters is not None else ""
+        length = f"{plural(e.text.characters, 'character')}, " if e.text.characters is not None else ""
         yield from _section(f"the text ({length}{e.text.origin})", _excerpt(e.text.excerpt, e.text.characters))
     if e.notes:
         yield from _section("notes", Group(*(Text("· " + safe(note)) for note in e.notes)))

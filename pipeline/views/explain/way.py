@@ -11,9 +11,11 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import cast
 
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.config.recorded import anchored
 from gristmill.pipeline.engine.commit import StepFolder
 from gristmill.pipeline.engine.manifest import Manifest
 from gristmill.pipeline.steps.record import ConfigurationRecord, RunRecord, parsed
@@ -21,6 +23,7 @@ from gristmill.pipeline.views.explain.find import Place, over, rows_with_id
 from gristmill.pipeline.views.tables import LedgerRow, RuleRow, SignalsRow
 from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
+from gristmill.wording import plural
 
 LEAVES = ("dropped", "quarantined", "merged")
 
@@ -43,9 +46,14 @@ class Run:
     record: RunRecord | None
     """`run.json`; None where it is missing."""
 
-    @property
+    @cached_property
     def configuration(self) -> ConfigurationRecord | None:
-        return self.record.get("configuration") if self.record else None
+        """Its relative paths are found from the current folder."""
+        recorded = self.record.get("configuration") if self.record else None
+        if self.record is None or recorded is None:
+            return None
+        invocation = self.record.get("invocation")
+        return cast("ConfigurationRecord", anchored(dict(recorded), invocation["directory"] if invocation else None))
 
     def settings(self, stage: str) -> Mapping[str, Json]:
         """The configured fields of a stage; empty where it has none."""
@@ -256,7 +264,7 @@ def _ledger_step(
 ) -> Step:
     survivor = row["survivor"].hex() if row["survivor"] else None
     if row["action"] == "edited":
-        change = f"{abs(row['bytes']):,} bytes {'taken out' if row['bytes'] >= 0 else 'added'}"
+        change = f"{plural(abs(row['bytes']), 'byte')} {'taken out' if row['bytes'] >= 0 else 'added'}"
         known = details.get(row["step"], ("", ""))[1]
         text = f"{change}; {known}" if known else change
     else:

@@ -11,6 +11,7 @@ from gristmill.pipeline.steps.record import BlendRecord, RunRecord, measured_by
 from gristmill.pipeline.views.report.figures import LANGUAGES
 from gristmill.pipeline.views.report.markdown import cell, count, ratio, share, size, table, wrapped
 from gristmill.pipeline.views.report.sums import Group, unit_key
+from gristmill.wording import plural
 
 
 def languages(record: RunRecord, held: Mapping[str, Mapping[Group, tuple[int, int]]]) -> str:
@@ -109,9 +110,10 @@ def blend(name: str, entry: BlendRecord, record: RunRecord, taken: Mapping[Group
     ]
     fraction = record["configuration"].get("shards", {}).get("holdout", 0)
     text = (
-        f"{count(entry['tokens'])} tokens, {count(entry['documents'])} copies of documents, {count(entry['shards'])} "
-        f"shards in `shards/{cell(name)}`. Held out: {count(entry['holdout_tokens'])} tokens, by a draw of "
-        f"{fraction:g} of the near-duplicate clusters, so that no copy of a held-out document is in the shards."
+        f"{count(entry['tokens'])} tokens, {count(entry['documents'])} copies of documents, "
+        f"{plural(entry['shards'], 'shard')} in `shards/{cell(name)}`. Held out: {count(entry['holdout_tokens'])} "
+        f"tokens, by a draw of {fraction:g} of the near-duplicate clusters, so that no copy of a held-out document is in "
+        "the shards."
     )
     text += "".join(f" {cell(note)}." for note in entry["notes"])
     head = ("domain", "category", "source", "language", "documents", "tokens there", "target", "taken", "epochs")

@@ -19,6 +19,7 @@ from gristmill.pipeline.views.trial.trial import (
     Verdict,
 )
 from gristmill.pipeline.views.whatif.text import measured, printable
+from gristmill.wording import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,9 +208,9 @@ def _field(name: str, said: str, console: Console, style: str = "") -> None:
 def _reading(trial: Trial) -> str:
     document = trial.document
     if trial.quarantined_by is not None:
-        return f"{document['read_bytes']:,} bytes, no document: {_reason(trial.quarantined_by)}"
+        return f"{plural(document['read_bytes'], 'byte')}, no document: {_reason(trial.quarantined_by)}"
     media = document["content_type"]
-    parts = [f"{document['read_bytes']:,} bytes of {f'a page, {media}' if media else 'text'}"]
+    parts = [f"{plural(document['read_bytes'], 'byte')} of {f'a page, {media}' if media else 'text'}"]
     parts += [f"{name} {document[name]}" for name in ("domain", "language", "url", "timestamp") if document[name]]
     return "; ".join(parts)
 
@@ -219,7 +220,7 @@ def _stage(passed: Passed) -> str:
     facts = {name: _value(value) for name, value in passed.facts.items() if value is not None}
     parts = [text if name == passed.stage else f"{name.replace('_', ' ')} {text}" for name, text in facts.items()]
     if passed.bytes_before != passed.bytes_after:
-        parts.append(f"{passed.bytes_before:,} bytes in, {passed.bytes_after:,} bytes of text out")
+        parts.append(f"{plural(passed.bytes_before, 'byte')} in, {plural(passed.bytes_after, 'byte')} of text out")
     if passed.verdict:
         parts.append(f"{passed.verdict.action}, {_because(passed.verdict)}")
     elif passed.by_rules:

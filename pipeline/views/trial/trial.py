@@ -19,11 +19,12 @@ import pyarrow as pa
 
 from gristmill.pipeline.config.keys import EXAMPLE
 from gristmill.pipeline.config.order import order
+from gristmill.pipeline.config.recorded import read_configuration
 from gristmill.pipeline.config.stage_list import build_stages, missing
 from gristmill.pipeline.readers.source import FORMATS, SourceSpec
 from gristmill.pipeline.steps.ledger import without_verdicts
 from gristmill.settings.errors import ConfigError
-from gristmill.settings.located import Located, override, read
+from gristmill.settings.located import Located, override
 from gristmill.settings.validation import validated
 from gristmill.stages.document import VERDICT
 from gristmill.stages.interface import DocumentStage, Stage, has_rules, rules_of, traits
@@ -151,7 +152,7 @@ def recipe(config: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     something else is wrong.
     """
     path = config or (CONFIG if os.path.isfile(CONFIG) else None)
-    located = read(path, *EXAMPLE) if path else Located({}, BUILT_IN)
+    located = read_configuration(path, *EXAMPLE) if path else Located({}, BUILT_IN)
     for assignment in overrides:
         override(located, assignment)
     problems: list[str] = []

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
+from gristmill.pipeline.views.rerun import command
 from gristmill.pipeline.views.whatif.expression import Change, change, parse
 from gristmill.pipeline.views.whatif.scan import Example, Scan, Tally
 from gristmill.stages.interface import has_rules, traits
@@ -41,6 +42,8 @@ class Answer:
     """Partitions that the run left out."""
     expressions: Mapping[str, str] = field(default_factory=dict)
     """Of the rules that drop by a condition, before and after, by name."""
+    command: str = ""
+    """Makes it so, from the current folder; empty where nothing would change."""
 
 
 def whatif(output: str, expressions: Sequence[str]) -> Answer:
@@ -76,6 +79,7 @@ def whatif(output: str, expressions: Sequence[str]) -> Answer:
         tuple(names[at + 1 :]),
         tuple(missing),
         {rule.name: rule.expression for each in (rules, changed.rules) for rule in each.rules() if rule.expression},
+        command(output, record, changed.assignments) if changed.assignments else "",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypedDict
 
@@ -11,6 +10,7 @@ from gristmill.pipeline.views.report.figures import number, share, short, size
 from gristmill.pipeline.views.whatif.answer import Answer
 from gristmill.pipeline.views.whatif.expression import SIDES, limit_text
 from gristmill.pipeline.views.whatif.scan import Example, Tally
+from gristmill.wording import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,6 +64,8 @@ class AnswerRecord(TypedDict):
     missing_partitions: list[int]
     later_steps: list[str]
     set: list[str]
+    command: str
+    """Makes it so, from the folder that the question was asked in."""
 
 
 def as_dict(answer: Answer) -> AnswerRecord:
@@ -96,6 +98,7 @@ def as_dict(answer: Answer) -> AnswerRecord:
         "missing_partitions": list(answer.missing),
         "later_steps": list(answer.later),
         "set": list(answer.change.assignments),
+        "command": answer.command,
     }
 
 
@@ -124,11 +127,10 @@ def show(answer: Answer, console: Console) -> None:
             f"Tokens are estimates: bytes over the bytes per token of the language, from {answer.rates_from}."
         )
     if answer.missing:
-        console.print(f"Without the {len(answer.missing)} partitions that failed in the run.")
+        console.print(f"Without the {plural(len(answer.missing), 'partition')} that failed in the run.")
     if answer.change.assignments:
         console.print("To make it so:")
-        sets = " ".join(f"--set {shlex.quote(each)}" for each in answer.change.assignments)
-        console.print(f"gristmill run {sets}", soft_wrap=True)
+        console.print(answer.command, soft_wrap=True)
 
 
 def _groups(answer: Answer) -> dict[tuple[str, str], dict[str, int]]:
@@ -159,7 +161,7 @@ def _sum(groups: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _totals(total: Mapping[str, int], tokens: bool, console: Console) -> None:
-    table = _table(f"{total['documents']:,} documents, {size(total['bytes'])}", "before", "after", "change", "")
+    table = _table(f"{plural(total['documents'], 'document')}, {size(total['bytes'])}", "before", "after", "change", "")
     units: list[tuple[str, str, Callable[[float], str]]] = [("documents", "kept_", _whole), ("bytes", "bytes_", size)]
     units += [("tokens", "tokens_", short)] if tokens else []
     for name, prefix, text in units:
