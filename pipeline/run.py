@@ -32,6 +32,7 @@ from gristmill.pipeline.steps.chain import library_versions
 from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
 from gristmill.pipeline.steps.first_pass import first_pass
 from gristmill.pipeline.steps.outputs import (
+    finish_publishing,
     publish_documents,
     publish_shards,
     publish_tokenizer,
@@ -333,6 +334,7 @@ class Driver:
             "notes": self.notes,
             "summary": summary(self.funnel, groups, blends, self.notes),
         }
+        finish_publishing(store, blends)
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gristmill.kernels.text.hexadecimal import in_bytes
+from gristmill.storage import hive
 from gristmill.tokenizer.encode import Encoder
 from gristmill.tokenizer.export import export
 from gristmill.tokenizer.report import Report, report
@@ -117,10 +119,13 @@ def curated_batches(path: str) -> Batches:
         for name in files:
             with system.open_input_file(name) as source:
                 file = pq.ParquetFile(source)
-                missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
+                below = name.removeprefix(root.rstrip("/") + "/")
+                stored = [column for column in COLUMNS if column in file.schema_arrow.names]
+                missing = [column for column in COLUMNS if column not in (*stored, *hive.values(below))]
                 if missing:
                     raise ValueError(f"{name}: no column {', '.join(missing)}; give the folder `curated` of a run")
-                yield from file.iter_batches(BATCH_ROWS, columns=list(COLUMNS))
+                for batch in file.iter_batches(BATCH_ROWS, columns=stored):
+                    yield from hive.with_keys(in_bytes(pa.table(batch)), below, COLUMNS).combine_chunks().to_batches()
 
     return read
 

@@ -30,6 +30,7 @@ from gristmill.pipeline.steps.removal import Removed
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import DOCUMENT, RAW
 from gristmill.stages.interface import DocumentStage
+from gristmill.storage.hive import folder
 
 BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
@@ -151,7 +152,7 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     return ReadStats(groups, own_ids, dict(sorted(skipped.items())))
 
 
-READ = Step(read_partition, version=4, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
+READ = Step(read_partition, version=5, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
 
 
 def empty_input() -> pa.Table:
@@ -189,7 +190,7 @@ class Writers:
             schema = pa.schema([table.schema.field(name) for name in names])
             output = self.task.output
             # closed in order of opening, which is the files' order in the manifest
-            signals = output.parquet(Role.SIGNALS, schema)
+            signals = output.parquet(Role.SIGNALS, schema, statistics=True)
             documents = output.parquet(Role.DOCUMENTS, STORED)
             self.signals = self.open.enter_context(signals)
             self.documents = self.open.enter_context(documents)
@@ -216,4 +217,5 @@ def count_groups(groups: dict[str, Volume], table: pa.Table) -> None:
 
 
 def group_name(domain: str | None, language: str | None) -> str:
-    return f"{domain or 'unknown'}/{(language or 'unknown').replace('/', '_')}"
+    """The folder of a (domain, language) below `curated/`."""
+    return f"{folder('domain', domain)}/{folder('language', language)}"

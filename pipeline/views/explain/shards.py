@@ -17,6 +17,7 @@ from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
+from gristmill.pipeline.views.published import parts
 
 TOKEN_BYTES = 4  # int32: docs/formats.md
 
@@ -46,7 +47,7 @@ class Blend:
 def locate(run: Run, key: bytes, domain: str | None, language: str | None) -> tuple[str, int] | None:
     """(file, row) of a document in `curated/`: in its group's folder, else in any."""
     home = f"curated/{group_name(domain, language)}/"
-    files = run.store.files("curated")
+    files = parts(run.store, "curated")
     for chosen in ([p for p in files if p.startswith(home)], [p for p in files if not p.startswith(home)]):
         for path, hits in over(run.store, chosen, lambda path: rows_with_id(run.store, path, [key], columns=["id"])):
             if hits:
