@@ -36,6 +36,7 @@ from gristmill.pipeline.steps.outputs import (
     publish_documents,
     publish_shards,
     publish_tokenizer,
+    shard_layout,
     tokenizer_record,
 )
 from gristmill.pipeline.steps.record import BlendRecord, InputsRecord, PlanRecord, RunRecord, SourceFiles, as_written
@@ -264,10 +265,11 @@ class Driver:
             tokens_per_shard=config.shards.tokens_per_shard,
         )
         self.notes += list(blend.plan.notes)
-        written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
+        layout = shard_layout(config.shards.dtype, config.shards.formats, model)
+        written = build(engine, tokenized, counted, blend, layout, max_segments=config.plan.max_segments)
         scattered = self.counts(f"blend/{name}/scatter")
         self.check([self.funnel[-1], *scattered.items()])
-        return publish_shards(engine, blend, written, model, scattered[f"blend/{name}"])
+        return publish_shards(engine, blend, written, model, layout, scattered[f"blend/{name}"])
 
     def inputs(self) -> InputsRecord:
         sources = {spec.name: SourceFiles(files=0, bytes=0) for spec in self.config.sources}

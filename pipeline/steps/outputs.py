@@ -25,7 +25,8 @@ from gristmill.stages.interface import Stage, has_rules, rules_of
 from gristmill.stages.presets.rule import describe
 from gristmill.storage.hive import folder
 from gristmill.storage.store import Store
-from gristmill.tokenizer.manifest import NAME, ShardManifest, manifest, to_bytes
+from gristmill.tokenizer.manifest import MEGATRON, NAME, ShardManifest, data_args, manifest, to_bytes
+from gristmill.tokenizer.shards import Dtype, Format, Layout
 
 COUNTS, RULES = f"{MANIFESTS}/counts.parquet", f"{MANIFESTS}/rules.parquet"
 """Tables of a run: its accounting by step, stage and partition; its rules in order."""
@@ -102,8 +103,18 @@ def publish_tokenizer(engine: Engine, model: TokenizerFiles) -> None:
     publish(engine, "tokenizer", [(file.name, file) for file in model.trained.files(Role.TOKENIZER)])
 
 
+def shard_layout(dtype: Dtype, formats: Sequence[Format], model: TokenizerFiles) -> Layout:
+    """How a run writes its shards; datatrove's metadata names the tokenizer by the hash of its model."""
+    return Layout.of(dtype, formats, encoder_facts(model)["vocab_size"], f"gristmill-{model.digest[:16]}")
+
+
 def publish_shards(
-    engine: Engine, blend: BlendWork, written: Sealed[ShardStats], model: TokenizerFiles, counts: Counts
+    engine: Engine,
+    blend: BlendWork,
+    written: Sealed[ShardStats],
+    model: TokenizerFiles,
+    layout: Layout,
+    counts: Counts,
 ) -> BlendRecord:
     """Publishes one blend and returns what `run.json` says of it. counts: of what was scattered."""
     shards = [(index, task.stats.shard) for index, task in written.done() if task.stats.shard is not None]
@@ -113,13 +124,18 @@ def publish_shards(
 
     def described(shards: Sequence[Shard]) -> ShardManifest:
         entries = [shard.entry() for shard in shards]
-        return manifest(entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, **facts)
+        return manifest(
+            entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, dtype=layout.dtype, **facts
+        )
 
     files = [(file.name, file) for file in written.files(Role.SHARD)]
+    if layout.token_bytes and layout.same_bytes:
+        files += [(name.removesuffix(".bin") + ".ds", file) for name, file in files if name.endswith(".bin")]
     whole = described(train)
-    extra = {NAME: to_bytes(whole)}
+    extra = {NAME: to_bytes(whole), MEGATRON: data_args(whole)}
     if holdout:
-        extra[f"holdout/{NAME}"] = to_bytes(described(holdout))
+        held = described(holdout)
+        extra |= {f"holdout/{NAME}": to_bytes(held), f"holdout/{MEGATRON}": data_args(held)}
     publish(engine, f"shards/{blend.name}", files, extra)
     targets: dict[str, int] = {}
     for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):

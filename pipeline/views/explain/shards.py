@@ -1,6 +1,6 @@
 """Where a curated document is: its row in `curated/`, its tokens, and every copy in the shards of every blend.
 
-A copy's ids are `tokens` little-endian int32 from `byte_offset` of the shard's `.bin`, eos at the end. They are found
+A copy's ids are `tokens` little-endian numbers of the manifest's dtype from `byte_offset` of the shard's `.bin`, eos at the end. They are found
 by the id column of `.docs.parquet`; no `.bin` is read.
 """
 
@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.pipeline.steps.first_pass import group_name
@@ -18,8 +19,7 @@ from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
 from gristmill.pipeline.views.published import parts
-
-TOKEN_BYTES = 4  # int32: docs/formats.md
+from gristmill.tokenizer.manifest import NAME
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def blends(run: Run, document: Document) -> list[Blend]:
     for name in dict.fromkeys([*configured, *names]):
         files = [p for p in run.store.files(f"shards/{name}") if p.endswith(".docs.parquet")]
         copies = []
+        size = token_bytes(run, name)
         for path, hits in over(run.store, files, lambda path: rows_with_id(run.store, path, [key])):
             for sequence, row in hits:
                 copies.append(
@@ -74,13 +75,20 @@ def blends(run: Run, document: Document) -> list[Blend]:
                         sequence=sequence,
                         first_token=row["first_token"],
                         tokens=row["tokens"],
-                        byte_offset=row["first_token"] * TOKEN_BYTES,
-                        bytes=row["tokens"] * TOKEN_BYTES,
+                        byte_offset=row["first_token"] * size,
+                        bytes=row["tokens"] * size,
                     )
                 )
         copies.sort(key=lambda copy: (copy.holdout, copy.epoch, copy.file))
         result.append(Blend(name, copies, _detail(run, name, copies, document)))
     return result
+
+
+def token_bytes(run: Run, name: str) -> int:
+    """Bytes of a token in the shards of a blend, as its manifest says."""
+    path = f"shards/{name}/{NAME}"
+    dtype = json.loads(run.store.read(path))["dtype"] if run.store.exists(path) else "int32"
+    return int(np.dtype(dtype).itemsize)
 
 
 def _detail(run: Run, name: str, copies: list[Copy], document: Document) -> str:
