@@ -1,7 +1,7 @@
 """Where a curated document is: its row in `curated/`, its tokens, and every copy in the shards of every blend.
 
-A copy's ids are `tokens` little-endian numbers of the manifest's dtype from `byte_offset` of the shard's `.bin`, eos at the end. They are found
-by the id column of `.docs.parquet`; no `.bin` is read.
+A copy's ids are `tokens` little-endian numbers, of the dtype that the manifest names, from `byte_offset` of the shard's
+`.bin`, eos at the end. They are found by the id column of `.docs.parquet`; no `.bin` is read.
 """
 
 from __future__ import annotations
