@@ -39,7 +39,7 @@ class Cluster:
     removed: tuple[MemberRow, ...]
 
 
-def largest_clusters(store: Store, steps: Sequence[str]) -> dict[str, tuple[Cluster, ...]]:
+def largest_clusters(store: Store, steps: Sequence[str] = ()) -> dict[str, tuple[Cluster, ...]]:
     """Step -> its CLUSTERS largest clusters, the largest first, among equals the smallest survivor's id first.
 
     steps: names of the run's steps in order.
