@@ -101,14 +101,15 @@ def run(
 
 
 def described(store: Store, record: RunRecord) -> str | None:
-    """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
-    from gristmill.pipeline.views import datasheet
+    """Writes datasheet, card and report; where the report is. A storage that fails in that does not undo the run."""
+    from gristmill.pipeline.views import card, datasheet
     from gristmill.pipeline.views.report.write import write
 
     release_memory()
     for attempt in range(ATTEMPTS):
         try:
             datasheet.write(store, record)
+            card.write(store, record)
             return write(store.uri)
         except OSError as error:
             if not is_storage_failure(error):

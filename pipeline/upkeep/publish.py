@@ -1,0 +1,136 @@
+"""Uploads a finished output to a data set repository of the Hugging Face Hub: `curated/`, and `ledger/` on request.
+
+    hf://datasets/ORG/NAME      the repository is made where there is none, private unless told otherwise
+
+Only an output that `verify` passes and whose run left out no task is uploaded. The library sends what the Hub does not
+have yet, so the same command goes on after a failure. Files of `curated/` that an earlier upload left there and that are
+no longer in the output are deleted. The card comes last: `README.md` as it lies in the output where somebody has edited
+it, else one written anew. The token is the library's own business (`hf auth login`, HF_TOKEN), and so is the endpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from gristmill.extras import require
+from gristmill.pipeline.steps.record import RunRecord, parsed
+from gristmill.pipeline.upkeep.verify import verify
+from gristmill.pipeline.views import card
+from gristmill.storage.json_values import Json
+from gristmill.storage.store import Store
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+TARGET = re.compile(r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)/?")
+FORM = "hf://datasets/ORG/NAME"
+
+
+@dataclass(frozen=True)
+class Published:
+    repository: str
+    url: str
+    files: int
+    bytes: int
+    """Of the output's files that the repository has now, the card aside."""
+    edited: bool
+    """Whether the card is the output's own `README.md`, which somebody has changed."""
+
+    def to_dict(self) -> dict[str, Json]:
+        return asdict(self)
+
+
+def publish(output: str, target: str, *, ledger: bool = False, private: bool = True) -> Published:
+    """ValueError, in one sentence, where the output is not whole, the target no data set, or the Hub refuses."""
+    matched = TARGET.fullmatch(target)
+    if matched is None:
+        raise ValueError(f"{target}: is no data set of the Hub; write {FORM}")
+    require("huggingface_hub", "gristmill publish:")
+    store = Store(output)
+    if not store.local:
+        raise ValueError(f"{store.location()}: is not on this machine's disk; copy it there, the upload reads files")
+    record = whole_run(store, output)
+    folders = ["curated", *(["ledger"] if ledger else [])]
+    sizes = [store.size(path) for folder in folders for path in store.files(folder)]
+    if not store.files("curated"):
+        raise ValueError(f"{store.location()}: holds no curated documents, so there is nothing to publish")
+    text, edited = card_text(record, store, ledger)
+    url = upload(matched["name"], store, folders, text, private)
+    return Published(matched["name"], url, len(sizes), sum(sizes), edited)
+
+
+def whole_run(store: Store, output: str) -> RunRecord:
+    """The record of a run that left out nothing and whose files are what it wrote."""
+    problems = verify(output)
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ValueError(f"{problems[0]}{more}: an output that gristmill verify does not pass is not published")
+    record = parsed(store.read("run.json"))
+    missing = {step["name"]: step["missing"] for step in record["steps"] if step["missing"]}
+    for name, tasks in missing.items():
+        raise ValueError(
+            f"{store.location()}: the run left out {len(tasks)} of the tasks of {name}, the first is {tasks[0]}; run "
+            "again without --allow-missing before you publish"
+        )
+    return record
+
+
+def card_text(record: RunRecord, store: Store, ledger: bool) -> tuple[str, bool]:
+    """The card to upload, and whether it is the output's own, edited by somebody."""
+    if store.exists(card.PATH):
+        there = store.read(card.PATH)
+        if there != card.card(record, store).encode(errors="replace"):
+            return there.decode(errors="replace"), True
+    return card.card(record, store, ledger), False
+
+
+def upload(name: str, store: Store, folders: list[str], text: str, private: bool) -> str:
+    """The URL of the repository with the files and the card in it."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi(library_name="gristmill")
+    try:
+        return _upload(api, name, store, folders, text, private)
+    except HfHubHTTPError as error:
+        raise _refused(error, name) from error
+    except httpx.HTTPError as error:
+        raise OSError(
+            f"{name}: {api.endpoint} cannot be reached ({error}); run the same command again, it goes on from there"
+        ) from error
+
+
+def _upload(api: HfApi, name: str, store: Store, folders: list[str], text: str, private: bool) -> str:
+    url = str(api.create_repo(name, repo_type="dataset", private=private, exist_ok=True))
+    for folder in folders:
+        api.upload_folder(
+            repo_id=name,
+            repo_type="dataset",
+            folder_path=store.path(folder),
+            path_in_repo=folder,
+            delete_patterns="**",
+            commit_message=f"{folder}/ as gristmill wrote it",
+        )
+    api.upload_file(
+        path_or_fileobj=text.encode(),
+        path_in_repo=card.PATH,
+        repo_id=name,
+        repo_type="dataset",
+        commit_message="Data set card",
+    )
+    return url
+
+
+def _refused(error: Exception, name: str) -> ValueError:
+    response = getattr(error, "response", None)
+    status = response.status_code if response is not None else None
+    said = str(getattr(error, "server_message", None) or error).strip().splitlines()[0]
+    if status in (401, 403):
+        return ValueError(
+            f"{name}: the Hub does not let this token write there ({said}); log in with `hf auth login`, or set HF_TOKEN"
+            " to a token with the right to write"
+        )
+    return ValueError(f"{name}: the Hub answers {status} ({said}); run the same command again, it goes on from there")
