@@ -3,7 +3,7 @@
     hf://datasets/ORG/NAME      the repository is made where there is none, private unless told otherwise
 
 Only an output that `verify` passes and whose run left out no task is uploaded. The library sends what the Hub does not
-have yet, so the same command goes on after a failure. Files of `curated/` that an earlier upload left there and that are
+have yet, so the same command goes on after a failure. Files that an earlier upload left in these folders and that are
 no longer in the output are deleted. The card comes last: `README.md` as it lies in the output where somebody has edited
 it, else one written anew. The token is the library's own business (`hf auth login`, HF_TOKEN), and so is the endpoint.
 """
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TARGET = re.compile(r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)/?")
 FORM = "hf://datasets/ORG/NAME"
+TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2")
+"""Packages whose exceptions say that the Hub was not reached; huggingface-hub's version decides which it uses."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,6 @@ def card_text(record: RunRecord, store: Store, ledger: bool) -> tuple[str, bool]
 
 def upload(name: str, store: Store, folders: list[str], text: str, private: bool) -> str:
     """The URL of the repository with the files and the card in it."""
-    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -97,7 +98,9 @@ def upload(name: str, store: Store, folders: list[str], text: str, private: bool
         return _upload(api, name, store, folders, text, private)
     except HfHubHTTPError as error:
         raise _refused(error, name) from error
-    except httpx.HTTPError as error:
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in TRANSPORTS:
+            raise
         raise OSError(
             f"{name}: {api.endpoint} cannot be reached ({error}); run the same command again, it goes on from there"
         ) from error
@@ -130,7 +133,7 @@ def _refused(error: Exception, name: str) -> ValueError:
     said = str(getattr(error, "server_message", None) or error).strip().splitlines()[0]
     if status in (401, 403):
         return ValueError(
-            f"{name}: the Hub does not let this token write there ({said}); log in with `hf auth login`, or set HF_TOKEN"
-            " to a token with the right to write"
+            f"{name}: the Hub does not let this token write there ({said}); log in with `hf auth login`, or set "
+            "HF_TOKEN to a token with the right to write"
         )
     return ValueError(f"{name}: the Hub answers {status} ({said}); run the same command again, it goes on from there")
