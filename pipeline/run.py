@@ -53,6 +53,7 @@ from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+from gristmill.tokenizer.manifest import MEGATRON
 
 
 @dataclass
@@ -335,7 +336,7 @@ class Driver:
             "plan": self.plan,
             "repaired": self.engine.repaired,
             "notes": self.notes,
-            "summary": summary(self.funnel, groups, blends, self.notes),
+            "summary": summary(store.shown, self.funnel, groups, blends, self.notes),
         }
         finish_publishing(store, blends)
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
@@ -343,6 +344,7 @@ class Driver:
 
 
 def summary(
+    output: str,
     funnel: Sequence[tuple[str, Counts]],
     groups: Mapping[str, CuratedGroup],
     blends: Mapping[str, BlendRecord],
@@ -363,4 +365,5 @@ def summary(
         whole = max(1, sum(blend["tokens_by_domain"].values()))
         shares = ", ".join(f"{domain} {100 * n / whole:.2f} %" for domain, n in blend["tokens_by_domain"].items())
         lines.append(f"blend {name}: {blend['tokens']:,} tokens in {blend['shards']} shards: {shares}")
+        lines.append(f"blend {name} in Megatron-LM: cd {output}/shards/{name}, then --data-args-path {MEGATRON}")
     return lines + list(notes)

@@ -51,16 +51,23 @@ def list_path(folder: str) -> str:
 
 
 def publish(
-    engine: Engine, folder: str, files: Iterable[tuple[str, File]], extra: Mapping[str, bytes] | None = None
+    engine: Engine,
+    folder: str,
+    files: Iterable[tuple[str, File]],
+    extra: Mapping[str, bytes] | None = None,
+    listed: str = "",
 ) -> None:
-    """`files`: (name below `folder`, committed file); `extra`: small files with their content."""
+    """`files`: (name below `folder`, committed file); `extra`: small files with their content.
+
+    listed: where the list stands, if not in `manifests/`: below the folder or elsewhere.
+    """
     wanted = sorted(files, key=lambda item: item[0])
     engine.each(f"publish/{folder}", PLACE, batched([Place(f"{folder}/{name}", file) for name, file in wanted]), None)
     entries: list[Entry] = [
         {"path": name, "rows": file.rows, "bytes": file.bytes, "xxh3_128": file.checksum} for name, file in wanted
     ]
     entries += [write_extra(engine.store, folder, name, content) for name, content in sorted((extra or {}).items())]
-    write_list(engine.store, folder, entries)
+    write_list(engine.store, folder, entries, listed or list_path(folder))
 
 
 def write_extra(store: Store, folder: str, name: str, content: bytes) -> Entry:
@@ -71,16 +78,16 @@ def write_extra(store: Store, folder: str, name: str, content: bytes) -> Entry:
     return {"path": name, "rows": 0, "bytes": len(content), "xxh3_128": xxhash.xxh3_128(content).hexdigest()}
 
 
-def write_list(store: Store, folder: str, entries: list[Entry]) -> None:
+def write_list(store: Store, folder: str, entries: list[Entry], listed: str) -> None:
     """Removes what is in the folder and not among the entries, then writes its list."""
-    listed = {entry["path"] for entry in entries}
-    removed = [found for found in store.files(folder) if found.removeprefix(folder + "/") not in listed]
+    kept = {listed, *(f"{folder}/{entry['path']}" for entry in entries)}
+    removed = [found for found in store.files(folder) if found not in kept]
     for path in removed:
         store.delete(path)
     if removed:
         store.delete_empty_folders(folder)
     entries.sort(key=lambda entry: entry["path"])
-    store.write(list_path(folder), json.dumps({"files": entries}, indent=1, ensure_ascii=False).encode())
+    store.write(listed, json.dumps({"files": entries}, indent=1, ensure_ascii=False).encode())
 
 
 def publish_tables(engine: Engine, tables: Mapping[str, bytes]) -> None:

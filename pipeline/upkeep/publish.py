@@ -20,12 +20,14 @@ from gristmill.pipeline.upkeep.verify import verify
 from gristmill.pipeline.views import card
 from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
+from gristmill.storage.uris import redacted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 TARGET = re.compile(r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)/?")
 FORM = "hf://datasets/ORG/NAME"
+AGAIN = "run the same command again, it goes on from there"
 TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2")
 """Packages whose exceptions say that the Hub was not reached; huggingface-hub's version decides which it uses."""
 
@@ -50,9 +52,9 @@ def publish(output: str, target: str, *, ledger: bool = False, private: bool = T
     if matched is None:
         raise ValueError(f"{target}: is no data set of the Hub; write {FORM}")
     require("huggingface_hub", "gristmill publish:")
+    if "://" in output and not output.startswith("file://"):
+        raise ValueError(f"{redacted(output)}: is not on this machine's disk; copy it there, the upload reads files")
     store = Store(output)
-    if not store.local:
-        raise ValueError(f"{store.location()}: is not on this machine's disk; copy it there, the upload reads files")
     record = whole_run(store, output)
     folders = ["curated", *(["ledger"] if ledger else [])]
     sizes = [store.size(path) for folder in folders for path in store.files(folder)]
@@ -91,19 +93,15 @@ def card_text(record: RunRecord, store: Store, ledger: bool) -> tuple[str, bool]
 def upload(name: str, store: Store, folders: list[str], text: str, private: bool) -> str:
     """The URL of the repository with the files and the card in it."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi(library_name="gristmill")
     try:
         return _upload(api, name, store, folders, text, private)
-    except HfHubHTTPError as error:
-        raise _refused(error, name) from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in TRANSPORTS:
+        said = _sentence(error, name, api.endpoint)
+        if said is None:
             raise
-        raise OSError(
-            f"{name}: {api.endpoint} cannot be reached ({error}); run the same command again, it goes on from there"
-        ) from error
+        raise said from error
 
 
 def _upload(api: HfApi, name: str, store: Store, folders: list[str], text: str, private: bool) -> str:
@@ -127,13 +125,25 @@ def _upload(api: HfApi, name: str, store: Store, folders: list[str], text: str, 
     return url
 
 
-def _refused(error: Exception, name: str) -> ValueError:
-    response = getattr(error, "response", None)
-    status = response.status_code if response is not None else None
-    said = str(getattr(error, "server_message", None) or error).strip().splitlines()[0]
-    if status in (401, 403):
-        return ValueError(
-            f"{name}: the Hub does not let this token write there ({said}); log in with `hf auth login`, or set "
-            "HF_TOKEN to a token with the right to write"
-        )
-    return ValueError(f"{name}: the Hub answers {status} ({said}); run the same command again, it goes on from there")
+def _sentence(error: Exception, name: str, endpoint: str) -> Exception | None:
+    """What the user is told of a failure of the Hub or of the way to it; None: it is another one.
+
+    The library says in errors of its own which file failed; what happened to it is their cause.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, HfHubHTTPError):
+            status = found.response.status_code if found.response is not None else None
+            said = str(found.server_message or found).strip().splitlines()[0]
+            if status in (401, 403):
+                return ValueError(
+                    f"{name}: the Hub does not let this token write there ({said}); log in with `hf auth login`, or "
+                    "set HF_TOKEN to a token with the right to write"
+                )
+            return OSError(f"{name}: the Hub answers {status} ({said}); {AGAIN}")
+        if type(found).__module__.partition(".")[0] in TRANSPORTS:
+            return OSError(f"{name}: {endpoint} cannot be reached ({found}); {AGAIN}")
+        found = found.__cause__
+    return None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.steps.published import subset
 from gristmill.pipeline.steps.record import GroupRecord, RunRecord
-from gristmill.pipeline.views.report.markdown import cell, count, share, size, table
+from gristmill.pipeline.views.report.markdown import count, share, size, table
 from gristmill.pipeline.views.report.sums import NOT_STATED, OTHERS, SourceSums, source_sums
 from gristmill.storage.hive import folder
 from gristmill.storage.json_values import Json
@@ -31,6 +31,8 @@ LICENCES = {
     "cc-by-nd-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "odc-by", "pddl", "odbl", "gfdl",
 }  # fmt: skip
 """Identifiers of licences that the Hub knows, of those that texts and code are under."""
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, those that turn the direction of writing included."""
 SHOWN_LICENCES = 20
 FORBIDDEN = re.compile(r"[<>:/\\|?*\x00-\x1f]")
 """Characters that the name of a subset may not have."""
@@ -111,7 +113,7 @@ def size_category(documents: int) -> str:
 
 def plain(value: object) -> str:
     """A text from the data as Markdown that shows it as it is: no links, emphasis, code, HTML or entities."""
-    text = cell(value).replace("\\|", "|").replace("&lt;", "<")
+    text = " ".join(CONTROLS.sub(" ", str(value)).split())
     return re.sub(r"([\\`*_{}\[\]#~!|<>])", r"\\\1", text.replace("&", "&amp;"))
 
 

@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name.startswith("foreign/"):
             return self.answer(403, {"error": "You don't have the rights to create a dataset under this namespace"})
         self.hub.repositories[name] = {}
-        self.hub.private[name] = bool(asked.get("private"))
+        self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
         return self.answer(200, {"url": url, "id": name, "name": name})
 
     def validate(self, body: bytes, _: str) -> None:
