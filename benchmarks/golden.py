@@ -37,13 +37,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import zstandard
 from machine import described
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = Path(__file__).with_suffix(".yaml")
-FOLDERS = ("curated", "signals", "ledger", "tokenizer", "shards")
+FOLDERS = ("curated", "signals", "ledger", "tokenizer", "shards", "manifests")
 PARTITION_BYTES = (1_000_000, 4_000_000)
 WAYS = {"inline": ["--inline"], "two workers": ["--workers", "2"]}
 SHOWN = 5
@@ -211,22 +212,22 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return said
 
 
-def exercised(ledger: Path) -> dict[str, Any]:
-    """What the run had to do, from its ledger.
+def exercised(output: Path) -> dict[str, Any]:
+    """What the run had to do, from its accounting and its ledger.
 
     steps: documents and bytes by step and stage. reasons: documents by action and reason. rules: how many documents
     fail each rule, whether or not it is the first that they fail.
     """
-    counts = pq.read_table(ledger / "counts.parquet")
+    counts = pq.read_table(output / "manifests" / "counts.parquet")
     steps: dict[str, dict[str, int]] = {}
     for row in counts.to_pylist():
         step = steps.setdefault(f"{row['step']}/{row['stage']}", {})
         for name in ("documents_in", "kept", "merged", "dropped", "quarantined", "bytes_in", "bytes_kept"):
             step[name] = step.get(name, 0) + (row.get(name) or 0)
     columns = ["action", "rule", "failed"]
-    table = pa.concat_tables(pq.read_table(path, columns=columns) for path in sorted(ledger.glob("*-*/*.parquet")))
+    table = ds.dataset(output / "ledger", partitioning="hive").to_table(columns=columns)
     reasons = table.group_by(["action", "rule"]).aggregate([([], "count_all")]).sort_by("rule").to_pylist()
-    rules = pq.read_table(ledger / "rules.parquet").column("rule").to_pylist()
+    rules = pq.read_table(output / "manifests" / "rules.parquet").column("rule").to_pylist()
     failed = [0] * len(rules)
     for mask in pc.drop_null(table.column("failed")).to_pylist():
         for index in range(len(rules)):
@@ -267,7 +268,7 @@ def measured(data: Path, checkout: Checkout, work: Path) -> dict[str, Any]:
         "configuration": hashlib.sha256(CONFIGURATION.read_bytes()).hexdigest(),
         "inputs": {name: inputs[name] for name in ("files", "bytes", "sha256")},
         "seconds": seconds,
-        "exercised": exercised(output / "ledger"),
+        "exercised": exercised(output),
         "outputs": outputs,
     }
 

@@ -150,7 +150,7 @@ def measure(folder: Path) -> Rates:
     )
     first = steps["read"].first_seconds + max(0.0, boot)
     steps["read"] = replace(steps["read"], written=0.0, task_written=0.0, first_seconds=first)
-    tops = ("curated", "signals", "ledger", "tokenizer", "shards")
+    tops = ("curated", "signals", "ledger", "tokenizer", "shards", "manifests")
     published = sum(len(large.store.files(top)) for top in tops)
     beside = large.record["seconds"] - sum(step["seconds"] for step in large.record["steps"])
     train = next(s for s in large.record["steps"] if s["name"] == "tokenizer.train")

@@ -27,6 +27,7 @@ from gristmill.pipeline.commands.explain import explain
 from gristmill.pipeline.commands.init import init
 from gristmill.pipeline.commands.lm import app as lm
 from gristmill.pipeline.commands.plan import plan
+from gristmill.pipeline.commands.publish import publish
 from gristmill.pipeline.commands.quality import app as quality
 from gristmill.pipeline.commands.remove import remove
 from gristmill.pipeline.commands.report import report
@@ -85,7 +86,7 @@ app = typer.Typer(
 def _whole(version: Version = False) -> None: ...
 
 
-for command in (init, run, plan, report, explain, whatif, try_, verify, rules, remove, clean):
+for command in (init, run, plan, report, explain, whatif, try_, verify, publish, rules, remove, clean):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(lm)
 app.add_typer(quality)

@@ -35,9 +35,11 @@ from gristmill.pipeline.steps.curate import CuratedGroup, CuratedStats, curate
 from gristmill.pipeline.steps.findings import FAILED, WRONG, Finding, judge
 from gristmill.pipeline.steps.first_pass import Volume, first_pass
 from gristmill.pipeline.steps.outputs import (
+    finish_publishing,
     publish_documents,
     publish_shards,
     publish_tokenizer,
+    shard_layout,
     tokenizer_record,
 )
 from gristmill.pipeline.steps.pass_check import check as check_pass
@@ -64,6 +66,7 @@ from gristmill.storage.lease import Lease
 from gristmill.storage.retrying import is_storage_failure
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
+from gristmill.tokenizer.manifest import MEGATRON
 from gristmill.wording import plural
 
 Say: TypeAlias = Callable[[str], None]
@@ -154,14 +157,15 @@ class Noticed:
 
 
 def described(store: Store, record: RunRecord) -> str | None:
-    """Writes datasheet and report; where the report is. A storage that fails in that does not undo the run."""
-    from gristmill.pipeline.views import datasheet
+    """Writes datasheet, card and report; where the report is. A storage that fails in that does not undo the run."""
+    from gristmill.pipeline.views import card, datasheet
     from gristmill.pipeline.views.report.write import write
 
     release_memory()
     for attempt in range(ATTEMPTS):
         try:
             datasheet.write(store, record)
+            card.write(store, record)
             return write(store.uri)
         except OSError as error:
             if not is_storage_failure(error):
@@ -335,10 +339,11 @@ class Driver:
             tokens_per_shard=config.sizes.tokens_per_shard,
         )
         self.notes += list(blend.plan.notes)
-        written = build(engine, tokenized, counted, blend, max_segments=config.plan.max_segments)
+        layout = shard_layout(config.shards.dtype, config.shards.formats, model)
+        written = build(engine, tokenized, counted, blend, layout, max_segments=config.plan.max_segments)
         scattered = self.counts(f"blend/{name}/scatter")
         self.check([self.funnel[-1], *scattered.items()])
-        return publish_shards(engine, blend, written, model, scattered[f"blend/{name}"])
+        return publish_shards(engine, blend, written, model, layout, scattered[f"blend/{name}"])
 
     def inputs(self) -> InputsRecord:
         sources = {spec.name: SourceFiles(files=0, bytes=0) for spec in self.config.sources}
@@ -405,15 +410,19 @@ class Driver:
             "repaired": self.engine.repaired,
             "notes": self.notes,
             "findings": [finding.record() for finding in self.noticed.findings],
-            "summary": summary(self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))),
+            "summary": summary(
+                store.shown, self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))
+            ),
         }
         if self.invocation is not None:
             record["invocation"] = redacted_values(self.invocation)
+        finish_publishing(store, blends)
         store.write("run.json", json.dumps(record, indent=1, ensure_ascii=False).encode())
         return Result(store.shown, record["summary"], None, record)
 
 
 def summary(
+    output: str,
     funnel: Sequence[tuple[str, Counts]],
     groups: Mapping[str, CuratedGroup],
     blends: Mapping[str, BlendRecord],
@@ -437,6 +446,7 @@ def summary(
             f"blend {name}: {plural(blend['tokens'], 'token')} in {plural(blend['shards'], 'shard')}: {shares}"
         )
         lines.append(f"blend {name}: epochs: {epochs(blend)}")
+        lines.append(f"blend {name} in Megatron-LM: cd {output}/shards/{name}, then --data-args-path {MEGATRON}")
     return lines + list(notes)
 
 

@@ -45,7 +45,14 @@ class ShardManifest(Shards):
 
 
 def manifest(
-    shards: Iterable[ShardEntry], *, blend: str, seed: int, tokenizer_sha256: str, vocab_size: int, eos_id: int
+    shards: Iterable[ShardEntry],
+    *,
+    blend: str,
+    seed: int,
+    tokenizer_sha256: str,
+    vocab_size: int,
+    eos_id: int,
+    dtype: str = "int32",
 ) -> ShardManifest:
     """The manifest of a blend from the entries that `ShardWriter.close` gave, sorted by name."""
     entries = sorted(shards, key=lambda shard: shard["name"])
@@ -58,7 +65,7 @@ def manifest(
         "version": VERSION,
         "blend": blend,
         "seed": seed,
-        "dtype": "int32",
+        "dtype": dtype,
         "tokenizer_sha256": tokenizer_sha256,
         "vocab_size": vocab_size,
         "eos_id": eos_id,
@@ -115,7 +122,7 @@ def verify_shards(folder: str, open: Open = open_to_read) -> list[str]:
         for file in shard["files"]:
             problems += _check_file(f"{folder}/{file['name']}", file, open)
         if len(problems) == before:
-            problems += _check_counts(f"{folder}/{shard['name']}", shard, open)
+            problems += _check_counts(f"{folder}/{shard['name']}", shard, content["dtype"], open)
     for key in ("documents", "tokens"):
         total = sum(shard[key] for shard in content["shards"])
         if total != content[key]:
@@ -141,15 +148,17 @@ def _check_file(path: str, claimed: ShardFile, open: Open) -> list[str]:
     return []
 
 
-def _check_counts(prefix: str, shard: ShardEntry, open: Open) -> list[str]:
+def _check_counts(prefix: str, shard: ShardEntry, claimed_dtype: str, open: Open) -> list[str]:
     import pyarrow.parquet as pq
 
     with open(prefix + ".idx") as file:
         data = np.frombuffer(file.read(), np.uint8)
     try:
-        _, lengths, _, _ = parse_index(data, prefix + ".idx")
+        dtype, lengths, _, _ = parse_index(data, prefix + ".idx")
     except ValueError as error:
         return [str(error)]
+    if dtype.name != claimed_dtype:
+        return [f"{prefix}.idx: {dtype.name} where the manifest has {claimed_dtype}; write the shard again"]
     with open(prefix + ".docs.parquet") as file:
         table = pq.read_table(file, columns=["domain", "first_token", "tokens"])
     tokens = table["tokens"].to_numpy()
@@ -173,6 +182,14 @@ def _check_counts(prefix: str, shard: ShardEntry, open: Open) -> list[str]:
 def to_bytes(content: ShardManifest) -> bytes:
     """The content of manifest.json, byte for byte."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+MEGATRON = "megatron.txt"
+
+
+def data_args(content: ShardManifest) -> bytes:
+    """Megatron-LM's `--data-args-path` file: a line a shard, its tokens as weight and its prefix below the folder."""
+    return "".join(f"{shard['tokens']} {shard['name']}\n" for shard in content["shards"]).encode()
 
 
 def _sum(content: Shards) -> str:

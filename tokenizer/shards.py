@@ -1,9 +1,15 @@
 """Token shards: Megatron-LM's IndexedDataset with a table of the documents beside it.
 
-    <prefix>.bin           token ids of all documents end to end, int32 little-endian, no header
+    <prefix>.bin           token ids of all documents end to end, int32 or uint16, little-endian, no header
     <prefix>.idx           MMIDIDX\\0\\0 · u64 version 1 · u8 dtype code · u64 S · u64 D = S + 1
                            · S × int32 lengths · S × int64 byte pointers · D × int64 document ends (0 first)
     <prefix>.docs.parquet  per document: where it came from, first_token, tokens (DOCUMENT_COLUMNS)
+
+and, for datatrove and nanotron, where they are asked for (`datatrove/pipeline/tokens/tokenizer.py`):
+
+    <prefix>.ds            the same token ids as uint16 or uint32, as the vocabulary's size says
+    <prefix>.ds.index      where every document ends, in tokens, uint64
+    <prefix>.ds.metadata   three lines: tokenizer|bytes a token, tokens, tokens for people
 
 One sequence is one document. The writer streams: what it holds is 4 bytes a document. The reader maps the files
 and copies nothing. Layout: Megatron-LM, megatron/core/datasets/indexed_dataset.py. Manifests are in `manifest`.
@@ -12,11 +18,14 @@ and copies nothing. Layout: Megatron-LM, megatron/core/datasets/indexed_dataset.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypedDict
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict
 
 import numpy as np
+
+from gristmill.kernels.text.hexadecimal import in_hex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,12 +36,43 @@ MAGIC = b"MMIDIDX\0\0"
 VERSION = 1
 HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences S, documents D
 DTYPES: dict[int, np.dtype] = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # Megatron-LM's codes for what token shards use
-DTYPE_CODE = 4  # written always: a vocabulary of 256,000 needs more than 16 bits
+CODES = {"int32": 4, "uint16": 8}
+MEGATRON_UINT16 = 65_500
+"""Vocabularies below it are uint16 in Megatron-LM (`DType.optimal_dtype`)."""
+DATATROVE_UINT16 = 65_536
+"""Vocabularies up to it have two bytes a token in datatrove and nanotron, which work it out from the tokenizer."""
 LONGEST = 2**31 - 1  # lengths are int32
-SUFFIXES = (".bin", ".idx", ".docs.parquet")
 
 GIVEN_COLUMNS = ("id", "epoch", "domain", "source", "language", "category", "bytes")
 DOCUMENT_COLUMNS = (*GIVEN_COLUMNS, "first_token", "tokens")
+
+Format = Literal["megatron", "datatrove"]
+Dtype = Literal["int32", "auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the token ids of a shard are written."""
+
+    dtype: Literal["int32", "uint16"] = "int32"
+    """Of the `.bin`."""
+    token_bytes: int = 0
+    """Of datatrove's `.ds`, 2 or 4; 0: there is none."""
+    tokenizer: str = ""
+    """As `.ds.metadata` names it."""
+
+    @classmethod
+    def of(cls, dtype: Dtype, formats: Sequence[Format], vocab_size: int, tokenizer: str) -> Layout:
+        """dtype `auto`: uint16 where the vocabulary fits, as Megatron-LM decides; formats: besides Megatron's."""
+        small = dtype == "auto" and vocab_size < MEGATRON_UINT16
+        token_bytes = (2 if vocab_size <= DATATROVE_UINT16 else 4) if "datatrove" in formats else 0
+        return cls("uint16" if small else "int32", token_bytes, tokenizer if token_bytes else "")
+
+    @property
+    def same_bytes(self) -> bool:
+        """Whether the `.ds` has the bytes of the `.bin`, so that it need not be written."""
+        return self.token_bytes == np.dtype(self.dtype).itemsize
+
 
 Open = Callable[[str], BinaryIO]
 """Opens a path for reading or for writing, binary; `pyarrow.fs` streams do."""
@@ -73,13 +113,18 @@ def open_to_read(path: str) -> BinaryIO:
 class ShardWriter:
     """Writes one shard, batch by batch; `close` gives its entry for the manifest.
 
-    prefix: path without suffix. open: where the three files go. As a context manager it closes on success only:
+    prefix: path without suffix. open: where the files go. A `.ds` with the bytes of the `.bin` is in the entry, but
+    not written: whoever places the shard links or copies it. As a context manager the writer closes on success only:
     after an error there is no `.idx`, and no reader takes the shard for a whole one.
     """
 
-    def __init__(self, prefix: str | Path, open: Open = open_to_write):
+    def __init__(self, prefix: str | Path, open: Open = open_to_write, layout: Layout | None = None):
         self.prefix = str(prefix)
         self._open = open
+        self._layout = layout or Layout()
+        self._tokens_file = None
+        if self._layout.token_bytes and not self._layout.same_bytes:
+            self._tokens_file = _Summed(open(self.prefix + ".ds"))
         self._bin = _Summed(open(self.prefix + ".bin"))
         self._documents = _Summed(open(self.prefix + ".docs.parquet"))
         self._table: pq.ParquetWriter | None = None
@@ -89,7 +134,7 @@ class ShardWriter:
 
     def append(self, values: np.ndarray, offsets: np.ndarray, documents: pa.Table | pa.RecordBatch) -> None:
         """Adds documents. values: (tokens,) int32 ids; offsets: (n + 1,) int64 into values, from 0; documents: n
-        rows with the columns id (binary 16), epoch, domain, source, language, category, bytes.
+        rows with the columns id (binary 16, written as 32 digits), epoch, domain, source, language, category, bytes.
         """
         lengths = np.diff(offsets)
         if len(lengths) != documents.num_rows or offsets[0] != 0 or offsets[-1] != len(values) or (lengths < 0).any():
@@ -101,7 +146,11 @@ class ShardWriter:
             raise ValueError(f"{self.prefix}: a document of {lengths.max():,} tokens is over {LONGEST:,}: cut it first")
         if values.dtype != np.int32:
             raise ValueError(f"{self.prefix}: token ids are {values.dtype}: give int32")
-        self._bin.write(np.ascontiguousarray(values, "<i4").view(np.uint8).data)
+        if self._layout.dtype == "uint16" and values.max(initial=0) > 0xFFFF:
+            raise ValueError(f"{self.prefix}: token id {values.max()} does not fit uint16: write int32")
+        self._bin.write(np.ascontiguousarray(values, DTYPES[CODES[self._layout.dtype]]).view(np.uint8).data)
+        if self._tokens_file is not None:
+            self._tokens_file.write(np.ascontiguousarray(values, f"<u{self._layout.token_bytes}").view(np.uint8).data)
         table = _document_table(documents, self._tokens + offsets[:-1], lengths)
         self._write_rows(table)
         self._lengths.append(lengths.astype("<i4"))
@@ -118,18 +167,34 @@ class ShardWriter:
         table.close()
         lengths = np.concatenate([np.empty(0, "<i4"), *self._lengths])
         index = _Summed(self._open(self.prefix + ".idx"))
-        index.write(HEADER.pack(MAGIC, VERSION, DTYPE_CODE, len(lengths), len(lengths) + 1))
+        code = CODES[self._layout.dtype]
+        index.write(HEADER.pack(MAGIC, VERSION, code, len(lengths), len(lengths) + 1))
         index.write(lengths.view(np.uint8).data)
-        index.write(_pointers(lengths, DTYPES[DTYPE_CODE].itemsize).view(np.uint8).data)
+        index.write(_pointers(lengths, DTYPES[code].itemsize).view(np.uint8).data)
         index.write(np.arange(len(lengths) + 1, dtype="<i8").view(np.uint8).data)
         name = Path(self.prefix).name
-        written = zip(SUFFIXES, (self._bin, index, self._documents), strict=True)
+        written = {".bin": self._bin.finish(), ".idx": index.finish(), ".docs.parquet": self._documents.finish()}
+        if self._layout.token_bytes:
+            written |= self._datatrove(lengths, written[".bin"])
         return {
             "name": name,
             "documents": len(lengths),
             "tokens": self._tokens,
             "tokens_by_domain": dict(sorted(self._tokens_by_domain.items())),
-            "files": [{"name": name + suffix, **file.finish()} for suffix, file in written],
+            "files": [{"name": name + suffix, **file} for suffix, file in written.items()],
+        }
+
+    def _datatrove(self, lengths: np.ndarray, tokens: FileSum) -> dict[str, FileSum]:
+        """The files of datatrove; tokens: the `.bin`."""
+        ends = _Summed(self._open(self.prefix + ".ds.index"))
+        ends.write(np.cumsum(lengths, dtype="<u8").view(np.uint8).data)
+        facts = _Summed(self._open(self.prefix + ".ds.metadata"))
+        total = f"{self._tokens / 1e6:.3g} MT"
+        facts.write(f"{self._layout.tokenizer}|{self._layout.token_bytes}\n{self._tokens}\n{total}".encode())
+        return {
+            ".ds": tokens if self._tokens_file is None else self._tokens_file.finish(),
+            ".ds.index": ends.finish(),
+            ".ds.metadata": facts.finish(),
         }
 
     def __enter__(self) -> ShardWriter:
@@ -139,7 +204,8 @@ class ShardWriter:
         if kind is None:
             self.close()
         else:
-            self._bin.finish()
+            for file in filter(None, (self._bin, self._tokens_file)):
+                file.finish()
 
     def _write_rows(self, table: pa.Table) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
@@ -238,7 +304,7 @@ def _document_table(documents: pa.Table | pa.RecordBatch | None, first: np.ndarr
     import pyarrow as pa
 
     types = {
-        "id": pa.binary(16),
+        "id": pa.string(),
         "epoch": pa.int32(),
         "domain": pa.string(),
         "source": pa.string(),
@@ -246,6 +312,8 @@ def _document_table(documents: pa.Table | pa.RecordBatch | None, first: np.ndarr
         "category": pa.string(),
         "bytes": pa.int64(),
     }
+    if documents is not None:
+        documents = in_hex(pa.table(documents))
     columns = {
         name: documents[name].cast(type_) if documents is not None else pa.array([], type_)
         for name, type_ in types.items()

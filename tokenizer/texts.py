@@ -6,13 +6,13 @@ pipeline hands a `Reader` in, as nothing here may import it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
+from gristmill.kernels.text.hexadecimal import in_bytes
+from gristmill.storage import hive
 from gristmill.storage.uris import find, open_input
 from gristmill.tokenizer.sample import DOMAIN_SHARES
 
@@ -21,7 +21,6 @@ Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 COLUMNS = ("id", "text", "domain", "language")
 BATCH_ROWS = 256
-_PARTITION = re.compile(r"(?:^|/)(domain|language)=([^/]*)")
 
 
 @dataclass(frozen=True)
@@ -72,37 +71,20 @@ def _missing(uri: str, path: str) -> list[str]:
             names = pq.read_schema(source).names
         except pa.ArrowInvalid:  # not Parquet, whatever its name
             return list(COLUMNS)
-    return [column for column in COLUMNS if column not in (*names, *_stated(path))]
-
-
-def _stated(path: str) -> dict[str, str]:
-    """Columns that the names of the folders state: `domain=english/language=en/`."""
-    return dict(_PARTITION.findall(path))
+    return [column for column in COLUMNS if column not in (*names, *hive.values(path))]
 
 
 def _batches(uri: str, path: str) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    stated = _stated(path)
     with open_input(uri) as source:
         file = pq.ParquetFile(source)
-        missing = [column for column in COLUMNS if column not in (*file.schema_arrow.names, *stated)]
+        there = [column for column in COLUMNS if column in file.schema_arrow.names]
+        missing = [column for column in COLUMNS if column not in (*there, *hive.values(path))]
         if missing:
             raise ValueError(f"{uri}: no column {', '.join(missing)}; give the folder `curated` of a run")
-        columns = [column for column in COLUMNS if column in file.schema_arrow.names]
-        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-            rows = batch.num_rows
-            values: dict[str, Any] = {name: pa.array([value] * rows, pa.string()) for name, value in stated.items()}
-            values |= {name: batch.column(name) for name in columns}
-            values["id"] = _binary(values["id"])
-            yield pa.RecordBatch.from_arrays([values[name] for name in COLUMNS], names=list(COLUMNS))
-
-
-def _binary(ids: pa.Array) -> pa.Array:
-    """Ids of 16 bytes, from those or from 32 hexadecimal digits."""
-    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-        return ids
-    return pa.array([bytes.fromhex(name) for name in ids.to_pylist()], pa.binary(16))
+        for batch in file.iter_batches(BATCH_ROWS, columns=there):
+            yield from hive.with_keys(in_bytes(pa.table(batch)), path, COLUMNS).combine_chunks().to_batches()
 
 
 def _text_bytes(uri: str) -> int:

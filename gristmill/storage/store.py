@@ -226,6 +226,13 @@ class Store:
         if self.exists(relative):
             self.filesystem.delete_dir(self.path(relative))
 
+    def delete_empty_folders(self, relative: str) -> None:
+        """Removes the folders below `relative` that hold nothing; only a local disk has such."""
+        if self.local:
+            for folder, _, _ in os.walk(self.path(relative), topdown=False):
+                with contextlib.suppress(OSError):  # it holds something
+                    os.rmdir(folder)
+
     def checksum(self, relative: str) -> str:
         """xxh3_128 of the file's content, hexadecimal."""
         digest = xxhash.xxh3_128()

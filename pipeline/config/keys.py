@@ -23,6 +23,7 @@ from gristmill.stages.blend import ATTRIBUTES, Blend, Unit, method_of, plan
 from gristmill.stages.document import DOMAINS
 from gristmill.stages.languages import DEFAULT_LANGUAGES, iso_code
 from gristmill.tokenizer.sample import ALPHA
+from gristmill.tokenizer.shards import Dtype, Format
 
 if TYPE_CHECKING:
     from gristmill.pipeline.config.sizes import Amounts
@@ -71,9 +72,17 @@ class ShardsConfig:
 
     tokens_per_shard: Size = AUTO
     holdout: Share = AUTO
+    dtype: Dtype = "int32"
+    """auto: uint16 where the vocabulary fits."""
+    formats: tuple[Format, ...] = ("megatron",)
 
     def __post_init__(self) -> None:
         _positive(self, "tokens_per_shard")
+        if "megatron" not in self.formats:
+            raise ValueError(
+                "shards.formats lacks megatron, which the trainer and `gristmill verify` read; "
+                "write [megatron, datatrove]"
+            )
         if self.holdout != "auto" and not 0 <= self.holdout < 1:
             raise ValueError(f"shards.holdout is {self.holdout}; write a share of 0 or more and below 1")
 

@@ -34,8 +34,10 @@ KEPT_LEVEL, WORKING_LEVEL = 3, 1
 """Zstandard levels: of the text that is published, and of everything else. On English text level 1 takes half the time
 of level 3 and an eighth more room."""
 
-UNIQUE = frozenset({"own_id", "url", "canonical_url", "title", "preview"})
+UNIQUE = frozenset({"id", "cluster", "survivor", "own_id", "url", "canonical_url", "title", "preview"})
 """String columns that hardly repeat: a dictionary of them costs time and room."""
+TEXTS = frozenset({"text", "metadata", "title", "preview", "failed"})
+"""Columns whose least and greatest value help no reader to leave out a row group."""
 
 
 @dataclass
@@ -64,10 +66,10 @@ class Output:
 
     @contextmanager
     def parquet(
-        self, role: Role, schema: pa.Schema, level: int = WORKING_LEVEL, name: str = ""
+        self, role: Role, schema: pa.Schema, level: int = WORKING_LEVEL, name: str = "", statistics: bool = False
     ) -> Iterator[ParquetOutput]:
-        """level: of Zstandard."""
-        with self.open(role, ".parquet", name) as file, ParquetOutput(file, schema, level) as writer:
+        """level: of Zstandard. statistics: least and greatest values a row group, for files that people query."""
+        with self.open(role, ".parquet", name) as file, ParquetOutput(file, schema, level, statistics) as writer:
             yield writer
             file.rows = writer.rows
 
@@ -88,7 +90,7 @@ class Output:
 class ParquetOutput:
     """A Parquet file written row group by row group, each group being one call of `write`."""
 
-    def __init__(self, sink: HashingFile, schema: pa.Schema, level: int) -> None:
+    def __init__(self, sink: HashingFile, schema: pa.Schema, level: int, statistics: bool = False) -> None:
         self.schema = schema
         self.rows = 0
         self.writer = pq.ParquetWriter(
@@ -97,7 +99,7 @@ class ParquetOutput:
             compression=COMPRESSION,
             compression_level=level,
             use_dictionary=[f.name for f in schema if pa.types.is_string(f.type) and f.name not in UNIQUE],
-            write_statistics=False,
+            write_statistics=[f.name for f in schema if f.name not in TEXTS] if statistics else False,
             store_schema=True,
         )
 

@@ -181,7 +181,8 @@ class Planning:
         )
         largest = blend.shard_tokens / (blend.tokens or 1.0)
         self.costs.add(f"{name}/write", "", blend.shards, copies, largest, 0.0, 3, sent)
-        self.costs.publish(3 * blend.shards, self.costs.written)
+        written = 6 if "datatrove" in self.config.shards.formats else 3
+        self.costs.publish(written * blend.shards, self.costs.written)
 
 
 def groups_of_a_partition(volumes: Volumes) -> float:

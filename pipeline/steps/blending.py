@@ -34,11 +34,12 @@ from gristmill.pipeline.engine.sending import Sender, partition_of, send
 from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.steps.blend_work import BlendWork
 from gristmill.pipeline.steps.chain import KERNELS, TABLES
-from gristmill.pipeline.steps.sharding import SCATTER, WRITE, ScatterInput, ShardParts, ShardStats
+from gristmill.pipeline.steps.sharding import SCATTER, WRITE, ScatterInput, ShardParts, ShardStats, ShardWriting
 from gristmill.pipeline.steps.tokens import TokenStats, batches
 from gristmill.pipeline.steps.units import UNIT, Amount, Holdout, UnitStats, token_files
 from gristmill.stages.blend import Blend, Unit, plan
 from gristmill.storage.store import Store
+from gristmill.tokenizer.shards import Layout
 
 PART_TOKENS = 8_000_000
 MAX_PARTS = 65_536
@@ -142,6 +143,7 @@ def build(
     tokenized: Sealed[TokenStats],
     counted: Sealed[UnitStats],
     blend: BlendWork,
+    layout: Layout,
     *,
     max_segments: int,
 ) -> Sealed[ShardStats]:
@@ -173,7 +175,7 @@ def build(
     count = blend.shards + blend.holdout_shards
     parts = merged(engine, scattered, count * blend.parts, max_segments)
     inputs = [ShardParts(tuple(parts[i * blend.parts : (i + 1) * blend.parts])) for i in range(count)]
-    return step("write", WRITE, inputs, blend, scattered)
+    return step("write", WRITE, inputs, ShardWriting(blend, layout), scattered)
 
 
 def copies(sealed: Sealed[Sums], index: int) -> File:

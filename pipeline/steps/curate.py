@@ -18,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from gristmill.pipeline.engine.accounting import Counts
+from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.commit import KEPT_LEVEL
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.exchange import Incoming, receive
@@ -33,11 +35,14 @@ from gristmill.pipeline.steps.chain import KERNELS, TABLES, run_stage
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.steps.joining import joined
 from gristmill.pipeline.steps.ledger import Ledger
+from gristmill.pipeline.steps.published import KEYS, PUBLISHED, as_published, row_group, subset
 from gristmill.pipeline.steps.record import GroupRecord
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.pipeline.steps.selection import Corpus, PartitionFiles
 from gristmill.stages.document import CURATED, DOCUMENT, MEASURED
 from gristmill.stages.interface import MERGED, DocumentStage, JoiningStage, traits
+from gristmill.storage import hive
+from gristmill.storage.store import Store
 
 ROW_GROUP_BYTES = 8_000_000
 JOIN_BYTES = 64_000_000
@@ -110,8 +115,8 @@ class Layout:
 
 
 def is_joined(group: str, domains: Sequence[str]) -> bool:
-    """Whether a group, domain/language, is of one of the domains."""
-    return group.partition("/")[0] in domains
+    """Whether a group, a folder below `curated/`, is of one of the domains."""
+    return hive.values(f"{group}/")["domain"] in domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ def send_partition(task: Task[SendInput, Curating]) -> None:
     ledger.close()
 
 
-SEND = Step(send_partition, version=2, libraries=KERNELS)
+SEND = Step(send_partition, version=3, libraries=KERNELS)
 
 
 def bucket_of(table: pa.Table, places: Mapping[str, Place], join: JoiningStage | None = None) -> np.ndarray:
@@ -279,7 +284,8 @@ def write_buckets(task: Task[WriteInput, Writing]) -> CuratedStats:
         if not incoming.entries(task.store):
             continue
         documents = size = 0
-        with task.output.parquet(Role.CURATED, CURATED, KEPT_LEVEL, bucket.path) as writer:
+        domain, language = (hive.values(bucket.path)[key] for key in KEYS)
+        with task.output.parquet(Role.CURATED, PUBLISHED, KEPT_LEVEL, bucket.path, statistics=True) as writer:
             received = (rows for _, rows in receive(task.store, incoming))
             if join is None or ledger is None:
                 tables = regrouped(received, ROW_GROUP_BYTES)
@@ -288,22 +294,21 @@ def write_buckets(task: Task[WriteInput, Writing]) -> CuratedStats:
             else:
                 tables = passed(task.counts(join.name), regrouped(received, ROW_GROUP_BYTES))
             for table in tables:
-                writer.write(table)
+                writer.write(as_published(table, subset(domain, language)))
                 documents += table.num_rows
                 size += int(text_bytes(table).sum())
-                domain, language = (table.column(name)[0].as_py() or "" for name in ("domain", "language"))
         counts.documents_in += documents
         counts.kept += documents
         counts.bytes_in += size
         counts.bytes_kept += size
-        more = CuratedGroup(domain, language, documents, size)
+        more = CuratedGroup(domain or "", language or "", documents, size)
         groups[bucket.group] = groups[bucket.group] + more if bucket.group in groups else more
     if ledger is not None:
         ledger.close()
     return CuratedStats(groups)
 
 
-WRITE = Step(write_buckets, version=2, libraries=TABLES)
+WRITE = Step(write_buckets, version=3, libraries=TABLES)
 
 
 def passed(counts: Counts, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -371,3 +376,12 @@ class CuratedFiles:
 def curated_files(curated: Sealed[CuratedStats]) -> list[CuratedFiles]:
     """The files of `curated/` in order, by the tasks that wrote them."""
     return [CuratedFiles(tuple(manifest.all(Role.CURATED))) for _, manifest in curated.done()]
+
+
+def curated_rows(store: Store, files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The files one after the other, a row group at a time, as the steps know documents (`CURATED`)."""
+    for file in files:
+        with open_checked(store, file) as handle:
+            parquet = pq.ParquetFile(handle)
+            for group in range(parquet.num_row_groups):
+                yield row_group(parquet, file.name, group, columns)

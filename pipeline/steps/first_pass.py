@@ -32,6 +32,7 @@ from gristmill.pipeline.steps.removal import Removed
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import DOCUMENT, RAW
 from gristmill.stages.interface import DocumentStage
+from gristmill.storage.hive import folder
 
 BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
@@ -221,7 +222,7 @@ class Writers:
             schema = pa.schema([table.schema.field(name) for name in names])
             output = self.task.output
             # closed in order of opening, which is the files' order in the manifest
-            signals = output.parquet(Role.SIGNALS, schema)
+            signals = output.parquet(Role.SIGNALS, schema, statistics=True)
             documents = output.parquet(Role.DOCUMENTS, STORED)
             self.signals = self.open.enter_context(signals)
             self.documents = self.open.enter_context(documents)
@@ -284,4 +285,5 @@ def count_groups(groups: dict[str, Volume], table: pa.Table) -> None:
 
 
 def group_name(domain: str | None, language: str | None) -> str:
-    return f"{domain or 'unknown'}/{(language or 'unknown').replace('/', '_')}"
+    """The folder of a (domain, language) below `curated/`."""
+    return f"{folder('domain', domain)}/{folder('language', language)}"

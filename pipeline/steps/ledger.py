@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.kernels.text.draw import draw
+from gristmill.kernels.text.hexadecimal import hex_field, in_hex
 from gristmill.pipeline.engine.checked import open_checked
 from gristmill.pipeline.engine.commit import Output
 from gristmill.pipeline.engine.manifest import File, Role
@@ -29,7 +30,7 @@ WAITING_ROWS = 10_000
 
 LEDGER = pa.schema(
     [
-        pa.field("step", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # the step that it ran in names the folder
         pa.field("partition", pa.int64(), nullable=False),
         pa.field("id", ID, nullable=False),
         pa.field("action", pa.string(), nullable=False),  # dropped | edited | merged | quarantined
@@ -51,6 +52,9 @@ LEDGER = pa.schema(
 
 
 PREVIEW = LEDGER.get_field_index("preview")
+
+PUBLISHED = pa.schema([hex_field(field) if field.type == ID else field for field in LEDGER])
+"""As it is written: ids as text."""
 
 
 def preview(text: pa.Array) -> pa.Array:
@@ -91,13 +95,13 @@ class Ledger:
         self.spill: IO[bytes] | None = None
         self.stream: pa.RecordBatchStreamWriter | None = None
 
-    def add(self, step: str, action: str, rows: pa.Table, texts: Texts | None = None, **columns: pa.Array) -> None:
+    def add(self, stage: str, action: str, rows: pa.Table, texts: Texts | None = None, **columns: pa.Array) -> None:
         """`rows` holds the document's columns, `columns` replaces or adds (rule, bytes, value, preview ...). texts: of
         the rows, where they have no previews."""
         if rows.num_rows == 0:
             return
         given: Mapping[str, pa.Array] = {
-            "step": pa.repeat(step, rows.num_rows),
+            "stage": pa.repeat(stage, rows.num_rows),
             "partition": pa.repeat(self.partition, rows.num_rows),
             "action": pa.repeat(action, rows.num_rows),
             **columns,
@@ -151,16 +155,16 @@ class Ledger:
         self.tables, self.waiting = [], 0
 
     def close(self) -> None:
-        with self.output.parquet(Role.LEDGER, LEDGER) as writer:
+        with self.output.parquet(Role.LEDGER, PUBLISHED, statistics=True) as writer:
             if self.spill is not None and self.stream is not None:
                 self.stream.close()
                 self.spill.seek(0)
                 with pa.ipc.open_stream(self.spill) as stream:
                     for batch in stream:
-                        writer.write(self._with_previews(pa.Table.from_batches([batch])))
+                        writer.write(in_hex(self._with_previews(pa.Table.from_batches([batch]))))
                 self.spill.close()
             if self.tables:
-                writer.write(self._with_previews(pa.concat_tables(self.tables).combine_chunks()))
+                writer.write(in_hex(self._with_previews(pa.concat_tables(self.tables).combine_chunks())))
 
 
 def split_verdicts(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

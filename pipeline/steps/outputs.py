@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NotRequired, TypedDict
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.engine.accounting import Counts, Totals
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.manifest import Role, Sealed
-from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.engine.publish import MANIFESTS, publish, publish_root, publish_tables
 from gristmill.pipeline.steps.blend_work import BlendWork
 from gristmill.pipeline.steps.curate import CuratedStats
 from gristmill.pipeline.steps.record import BlendRecord, TokenizerRecord, UnitRecord
@@ -22,21 +23,33 @@ from gristmill.pipeline.steps.sharding import Shard, ShardStats
 from gristmill.pipeline.steps.tokens import TokenizerFiles, encoder_facts
 from gristmill.stages.interface import Stage, has_rules, rules_of
 from gristmill.stages.presets.rule import describe
+from gristmill.storage.hive import folder
 from gristmill.storage.store import Store
-from gristmill.tokenizer.manifest import NAME, ShardManifest, manifest, to_bytes
+from gristmill.tokenizer.manifest import MEGATRON, NAME, ShardManifest, data_args, manifest, to_bytes
+from gristmill.tokenizer.shards import Dtype, Format, Layout
+
+COUNTS, RULES = f"{MANIFESTS}/counts.parquet", f"{MANIFESTS}/rules.parquet"
+"""Tables of a run: its accounting by step, stage and partition; its rules in order."""
 
 
 def publish_documents(engine: Engine, stages: Sequence[Stage], corpus: Corpus, curated: Sealed[CuratedStats]) -> None:
     publish(engine, "curated", [(file.name, file) for file in curated.files(Role.CURATED)])
     signals = [(f"part-{i:05d}.parquet", f) for i, m in corpus.read.done() for f in m.all(Role.SIGNALS)]
     publish(engine, "signals", signals)
-    ledger = [
-        (f"{number:02d}-{sealed.name}/part-{i:05d}.parquet", file)
-        for number, sealed in enumerate(s for s in engine.sealed if any(m.file(Role.LEDGER) for _, m in s.done()))
-        for i, manifest in sealed.done()
-        if (file := manifest.file(Role.LEDGER)) is not None and file.rows
-    ]
-    publish(engine, "ledger", ledger, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
+    ledger = []
+    times: Counter[str] = Counter()
+    for sealed in engine.sealed:
+        files = [(i, file) for i, m in sealed.done() if (file := m.file(Role.LEDGER)) is not None and file.rows]
+        times[sealed.name] += bool(files)
+        name = sealed.name if times[sealed.name] < 2 else f"{sealed.name}.{times[sealed.name]}"
+        ledger += [(f"{folder('step', name)}/part-{i:05d}.parquet", file) for i, file in files]
+    publish(engine, "ledger", ledger)
+    publish_tables(engine, {"counts.parquet": counts_table(engine), "rules.parquet": rules_table(stages)})
+
+
+def finish_publishing(store: Store, blends: Iterable[str]) -> None:
+    """The root record, over all that a run has published."""
+    publish_root(store, ["curated", "signals", "ledger", "tokenizer", *(f"shards/{name}" for name in blends)])
 
 
 class RuleCounts(TypedDict):
@@ -46,7 +59,7 @@ class RuleCounts(TypedDict):
 
 
 class CountsRow(Totals):
-    """A row of `ledger/counts.parquet`."""
+    """A row of `manifests/counts.parquet`."""
 
     step: str
     stage: str
@@ -90,11 +103,20 @@ def publish_tokenizer(engine: Engine, model: TokenizerFiles) -> None:
     publish(engine, "tokenizer", [(file.name, file) for file in model.trained.files(Role.TOKENIZER)])
 
 
+def shard_layout(dtype: Dtype, formats: Sequence[Format], model: TokenizerFiles) -> Layout:
+    """How a run writes its shards; datatrove's metadata names the tokenizer by the hash of its model."""
+    return Layout.of(dtype, formats, encoder_facts(model)["vocab_size"], f"gristmill-{model.digest[:16]}")
+
+
 def publish_shards(
-    engine: Engine, blend: BlendWork, written: Sealed[ShardStats], model: TokenizerFiles, counts: Counts
+    engine: Engine,
+    blend: BlendWork,
+    written: Sealed[ShardStats],
+    model: TokenizerFiles,
+    layout: Layout,
+    counts: Counts,
 ) -> BlendRecord:
     """Publishes one blend and returns what `run.json` says of it. counts: of what was scattered."""
-    folder = f"shards/{blend.name}"
     shards = [(index, task.stats.shard) for index, task in written.done() if task.stats.shard is not None]
     train = [shard for index, shard in shards if index < blend.shards]
     holdout = [shard for index, shard in shards if index >= blend.shards]
@@ -102,14 +124,19 @@ def publish_shards(
 
     def described(shards: Sequence[Shard]) -> ShardManifest:
         entries = [shard.entry() for shard in shards]
-        return manifest(entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, **facts)
+        return manifest(
+            entries, blend=blend.name, seed=blend.seed, tokenizer_sha256=model.digest, dtype=layout.dtype, **facts
+        )
 
     files = [(file.name, file) for file in written.files(Role.SHARD)]
+    if layout.token_bytes and layout.same_bytes:
+        files += [(name.removesuffix(".bin") + ".ds", file) for name, file in files if name.endswith(".bin")]
     whole = described(train)
-    extra = {NAME: to_bytes(whole)}
+    extra = {NAME: to_bytes(whole), MEGATRON: data_args(whole)}
     if holdout:
-        extra[f"holdout/{NAME}"] = to_bytes(described(holdout))
-    publish(engine, folder, files, extra)
+        held = described(holdout)
+        extra |= {f"holdout/{NAME}": to_bytes(held), f"holdout/{MEGATRON}": data_args(held)}
+    publish(engine, f"shards/{blend.name}", files, extra)
     targets: dict[str, int] = {}
     for unit, target in zip(blend.units, blend.targets.tolist(), strict=True):
         targets[unit.domain] = targets.get(unit.domain, 0) + target

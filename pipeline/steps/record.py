@@ -56,6 +56,8 @@ class TokenizerSettings(TypedDict):
 class ShardsSettings(TypedDict):
     tokens_per_shard: int
     holdout: float
+    dtype: NotRequired[str]
+    formats: NotRequired[list[str]]
 
 
 class PlanSettings(TypedDict):

@@ -242,7 +242,7 @@ def select_partition(task: Task[PartitionInput, Selecting]) -> Grouped:
     return Grouped(groups)
 
 
-SELECT = Step(select_partition, libraries=KERNELS)
+SELECT = Step(select_partition, version=2, libraries=KERNELS)
 
 
 class Measured:
@@ -355,4 +355,4 @@ def decide_partition(task: Task[PartitionInput, Deciding]) -> Decided:
     return Decided(groups, sizes)
 
 
-DECIDE = Step(decide_partition, libraries=KERNELS)
+DECIDE = Step(decide_partition, version=2, libraries=KERNELS)

@@ -2,7 +2,7 @@
 
 `scatter` sends the ids of every placed copy to its shard, and of every holdout document to a holdout shard.
 `write_shard` sorts what came by a draw that is independent of the one that chose the shard, and writes Megatron's
-`.bin` and `.idx` with `.docs.parquet` beside them.
+`.bin` and `.idx` with `.docs.parquet` beside them, and datatrove's `.ds` where that is asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gristmill.pipeline.steps.blend_work import BlendWork
 from gristmill.pipeline.steps.chain import KERNELS
 from gristmill.pipeline.steps.tokens import batches
 from gristmill.pipeline.steps.units import UNIT
-from gristmill.tokenizer.shards import ShardEntry, ShardWriter
+from gristmill.tokenizer.shards import Layout, ShardEntry, ShardWriter
 
 SLICE_TOKENS = 1_000_000
 """Tokens that are copied at once."""
@@ -167,9 +167,17 @@ def shard_name(blend: BlendWork, index: int) -> str:
     return f"holdout/holdout-{index - blend.shards:05d}"
 
 
-def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
+@dataclass(frozen=True, slots=True)
+class ShardWriting:
+    """What the tasks that write shards share."""
+
+    blend: BlendWork
+    layout: Layout
+
+
+def write_shard(task: Task[ShardParts, ShardWriting]) -> ShardStats:
     parts = task.payload.parts
-    name = shard_name(task.shared, task.index)
+    name = shard_name(task.shared.blend, task.index)
     if not any(part.entries(task.store) for part in parts):
         return ShardStats(None)
     with ExitStack() as stack:
@@ -180,7 +188,7 @@ def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
             opened.append(file)
             return file  # type: ignore[return-value]  # it can be written to, and no more is asked of it
 
-        writer = ShardWriter(name, open_file)
+        writer = ShardWriter(name, open_file, task.shared.layout)
         rows = 0
         for part in parts:
             table = receive_table(task.store, part)
@@ -202,4 +210,4 @@ def write_shard(task: Task[ShardParts, BlendWork]) -> ShardStats:
     return ShardStats(shard)
 
 
-WRITE = Step(write_shard, version=2, libraries=KERNELS)
+WRITE = Step(write_shard, version=3, libraries=KERNELS)

@@ -27,7 +27,7 @@ from gristmill.pipeline.engine.identity import IMMATERIAL, UPSTREAM
 from gristmill.pipeline.engine.manifest import File, Role, Sealed, Stats
 from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.steps.chain import KERNELS
-from gristmill.pipeline.steps.curate import CuratedFiles, CuratedStats, curated_files
+from gristmill.pipeline.steps.curate import CuratedFiles, CuratedStats, curated_files, curated_rows
 from gristmill.pipeline.steps.resources import Resource, local_copy
 from gristmill.stages.document import ID
 from gristmill.storage.store import Store
@@ -139,7 +139,7 @@ def trained_tokenizer(
 
 def sample_file(task: Task[CuratedFiles, Sample]) -> None:
     with task.output.parquet(Role.SAMPLE, SAMPLED) as writer:
-        for table in all_batches(task.store, task.payload.files, ["id", "text", "domain", "language"]):
+        for table in curated_rows(task.store, task.payload.files, ["id", "text", "domain", "language"]):
             writer.write(table.filter(pa.array(choose_batch(table, task.shared))))
 
 
@@ -220,7 +220,7 @@ def tokenize_file(task: Task[CuratedFiles, Tokenizing]) -> TokenStats:
     total = 0
     columns = ["id", "cluster", "domain", "source", "language", "category", "text"]
     with task.output.parquet(Role.TOKENS, TOKENIZED) as writer:
-        for table in slices(all_batches(task.store, task.payload.files, columns)):
+        for table in slices(curated_rows(task.store, task.payload.files, columns)):
             text = table.column("text").combine_chunks()
             values, offsets = encoder.encode_batch(text, eos=True)
             size = np.diff(text_offsets(text))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from gristmill.pipeline.engine.accounting import AccountingError, Counts, check
-from gristmill.pipeline.engine.publish import problems
+from gristmill.pipeline.engine.publish import MANIFESTS, check_layout, problems, published_folders, root_problems
+from gristmill.pipeline.steps.outputs import COUNTS
 from gristmill.storage.store import Store
 
 FOLDERS = ("curated", "signals", "ledger", "tokenizer")
@@ -19,13 +20,17 @@ def verify(output: str) -> list[str]:
     store = Store(output)
     if not store.exists("run.json"):
         return [f"{output}: holds no run.json; it is not an output of `gristmill run`, or the run has not finished"]
-    folders = [*FOLDERS, *(f"shards/{name}" for name in store.folders("shards"))]
-    found = [problem for folder in folders for problem in problems(store, folder)]
-    return found + accounting_problems(store) + shard_problems(store)
+    try:
+        check_layout(store)
+    except ValueError as error:
+        return [str(error)]
+    folders = [*FOLDERS, *published_folders(store), *(f"shards/{name}" for name in store.folders("shards")), MANIFESTS]
+    found = [problem for folder in dict.fromkeys(folders) for problem in problems(store, folder)]
+    return root_problems(store) + found + accounting_problems(store) + shard_problems(store)
 
 
 def accounting_problems(store: Store) -> list[str]:
-    path = "ledger/counts.parquet"
+    path = COUNTS
     if not store.exists(path):
         return []
     try:

@@ -10,7 +10,7 @@ Binary: TypeAlias = bytes
 
 
 class RuleRow(TypedDict):
-    """`ledger/rules.parquet`: schema `stages.rules.DESCRIPTION`."""
+    """`manifests/rules.parquet`: schema `stages.rules.DESCRIPTION`."""
 
     index: int
     """Bit of the rule in `failed`."""
@@ -44,13 +44,13 @@ class SampleRow(TypedDict):
 class LedgerRow(SampleRow):
     """`ledger/`: schema `pipeline.steps.ledger.LEDGER`."""
 
-    step: str
+    stage: str
     partition: int
     action: str
     """dropped | edited | merged | quarantined"""
     rule: str
     failed: Binary | None
-    """Little-endian bit mask over the rows of `ledger/rules.parquet`."""
+    """Little-endian bit mask over the rows of `manifests/rules.parquet`."""
     bytes: int
     domain: str | None
     url: str | None

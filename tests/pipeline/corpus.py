@@ -7,11 +7,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import pyarrow.parquet as pq
 import yaml
 import zstandard
 
-PUBLISHED = ("curated", "signals", "ledger", "tokenizer", "shards")
+PUBLISHED = ("curated", "signals", "ledger", "tokenizer", "shards", "manifests")
 
 
 def records(path: Path, limit: int) -> Iterator[dict[str, Any]]:
@@ -117,6 +119,12 @@ def tree(output: Path) -> dict[str, bytes]:
         for path in sorted((output / top).rglob("*"))
         if path.is_file()
     }
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of one published file of Parquet, with the columns that its folders name."""
+    named = {key: unquote(value) for key, _, value in (part.partition("=") for part in path.parts[:-1]) if value}
+    return [row | named for row in pq.read_table(path).to_pylist()]
 
 
 def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:

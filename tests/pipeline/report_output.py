@@ -16,7 +16,7 @@ from gristmill.pipeline.engine.accounting import Counts, check
 from gristmill.pipeline.engine.commit import Output
 from gristmill.pipeline.engine.engine import Engine
 from gristmill.pipeline.engine.manifest import File, Role
-from gristmill.pipeline.engine.publish import publish
+from gristmill.pipeline.engine.publish import publish, publish_tables
 from gristmill.pipeline.steps.ledger import Ledger
 from gristmill.pipeline.steps.outputs import parquet_bytes
 from gristmill.stages.rules import Rules, describe
@@ -171,11 +171,12 @@ def make(folder: Path, *, full: bool) -> Path:
         for rule, size in zip(table["rule"].to_pylist(), table["bytes"].to_pylist(), strict=True):
             entry = rules.setdefault(rule, [0, 0])
             entry[0], entry[1] = entry[0] + 1, entry[1] + size
-        files.append((f"01-rules/part-{partition:05d}.parquet", output.files[0]))
+        files.append((f"step=rules/part-{partition:05d}.parquet", output.files[0]))
     presets = Rules(presets=("gopher_quality", "gopher_repetition", "nemotron"))
     if full:
-        files.append(("02-near_dedup/part-00000.parquet", duplicates(store)))
-    publish(engine, "ledger", files, {"rules.parquet": parquet_bytes(describe(presets))})
+        files.append(("step=near_dedup/part-00000.parquet", duplicates(store)))
+    publish(engine, "ledger", files)
+    publish_tables(engine, {"rules.parquet": parquet_bytes(describe(presets))})
     if full:
         publish(engine, "signals", [(f"part-{i:05d}.parquet", signals(store, i)) for i in range(2)])
         store.write("shards/pretrain/shard-00000.docs.parquet", parquet_bytes(shard()))

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from corpus import rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def titled(text: str, *head: str) -> list[dict[str, str]]:
 
 
 def curated(output: Path) -> list[dict[str, Any]]:
-    return [row for path in sorted((output / "curated").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [row for path in sorted((output / "curated").rglob("*.parquet")) for row in rows_of(path)]
 
 
 def number(cell: str) -> int:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
-from corpus import lay_out, records
+from corpus import lay_out, records, rows_of
 
 from gristmill.pipeline.commands.explain import explain as command
 from gristmill.pipeline.config.keys import load
@@ -79,7 +79,7 @@ def copies(output: Path, blend: str) -> list[tuple[Path, dict[str, Any]]]:
 
 def curated(output: Path) -> dict[str, dict[str, Any]]:
     files = sorted((output / "curated").rglob("*.parquet"))
-    return {row["id"].hex(): row | {"file": path} for path in files for row in pq.read_table(path).to_pylist()}
+    return {row["id"]: row | {"file": path} for path in files for row in rows_of(path)}
 
 
 def actions(explanation: Explanation) -> dict[str, str]:
@@ -99,8 +99,8 @@ def require_ids_in_shards(output: Path, explanation: Explanation, text: str) -> 
 
 def test_a_kept_document_is_followed_from_its_record_to_its_tokens(output: Path) -> None:
     kept = curated(output)
-    held = {row["id"].hex() for path, row in copies(output, "pretrain") if path.parent.name == "holdout"}
-    drawn = {row["id"].hex() for _, row in copies(output, "pretrain")} - held
+    held = {row["id"] for path, row in copies(output, "pretrain") if path.parent.name == "holdout"}
+    drawn = {row["id"] for _, row in copies(output, "pretrain")} - held
     key = min(drawn)
     found = of(output, key)
     row = kept[key]
@@ -109,7 +109,7 @@ def test_a_kept_document_is_followed_from_its_record_to_its_tokens(output: Path)
         assert found.document[name] == row[name]
     assert found.curated is not None
     table = pq.read_table(output / found.curated["file"])
-    assert table.column("id")[found.curated["row"]].as_py().hex() == key
+    assert table.column("id")[found.curated["row"]].as_py() == key
     assert require_ids_in_shards(output, found, row["text"]) >= 1
     assert found.text is not None
     assert row["text"].startswith(found.text.excerpt)
@@ -132,7 +132,7 @@ def test_a_document_that_is_drawn_twice_has_every_copy_at_its_offset(output: Pat
     count: dict[str, list[int]] = {}
     for path, row in copies(output, "pretrain"):
         if path.parent.name != "holdout":
-            count.setdefault(row["id"].hex(), []).append(row["epoch"])
+            count.setdefault(row["id"], []).append(row["epoch"])
     key = min(key for key, epochs in count.items() if len(epochs) >= 2)
     found = of(output, key)
     blend = next(blend for blend in found.blends if blend.name == "pretrain")
@@ -141,7 +141,7 @@ def test_a_document_that_is_drawn_twice_has_every_copy_at_its_offset(output: Pat
 
 
 def test_a_held_out_document_is_in_the_holdout_of_every_blend_alone(output: Path) -> None:
-    key = min(row["id"].hex() for path, row in copies(output, "pretrain") if path.parent.name == "holdout")
+    key = min(row["id"] for path, row in copies(output, "pretrain") if path.parent.name == "holdout")
     found = of(output, key)
     assert [(blend.name, len(blend.copies), blend.copies[0].holdout) for blend in found.blends] == [
         ("pretrain", 1, True),
@@ -152,8 +152,8 @@ def test_a_held_out_document_is_in_the_holdout_of_every_blend_alone(output: Path
 
 
 def test_a_document_that_no_blend_draws_is_said_not_to_be_drawn(output: Path) -> None:
-    taken = {row["id"].hex() for blend in ("pretrain", "little") for _, row in copies(output, blend)}
-    drawn_little = {row["id"].hex() for _, row in copies(output, "little")}
+    taken = {row["id"] for blend in ("pretrain", "little") for _, row in copies(output, blend)}
+    drawn_little = {row["id"] for _, row in copies(output, "little")}
     kept = curated(output)
     key = min(key for key in kept if key not in drawn_little and kept[key]["domain"] == "english")
     found = of(output, key)
@@ -167,11 +167,11 @@ def test_a_document_that_no_blend_draws_is_said_not_to_be_drawn(output: Path) ->
 
 
 def test_a_document_dropped_by_a_rule_has_the_value_the_limit_and_all_failing_rules(output: Path) -> None:
-    rules = pq.read_table(output / "ledger" / "rules.parquet").to_pylist()
-    dropped = [row for row in ledger(output) if row["step"] == "rules"]
+    rules = pq.read_table(output / "manifests" / "rules.parquet").to_pylist()
+    dropped = [row for row in ledger(output) if row["stage"] == "rules"]
     several = max(dropped, key=lambda row: (int.from_bytes(row["failed"], "little").bit_count(), row["id"]))
     for row in (dropped[0], several):
-        found = of(output, row["id"].hex())
+        found = of(output, row["id"])
         step = next(step for step in found.steps if step.stage == "rules")
         assert (found.outcome, step.action, step.rule) == ("dropped", "dropped", row["rule"])
         assert (step.value, step.limit) == (row["value"], row["limit"])
@@ -235,7 +235,7 @@ def test_an_exact_duplicate_differs_by_line_ends_alone(output: Path) -> None:
 
 def test_a_quarantined_record_is_shown_as_far_as_it_can_be_read_again(output: Path) -> None:
     row = next(r for r in ledger(output) if r["path"] == "other-planted.jsonl" and r["action"] == "quarantined")
-    found = of(output, row["id"].hex())
+    found = of(output, row["id"])
     assert (found.outcome, found.summary) == ("quarantined", "quarantined at read: read.malformed_json")
     assert found.limits == []
     assert found.text is not None
@@ -245,8 +245,8 @@ def test_a_quarantined_record_is_shown_as_far_as_it_can_be_read_again(output: Pa
 
 
 def test_a_document_without_a_language_has_its_score_and_its_text_from_the_source(output: Path) -> None:
-    row = next(r for r in ledger(output) if r["path"] == "other-planted.jsonl" and r["step"] == "language")
-    found = of(output, row["id"].hex())
+    row = next(r for r in ledger(output) if r["path"] == "other-planted.jsonl" and r["stage"] == "language")
+    found = of(output, row["id"])
     step = next(step for step in found.steps if step.stage == "language")
     assert (found.outcome, step.rule, step.value, step.limit) == ("dropped", row["rule"], row["value"], row["limit"])
     assert found.text is not None
@@ -260,16 +260,16 @@ def test_where_the_source_is_gone_the_preview_is_shown_and_the_reason(bare: Path
     for source in record["configuration"]["sources"]:
         source["uri"] = "/nowhere/" + Path(source["uri"]).name
     (bare / "run.json").write_text(json.dumps(record))
-    row = next(r for r in ledger(bare) if r["step"] == "language" and r["preview"])
-    found = of(bare, row["id"].hex())
+    row = next(r for r in ledger(bare) if r["stage"] == "language" and r["preview"])
+    found = of(bare, row["id"])
     assert found.text is not None
     assert found.text.excerpt == row["preview"]
     assert any("cannot be read from here" in note for note in found.notes)
 
 
 def test_a_web_page_that_left_in_the_first_pass_is_read_again_and_extracted(output: Path) -> None:
-    row = next(r for r in ledger(output) if r["step"] == "language" and r["source"].startswith("crawl"))
-    found = of(output, row["id"].hex())
+    row = next(r for r in ledger(output) if r["stage"] == "language" and r["source"].startswith("crawl"))
+    found = of(output, row["id"])
     assert found.text is not None
     assert found.text.origin.startswith("read again")
     assert " ".join(found.text.excerpt.split())[:100] == (row["preview"] or "").strip()[:100]
@@ -278,7 +278,7 @@ def test_a_web_page_that_left_in_the_first_pass_is_read_again_and_extracted(outp
 
 def test_two_texts_under_one_id_are_told_apart_by_their_place(output: Path) -> None:
     row = next(r for r in ledger(output) if r["rule"] == "identity.duplicate_id")
-    first = of(output, row["id"].hex())
+    first = of(output, row["id"])
     second = of(output, f"{row['source']}:{row['path']}:{row['record']}")
     assert first.id == second.id
     assert second.outcome == "quarantined"
@@ -376,7 +376,7 @@ def test_the_page_fits_eighty_columns_and_obeys_no_control_character(
     from rich.console import Console
 
     monkeypatch.delenv("NO_COLOR", raising=False)
-    keys = sorted(curated(output))[:4] + [row["id"].hex() for row in ledger(output)[::400]]
+    keys = sorted(curated(output))[:4] + [row["id"] for row in ledger(output)[::400]]
     for query in [URL.format("near"), URL.format("exact"), *keys]:
         console = Console(width=80, force_terminal=colour, color_system="truecolor" if colour else None)
         with console.capture() as capture:
@@ -391,7 +391,7 @@ def test_the_page_fits_eighty_columns_and_obeys_no_control_character(
 def test_a_prefix_is_scanned_for_as_its_digits_say(output: Path) -> None:
     store = Store(str(output))
     ids = [key for path in (output / "signals").glob("*.parquet") for key in pq.read_table(path)["id"].to_pylist()]
-    gone = {row["id"] for row in ledger(output)}
+    gone = {bytes.fromhex(row["id"]) for row in ledger(output)}
     for digits in (6, 7, 12, 31):
         wanted = ids[digits].hex()[:digits]
         places, count = find(store, parse(wanted, ["english"]))

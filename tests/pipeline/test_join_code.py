@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpus import differences, records, tree
+from corpus import differences, records, rows_of, tree
 
 from gristmill.pipeline.config.keys import ConfigError, load
 from gristmill.pipeline.run import Result, run
 from gristmill.pipeline.steps.joining import joined
 from gristmill.pipeline.upkeep.verify import verify
+from gristmill.stages.document import CURATED
 from gristmill.stages.join_code import JoinCode
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,12 @@ def unjoined(config_path: Path) -> Path:
 
 
 def curated(output: Path) -> list[dict[str, Any]]:
-    return [row for path in sorted((output / "curated").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [row for path in sorted((output / "curated").rglob("*.parquet")) for row in rows_of(path)]
+
+
+def binary(row: dict[str, Any]) -> dict[str, Any]:
+    """A curated document as the steps know it."""
+    return row | {name: bytes.fromhex(row[name]) for name in ("id", "cluster")}
 
 
 def files_of(row: dict[str, Any]) -> list[list[str]] | None:
@@ -95,13 +101,13 @@ def files_of(row: dict[str, Any]) -> list[list[str]] | None:
 
 
 def test_every_file_is_in_exactly_one_document(done: Result, unjoined: Path) -> None:
-    before = {row["id"].hex(): row for row in curated(unjoined)}
+    before = {row["id"]: row for row in curated(unjoined)}
     after = curated(Path(done.output))
     seen: list[str] = []
     for row in after:
         files = files_of(row)
         if files is None:
-            seen.append(row["id"].hex())
+            seen.append(row["id"])
             assert row == before[seen[-1]] | {"cluster": row["cluster"]}
             continue
         assert len(files) > 1
@@ -146,7 +152,7 @@ def test_the_accounting_holds_and_the_ledger_names_every_merged_file(done: Resul
     assert counts["kept"] == len(curated(output))
     assert counts["bytes_added"] == parts - len(joins)
     rows = [row for path in (output / "ledger").rglob("part-*.parquet") for row in pq.read_table(path).to_pylist()]
-    merged = {row["id"].hex(): row["survivor"] for row in rows if row["action"] == "merged"}
+    merged = {row["id"]: row["survivor"] for row in rows if row["action"] == "merged"}
     assert merged == {name: row["id"] for row in joins for _, name in files_of(row) or ()}
 
 
@@ -166,12 +172,12 @@ def test_another_size_of_partitions_gives_the_same_documents(
 ) -> None:
     import gristmill.pipeline.steps.curate
 
-    def documents(output: str | Path) -> dict[bytes, dict[str, Any]]:
+    def documents(output: str | Path) -> dict[str, dict[str, Any]]:
         return {row["id"]: row for row in curated(Path(output))}
 
     monkeypatch.setattr(gristmill.pipeline.steps.curate, "JOIN_BYTES", 50_000)
     result = run(load(str(config_path), [f"output={tmp_path / 'out'}", "plan.partition_bytes=150000"]), inline=True)
-    python = list((tmp_path / "out" / "curated" / "code" / "python").iterdir())
+    python = list((tmp_path / "out" / "curated" / "domain=code" / "language=python").iterdir())
     assert len(python) > 2
     assert documents(result.output) == documents(done.output)
     assert verify(result.output) == []
@@ -190,7 +196,8 @@ def test_code_is_joined_where_nothing_else_decides(config_path: Path, tmp_path: 
 
 
 def test_a_bucket_larger_than_what_may_be_held_is_joined_the_same(unjoined: Path) -> None:
-    tables = [pq.read_table(path) for path in sorted((unjoined / "curated" / "code").rglob("*.parquet"))]
+    paths = sorted((unjoined / "curated" / "domain=code").rglob("*.parquet"))
+    tables = [pa.Table.from_pylist([binary(row) for row in rows_of(path)], CURATED) for path in paths]
     stage = JoinCode(max_document_tokens=TOKENS)
 
     def all_of(order: list[pa.Table], held: int, group: int) -> pa.Table:

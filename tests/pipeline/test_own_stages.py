@@ -179,7 +179,7 @@ def test_a_run_of_own_stages_and_an_own_reader_decides_joins_and_tells_by_attrib
         "one_of_url.again": 10,
         "threads.joined": 20,
     }
-    assert [row["rule"] for row in rows("ledger/rules.parquet")] == ["short.words"]
+    assert [row["rule"] for row in rows("manifests/rules.parquet")] == ["short.words"]
     [joined] = rows("curated/**/*.parquet")
     assert len(joined["text"].split("\n")) == 20
     assert record["inputs"]["skipped"] == {"lines.empty": 1}

@@ -28,7 +28,7 @@ def sides(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     curated = folder / "curated" / "domain=english" / "language=en"
     curated.mkdir(parents=True)
     pq.write_table(pa.table({"text": pa.array(papers, pa.large_string())}), curated / "part-00000.parquet")
-    (folder / "curated" / "files.json").write_text('{"files": []}')
+    (folder / "curated" / "LICENSE").write_text("as the sources state it")
     articles = [row["text"][:3000] for row in records(english / "encyclopedia-wikipedia-en.jsonl.zst", 500)]
     lines = [json.dumps({"content": text}) for text in articles + articles[:100]]
     (folder / "articles.jsonl").write_text("\n".join(lines), "utf-8")

@@ -47,7 +47,7 @@ def cut(path: Path) -> None:
 
 
 def unpublish(output: Path) -> None:
-    for name in ("curated", "signals", "ledger", "tokenizer", "shards"):
+    for name in ("curated", "signals", "ledger", "tokenizer", "shards", "manifests"):
         shutil.rmtree(output / name)
 
 

@@ -41,6 +41,11 @@ def found(output: Path) -> Distributions:
     return result
 
 
+def as_bytes(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the ledger with its ids as the signals have them."""
+    return row | {name: bytes.fromhex(row[name]) for name in ("id", "survivor")}
+
+
 def rows_of(output: Path, folder: str) -> list[dict[str, Any]]:
     return [row for path in sorted((output / folder).rglob("part-*")) for row in pq.read_table(path).to_pylist()]
 
@@ -187,7 +192,7 @@ def test_the_largest_clusters_are_those_with_the_most_rows_in_the_ledger(output:
     shown = largest_clusters(Store(str(output)))
     assert set(shown) == {"exact_dedup", "near_dedup"} == set(record["clusters"])
     for step, found in shown.items():
-        rows = [row for row in rows_of(output, "ledger") if row["step"] == step and row["survivor"]]
+        rows = [as_bytes(row) for row in rows_of(output, "ledger") if row["stage"] == step and row["survivor"]]
         sizes = Counter(row["survivor"] for row in rows)
         expected = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:CLUSTERS]
         assert [(each.kept["id"], each.size - 1) for each in found] == expected
@@ -228,8 +233,8 @@ def test_more_members_than_are_shown_are_the_smallest_ids_with_a_preview_first(t
         **{name: ["x"] * 60 for name in ("source", "path", "domain", "language")},
         **{name: [1] * 60 for name in ("record", "bytes")},
     }
-    (tmp_path / "ledger" / "00-near_dedup").mkdir(parents=True)
-    pq.write_table(pa.table(rows), tmp_path / "ledger" / "00-near_dedup" / "part-00000.parquet", row_group_size=7)
+    (tmp_path / "ledger" / "step=near_dedup").mkdir(parents=True)
+    pq.write_table(pa.table(rows), tmp_path / "ledger" / "step=near_dedup" / "part-00000.parquet", row_group_size=7)
     ((each,),) = largest_clusters(store).values()
     assert each.size == 61
     assert each.kept == {"id": survivor}  # of an earlier run: nothing but its id is known

@@ -108,7 +108,7 @@ def at_the_rules(record: dict[str, Any]) -> tuple[int, int, int, int]:
 def dropped_by_group(output: Path) -> dict[tuple[str, str], int]:
     """From the ledger, row by row."""
     groups: dict[tuple[str, str], int] = {}
-    for path in output.glob("ledger/*-rules/part-*.parquet"):
+    for path in output.glob("ledger/step=rules/part-*.parquet"):
         for row in pq.read_table(path).to_pylist():
             group = (row["domain"], row["language"])
             groups[group] = groups.get(group, 0) + 1
@@ -154,8 +154,10 @@ def test_examples_change_sides_and_do_not_depend_on_how_signals_are_laid_out(
     answer = whatif(str(output), CONDITIONS)
     assert len(answer.examples) == 10
     assert {example.kept_after for example in answer.examples} == {True, False}
-    ledger = {row["id"] for p in output.glob("ledger/*-rules/part-*.parquet") for row in pq.read_table(p).to_pylist()}
-    assert all((example.document["id"] in ledger) == example.kept_after for example in answer.examples)
+    ledger = {
+        row["id"] for p in output.glob("ledger/step=rules/part-*.parquet") for row in pq.read_table(p).to_pylist()
+    }
+    assert all((example.document["id"].hex() in ledger) == example.kept_after for example in answer.examples)
     assert all(example.document["preview"] for example in answer.examples)
 
     other = tmp_path / "out"
@@ -164,7 +166,7 @@ def test_examples_change_sides_and_do_not_depend_on_how_signals_are_laid_out(
     backwards = signals.take(pa.array(range(signals.num_rows - 1, -1, -1)))
     (other / "signals").mkdir(parents=True)
     pq.write_table(backwards, other / "signals" / "part-00000.parquet", row_group_size=77)
-    for path in output.glob("ledger/*-*/part-*.parquet"):
+    for path in output.glob("ledger/step=*/part-*.parquet"):
         target = other / "ledger" / path.parent.name / "part-00000.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
         rows = [pq.read_table(target)] if target.exists() else []

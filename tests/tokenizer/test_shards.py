@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.tokenizer.manifest import manifest, read_manifest, verify_shards, write_manifest
-from gristmill.tokenizer.shards import DOCUMENT_COLUMNS, ShardReader, ShardWriter, open_to_write
+from gristmill.tokenizer.manifest import data_args, manifest, read_manifest, verify_shards, write_manifest
+from gristmill.tokenizer.shards import DOCUMENT_COLUMNS, Layout, ShardReader, ShardWriter, open_to_write
 
 documents_of_tokens = st.lists(st.lists(st.integers(0, 255_999), max_size=20), max_size=12)
 
@@ -245,3 +245,74 @@ def test_document_table_is_the_same_for_the_same_batches(tmp_path):
     assert (tmp_path / "a.docs.parquet").read_bytes() == (tmp_path / "b.docs.parquet").read_bytes()
     assert pq.read_schema(tmp_path / "a.docs.parquet").field("first_token").type == pa.int64()
     assert open_to_write(str(tmp_path / "deep" / "er" / "x")).close() is None
+
+
+def test_the_dtype_is_megatrons_where_it_is_left_to_the_vocabulary():
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset", exc_type=ImportError)
+    for size in (100, 65_499, 65_500, 65_536, 65_537, 256_000):
+        layout = Layout.of("auto", ["megatron"], size, "t")
+        assert np.dtype(layout.dtype) == indexed.DType.optimal_dtype(size)
+        assert Layout.of("int32", ["megatron"], size, "t") == Layout()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.integers(0, 65_499), max_size=20), min_size=1, max_size=12).filter(any))
+def test_megatron_reads_a_uint16_shard_and_writes_the_same_bytes(tmp_path_factory, documents):
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset", exc_type=ImportError)
+    torch = pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("shard")
+    write(folder / "ours", documents, layout=Layout("uint16"))
+    dataset = indexed.IndexedDataset(str(folder / "ours"))
+    assert dataset.index.dtype == np.uint16
+    assert [dataset[i].tolist() for i in range(len(dataset))] == documents
+    reader = ShardReader(folder / "ours")
+    assert (reader.dtype, [reader[i].tolist() for i in range(len(reader))]) == (np.dtype("<u2"), documents)
+    builder = indexed.IndexedDatasetBuilder(str(folder / "theirs.bin"), dtype=np.uint16)
+    for document in documents:
+        builder.add_document(torch.tensor(document, dtype=torch.int64), [len(document)])
+    builder.finalize(str(folder / "theirs.idx"))
+    for suffix in (".bin", ".idx"):
+        assert (folder / f"ours{suffix}").read_bytes() == (folder / f"theirs{suffix}").read_bytes()
+
+
+def test_an_id_beyond_uint16_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="65536 does not fit uint16"):
+        write(tmp_path / "s", [[1, 65_536]], layout=Layout("uint16"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "vocab_size", "kind", "written"),
+    [("int32", 60_000, "<u2", True), ("auto", 60_000, "<u2", False), ("int32", 256_000, "<u4", False),
+     ("auto", 65_530, "<u2", True)],
+)  # fmt: skip
+def test_datatroves_files_are_tokens_ends_and_three_lines(tmp_path, dtype, vocab_size, kind, written):
+    """As DocumentTokenizer writes them: uint16 up to 65,536 pieces, which nanotron works out from the tokenizer."""
+    documents = [[7, 8, 3], [], [59_999, 3]]
+    layout = Layout.of(dtype, ["megatron", "datatrove"], vocab_size, "gristmill-0123")
+    entry = write(tmp_path / "s", documents, layout=layout)
+    assert (tmp_path / "s.ds").exists() == written
+    tokens = tmp_path / ("s.ds" if written else "s.bin")  # the same bytes: the step that places the shard links it
+    assert np.fromfile(tokens, kind).tolist() == [7, 8, 3, 59_999, 3]
+    assert np.fromfile(tmp_path / "s.ds.index", "<u8").tolist() == [3, 3, 5]
+    name, tokens_in_all, _ = (tmp_path / "s.ds.metadata").read_text().split("\n")
+    assert (name, tokens_in_all) == (f"gristmill-0123|{np.dtype(kind).itemsize}", "5")
+    sums = {file["name"]: file for file in entry["files"]}
+    assert list(sums) == ["s.bin", "s.idx", "s.docs.parquet", "s.ds", "s.ds.index", "s.ds.metadata"]
+    if not written:
+        assert {**sums["s.ds"], "name": ""} == {**sums["s.bin"], "name": ""}
+
+
+def test_megatrons_list_of_paths_has_a_weight_and_a_prefix_a_shard(tmp_path):
+    entries = [write(tmp_path / f"shard-0000{i}", [[1] * (i + 1), [3]]) for i in range(2)]
+    content = manifest(entries, blend="b", seed=1, tokenizer_sha256="0" * 64, vocab_size=10, eos_id=3)
+    assert data_args(content).split() == [b"2", b"shard-00000", b"3", b"shard-00001"]
+
+
+def test_a_manifest_that_names_another_dtype_is_found(tmp_path):
+    entry = write(tmp_path / "s", [[1, 3]], layout=Layout("uint16"))
+    facts = {"blend": "b", "seed": 1, "tokenizer_sha256": "0" * 64, "vocab_size": 10, "eos_id": 3}
+    write_manifest(str(tmp_path), manifest([entry], dtype="uint16", **facts))
+    assert verify_shards(str(tmp_path)) == []
+    write_manifest(str(tmp_path), manifest([entry], **facts))
+    [problem] = verify_shards(str(tmp_path))
+    assert "uint16 where the manifest has int32" in problem

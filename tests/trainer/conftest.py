@@ -10,13 +10,15 @@ import pyarrow as pa
 import pytest
 
 from gristmill.tokenizer.manifest import manifest, write_manifest
-from gristmill.tokenizer.shards import ShardWriter
+from gristmill.tokenizer.shards import Layout, ShardWriter
 
 EOS, VOCABULARY = 3, 260
 """A byte b is token b + 4."""
 
 
-def write_shards(folder: Path, names: list[str], shards: int = 2, prefix: str = "shard") -> Path:
+def write_shards(
+    folder: Path, names: list[str], shards: int = 2, prefix: str = "shard", layout: Layout | None = None
+) -> Path:
     """The named modules, cut into documents of 40 lines, as `shards` shards with a manifest."""
     library = Path(sysconfig.get_path("stdlib"))
     documents: list[bytes] = []
@@ -27,11 +29,12 @@ def write_shards(folder: Path, names: list[str], shards: int = 2, prefix: str = 
     for index in range(shards):
         mine = documents[index::shards]
         tokens = [np.append(np.frombuffer(d, np.uint8).astype(np.int32) + 4, np.int32(EOS)) for d in mine]
-        writer = ShardWriter(folder / f"{prefix}-{index:05d}")
+        writer = ShardWriter(folder / f"{prefix}-{index:05d}", layout=layout)
         offsets = np.concatenate([[0], np.cumsum([len(t) for t in tokens])]).astype(np.int64)
         writer.append(np.concatenate(tokens), offsets, document_table([len(d) for d in mine], index))
         entries.append(writer.close())
-    content = manifest(entries, blend="test", seed=1, tokenizer_sha256="0" * 64, vocab_size=VOCABULARY, eos_id=EOS)
+    facts = {"blend": "test", "tokenizer_sha256": "0" * 64, "dtype": (layout or Layout()).dtype}
+    content = manifest(entries, seed=1, vocab_size=VOCABULARY, eos_id=EOS, **facts)
     write_manifest(str(folder), content)
     return folder
 
@@ -69,6 +72,13 @@ def shards(tmp_path_factory) -> Path:
     write_shards(folder, ["argparse", "ast", "datetime", "inspect", "pathlib"])
     write_shards(folder / "holdout", ["textwrap", "string"], shards=1, prefix="holdout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def half_shards(tmp_path_factory) -> Path:
+    """The training documents of `shards` as uint16."""
+    names = ["argparse", "ast", "datetime", "inspect", "pathlib"]
+    return write_shards(tmp_path_factory.mktemp("half") / "pretrain", names, layout=Layout("uint16"))
 
 
 @pytest.fixture(scope="session")

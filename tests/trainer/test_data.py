@@ -96,6 +96,20 @@ def test_windows_cover_every_token_of_a_shard_once_as_a_label(shards):
     assert shard_set.window(expected[0]).tokens.tolist() == readers[1].tokens[: LENGTH + 1].tolist()
 
 
+def test_windows_of_uint16_shards_are_those_of_int32(shards, half_shards):
+    half = ShardSet(half_shards, LENGTH)
+    whole = ShardSet(shards, LENGTH)
+    assert half.reader(0).dtype.itemsize == 2
+    assert len(half) == len(whole)
+    for w in range(0, len(whole), 5):
+        one, other = half.window(w), whole.window(w)
+        for field in ("tokens", "begins", "domains"):
+            assert getattr(one, field).tolist() == getattr(other, field).tolist()
+    data, schedule = loader(half_shards, shards)
+    samples = data.fetch(1, np.arange(schedule.first_sample(1), schedule.first_sample(1) + 8))
+    assert samples.tokens.dtype == samples.labels.dtype == np.int64
+
+
 def test_document_starts_are_those_after_an_eos(shards):
     shard_set = ShardSet(shards, LENGTH)
     found = 0

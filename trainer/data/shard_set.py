@@ -27,7 +27,7 @@ OPEN_SHARDS = 256
 
 @dataclass(frozen=True)
 class Window:
-    """tokens: int32 [s + 1]. begins: where documents start among the first s, int64, ascending, the first is 0.
+    """tokens: int32 or uint16 [s + 1]. begins: where documents start among the first s, int64, ascending, from 0.
     domains: int16 [s], of each label (the tokens but the first): index into the set's `domains`."""
 
     tokens: np.ndarray

@@ -31,6 +31,7 @@ from gristmill.pipeline.engine.task import Step, Task
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.steps.chain import KERNELS, TABLES
 from gristmill.pipeline.steps.first_pass import Input
+from gristmill.pipeline.steps.published import row_group
 from gristmill.pipeline.steps.tokens import batches
 from gristmill.stages.languages import iso_code
 from gristmill.storage.store import Store
@@ -115,7 +116,7 @@ def curated_tables(given: Input, columns: Sequence[str]) -> Iterator[pa.Table]:
             parquet = pq.ParquetFile(handle)
             groups = range(segment.start, segment.end)
             for group in groups if segment.unit == "row_groups" else range(parquet.num_row_groups):
-                yield parquet.read_row_group(group, columns=list(columns))
+                yield row_group(parquet, segment.path, group, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,8 @@ class Trainer:
         files = [(MODEL, model_file), *((file.name, file) for file in model_files.files(Role.LANGUAGE_MODEL))]
         record = self.record(source, threshold, trained, words, weights, files)
         content = json.dumps(record, indent=1, ensure_ascii=False).encode()
-        publish(engine, f"{self.folder}/{language}", files, {"lm.json": content})
+        folder = f"{self.folder}/{language}"
+        publish(engine, folder, files, {"lm.json": content}, f"{folder}/files.json")
         return record
 
     def check_memory(self, source: Source, words: pieces.Words) -> None:

@@ -80,7 +80,7 @@ def documents_of(uris: Sequence[str], side: str, column: str) -> Iterator[pa.Arr
 
 
 def _files(uri: str) -> str:
-    """Of a folder of Parquet, as `curated/` is one, the Parquet; beside it lie manifests in JSON."""
+    """Of a folder that holds Parquet, the Parquet: beside it may lie a licence, a data set card, lists in JSON."""
     if not is_folder(uri):
         return uri
     below = f"{uri.rstrip('/')}/**/*.parquet"

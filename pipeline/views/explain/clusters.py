@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.steps.published import row_group
 from gristmill.pipeline.views.explain.find import Place, Query, find, id_mask, over
 from gristmill.pipeline.views.explain.way import Run, departure, ledger_rows
 from gristmill.pipeline.views.tables import LedgerRow
@@ -23,7 +24,7 @@ MEMBERS = 10
 """Others of a cluster that are named; all are counted."""
 HOPS = 8
 
-COLUMNS = ("step", "survivor", "id", "source", "path", "record")
+COLUMNS = ("stage", "survivor", "id", "source", "path", "record")
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ def clusters(run: Run, place: Place, rows: Sequence[LedgerRow]) -> tuple[list[Cl
         fate = (
             "" if survivor is None else "kept" if following is None else f"{following['action']} by {following['rule']}"
         )
-        chain.append((leaving["step"], leaving["survivor"], survivor, fate))
+        chain.append((leaving["stage"], leaving["survivor"], survivor, fate))
         if survivor is None:
             break
         document, leaving = survivor, following
-    found = members(run.store, [place.id, *(survivor for _, survivor, _, _ in chain)])
+    found = members(run, [place.id, *(survivor for _, survivor, _, _ in chain)])
     result = []
     for (step, key), (count, named) in found.items():
         hop = next((i for i, link in enumerate(chain) if link[:2] == (step, key)), None)
@@ -101,11 +102,11 @@ def first_of_its_id(run: Run, places: Sequence[Place]) -> Place:
 Members = dict[tuple[str, bytes], tuple[int, list[tuple[bytes, str]]]]
 
 
-def members(store: Store, survivors: Sequence[bytes]) -> Members:
-    """(step, survivor) → how many left for it, and the first of them, in the order of the ledger."""
-    files = [path for path in store.files("ledger") if path.count("/") == 2]
+def members(run: Run, survivors: Sequence[bytes]) -> Members:
+    """(stage, survivor) → how many left for it, and the first of them, in the order of the ledger."""
+    store = run.store
     result: Members = {}
-    for _, found in over(store, files, lambda path: _members(store, path, survivors)):
+    for _, found in over(store, run.ledger, lambda path: _members(store, path, survivors)):
         for key, (count, named) in found.items():
             before, names = result.get(key, (0, []))
             result[key] = (before + count, (names + named)[: MEMBERS + 1])
@@ -117,17 +118,17 @@ def _members(store: Store, path: str, survivors: Sequence[bytes]) -> Members:
     with store.open_input(path) as handle:
         parquet = pq.ParquetFile(handle, pre_buffer=True)
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=["survivor"])
+            table = row_group(parquet, path, group, ["survivor"])
             masks = {survivor: id_mask(table, [survivor], "survivor") for survivor in dict.fromkeys(survivors)}
             if not any(mask.any() for mask in masks.values()):
                 continue
-            whole = parquet.read_row_group(group, columns=list(COLUMNS))
+            whole = row_group(parquet, path, group, COLUMNS)
             for survivor, mask in masks.items():
                 rows = np.flatnonzero(mask)
                 if len(rows) == 0:
                     continue
                 first = whole.take(pa.array(rows[: MEMBERS + 1])).to_pylist()
-                key = (first[0]["step"], survivor)  # a file is of one step
+                key = (first[0]["stage"], survivor)  # a file is of one step
                 before, names = result.get(key, (0, []))
                 named = [(row["id"], f"{row['source']}:{row['path']}:{row['record']}") for row in first]
                 result[key] = (before + len(rows), (names + named)[: MEMBERS + 1])

@@ -2,7 +2,7 @@
 
 A query is an id (32 hexadecimal digits, or the first 6 and more), a URL, the source's own id, `source:path` or
 `source:path:record`. `signals/` has every document that the first pass kept, `ledger/` those that left in it,
-`curated/` those that a stage made of others. Of each file a row group's columns are held at a time: 16 bytes a document
+`curated/` those that a stage made of others. Of each file a row group's columns are held at a time: 48 bytes a document
 for an id, the strings for a URL or a path. The ledger holds no URLs, so what left in the first pass has none here.
 """
 
@@ -19,6 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.kernels.text.hexadecimal import id_bytes
+from gristmill.pipeline.steps.published import has, row_group
+from gristmill.pipeline.views.published import parts, step_of
 from gristmill.storage.store import Store
 
 THREADS = 8  # files are read side by side: on an object store a file costs its latency, not its bytes
@@ -94,7 +97,7 @@ def find(store: Store, query: Query) -> tuple[list[Place], int]:
     An id, URL or place in full counts before an id that only begins so.
     """
     exact, begins = Found(), Found()
-    for files in (first_pass_files(store), store.files("curated")):
+    for files in (first_pass_files(store), parts(store, "curated")):
         for _, (whole, beginning) in over(store, files, lambda path: _search(store, path, query)):
             exact.add(*whole)
             begins.add(*beginning)
@@ -119,9 +122,7 @@ class Found:
 
 def first_pass_files(store: Store) -> list[str]:
     """`signals/`, then the ledger of the first pass."""
-    signals = [path for path in store.files("signals") if path.endswith(".parquet")]
-    folders = [name for name in store.folders("ledger") if name.partition("-")[2] == "read"]
-    return signals + [path for name in folders for path in store.files(f"ledger/{name}")]
+    return parts(store, "signals") + [path for path in parts(store, "ledger") if step_of(path) == "read"]
 
 
 def over(store: Store, files: Iterable[str], function: Callable[[str], Result]) -> Iterator[tuple[str, Result]]:
@@ -170,17 +171,17 @@ def _matches(store: Store, path: str, columns: list[str], masks: Sequence[Mask])
     partition = partition_of(path)
     with store.open_input(path) as handle:
         parquet = pq.ParquetFile(handle, pre_buffer=True)
-        columns = [name for name in columns if name in parquet.schema_arrow.names]
+        columns = [name for name in columns if has(parquet, path, name)]
         first = 0
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=columns)
+            table = row_group(parquet, path, group, columns)
             for number, mask in enumerate(masks):
                 rows = np.flatnonzero(mask(table))
                 counts[number] += len(rows)
                 chosen = rows[: HITS_PER_FILE - len(found[number])]
                 if not len(chosen):
                     continue
-                named = parquet.read_row_group(group, columns=["id", "source", "path", "record"])
+                named = row_group(parquet, path, group, ["id", "source", "path", "record"])
                 for row, value in zip(chosen.tolist(), named.take(pa.array(chosen)).to_pylist(), strict=True):
                     found[number].append(Place(**value, file=path, row=first + row, partition=partition))
             first += table.num_rows
@@ -202,10 +203,10 @@ def rows_with_id(
         parquet = pq.ParquetFile(handle, pre_buffer=True)
         first = 0
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=[column])
+            table = row_group(parquet, path, group, [column])
             rows = np.flatnonzero(id_mask(table, ids, column))
             if len(rows):
-                whole = parquet.read_row_group(group, columns=list(columns) if columns else None)
+                whole = row_group(parquet, path, group, columns)
                 values = whole.take(pa.array(rows)).to_pylist()
                 found += [(first + row, value) for row, value in zip(rows.tolist(), values, strict=True)]
             first += table.num_rows
@@ -219,7 +220,7 @@ def read_row(store: Store, path: str, row: int, columns: Sequence[str] | None = 
         for group in range(parquet.num_row_groups):
             count = parquet.metadata.row_group(group).num_rows
             if row < count:
-                table = parquet.read_row_group(group, columns=list(columns) if columns else None)
+                table = row_group(parquet, path, group, columns)
                 return table.slice(row, 1).to_pylist()[0]
             row -= count
     raise OSError(f"{store.path(path)}: has no row {row}; run again to restore it")
@@ -227,7 +228,7 @@ def read_row(store: Store, path: str, row: int, columns: Sequence[str] | None = 
 
 def id_mask(table: pa.Table, ids: Sequence[bytes], column: str = "id") -> np.ndarray:
     """(rows,) bool: whose 16 bytes are among `ids`; a null is not."""
-    words = id_bytes(table, column).view("<u8")
+    words = id_bytes(table.column(column).combine_chunks()).view("<u8")
     mask = np.zeros(len(words), bool)
     for value in ids:
         first, second = np.frombuffer(value, "<u8")
@@ -239,19 +240,10 @@ def id_mask(table: pa.Table, ids: Sequence[bytes], column: str = "id") -> np.nda
 
 def prefix_mask(table: pa.Table, digits: str) -> np.ndarray:
     """(rows,) bool: whose hexadecimal id begins with `digits`."""
-    values = id_bytes(table, "id")
+    values = id_bytes(table.column("id").combine_chunks())
     mask = (
         values[:, : len(digits) // 2] == np.frombuffer(bytes.fromhex(digits[: len(digits) // 2 * 2]), np.uint8)
     ).all(1)
     if len(digits) % 2:
         mask &= values[:, len(digits) // 2] >> 4 == int(digits[-1], 16)
     return mask
-
-
-def id_bytes(table: pa.Table, column: str) -> np.ndarray:
-    """(rows, 16) uint8 of a fixed-size binary column; a null's bytes are anything."""
-    array = table.column(column).combine_chunks()
-    if not len(array) or array.buffers()[1] is None:
-        return np.zeros((len(array), 16), np.uint8)
-    values = np.frombuffer(array.buffers()[1], np.uint8)
-    return values[array.offset * 16 : (array.offset + len(array)) * 16].reshape(-1, 16)

@@ -1,7 +1,7 @@
 """Where a curated document is: its row in `curated/`, its tokens, and every copy in the shards of every blend.
 
-A copy's ids are `tokens` little-endian int32 from `byte_offset` of the shard's `.bin`, eos at the end. They are found
-by the id column of `.docs.parquet`; no `.bin` is read.
+A copy's ids are `tokens` little-endian numbers, of the dtype that the manifest names, from `byte_offset` of the shard's
+`.bin`, eos at the end. They are found by the id column of `.docs.parquet`; no `.bin` is read.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.pipeline.steps.first_pass import group_name
 from gristmill.pipeline.views.explain.document import Document
 from gristmill.pipeline.views.explain.find import over, rows_with_id
 from gristmill.pipeline.views.explain.way import Run, number
+from gristmill.pipeline.views.published import parts
+from gristmill.tokenizer.manifest import NAME
 from gristmill.wording import plural
-
-TOKEN_BYTES = 4  # int32: docs/formats.md
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Blend:
 def locate(run: Run, key: bytes, domain: str | None, language: str | None) -> tuple[str, int] | None:
     """(file, row) of a document in `curated/`: in its group's folder, else in any."""
     home = f"curated/{group_name(domain, language)}/"
-    files = run.store.files("curated")
+    files = parts(run.store, "curated")
     for chosen in ([p for p in files if p.startswith(home)], [p for p in files if not p.startswith(home)]):
         for path, hits in over(run.store, chosen, lambda path: rows_with_id(run.store, path, [key], columns=["id"])):
             if hits:
@@ -64,6 +65,7 @@ def blends(run: Run, document: Document) -> list[Blend]:
     for name in dict.fromkeys([*configured, *names]):
         files = [p for p in run.store.files(f"shards/{name}") if p.endswith(".docs.parquet")]
         copies = []
+        size = token_bytes(run, name)
         for path, hits in over(run.store, files, lambda path: rows_with_id(run.store, path, [key])):
             for sequence, row in hits:
                 copies.append(
@@ -74,13 +76,20 @@ def blends(run: Run, document: Document) -> list[Blend]:
                         sequence=sequence,
                         first_token=row["first_token"],
                         tokens=row["tokens"],
-                        byte_offset=row["first_token"] * TOKEN_BYTES,
-                        bytes=row["tokens"] * TOKEN_BYTES,
+                        byte_offset=row["first_token"] * size,
+                        bytes=row["tokens"] * size,
                     )
                 )
         copies.sort(key=lambda copy: (copy.holdout, copy.epoch, copy.file))
         result.append(Blend(name, copies, _detail(run, name, copies, document)))
     return result
+
+
+def token_bytes(run: Run, name: str) -> int:
+    """Bytes of a token in the shards of a blend, as its manifest says."""
+    path = f"shards/{name}/{NAME}"
+    dtype = json.loads(run.store.read(path))["dtype"] if run.store.exists(path) else "int32"
+    return int(np.dtype(dtype).itemsize)
 
 
 def _detail(run: Run, name: str, copies: list[Copy], document: Document) -> str:

@@ -1,8 +1,8 @@
 """A document's way through the steps of the last run: what each stage did with it, and by which value and limit.
 
-`run.json` says which steps there were, `ledger/counts.parquet` which stages ran in them, and the ledger which of them
-changed the document or took it out. Stages that are not in the ledger kept it. `failed` of a ledger row is the bit mask
-over the rows of `ledger/rules.parquet`. Nothing here reads text.
+`run.json` says which steps there were, `manifests/counts.parquet` which stages ran in them, and the ledger which of
+them changed the document or took it out. Stages that are not in the ledger kept it. `failed` of a ledger row is the bit
+mask over the rows of `manifests/rules.parquet`. Nothing here reads text.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.config.recorded import anchored
 from gristmill.pipeline.engine.commit import StepFolder
 from gristmill.pipeline.engine.manifest import Manifest
+from gristmill.pipeline.engine.publish import check_layout
+from gristmill.pipeline.steps.outputs import COUNTS, RULES
 from gristmill.pipeline.steps.record import ConfigurationRecord, RunRecord, parsed
 from gristmill.pipeline.views.explain.find import Place, over, rows_with_id
+from gristmill.pipeline.views.published import ledger_files, step_of
 from gristmill.pipeline.views.tables import LedgerRow, RuleRow, SignalsRow
 from gristmill.storage.json_values import Json
 from gristmill.storage.store import Store
@@ -64,8 +67,8 @@ class Run:
     def stages(self) -> dict[str, list[str]]:
         """Step → its stages in order, of the steps that move documents."""
         result: dict[str, list[str]] = {}
-        if self.store.exists("ledger/counts.parquet"):
-            table = pq.read_table(io.BytesIO(self.store.read("ledger/counts.parquet")), columns=["step", "stage"])
+        if self.store.exists(COUNTS):
+            table = pq.read_table(io.BytesIO(self.store.read(COUNTS)), columns=["step", "stage"])
             for row in table.group_by(["step", "stage"], use_threads=False).aggregate([]).to_pylist():
                 result.setdefault(row["step"], []).append(row["stage"])
         return result
@@ -78,11 +81,16 @@ class Run:
         return recorded or [RecordedStep(name) for name in self.stages]
 
     @cached_property
+    def ledger(self) -> list[str]:
+        """The ledger's files in the order of the steps."""
+        return ledger_files(self.store, [step.name for step in self.steps])
+
+    @cached_property
     def rules(self) -> list[list[RuleRow]]:
         """The rows of each configured list of rules; their order is that of the bits in `failed`."""
         lists: list[list[RuleRow]] = []
-        if self.store.exists("ledger/rules.parquet"):
-            for row in pq.read_table(io.BytesIO(self.store.read("ledger/rules.parquet"))).to_pylist():
+        if self.store.exists(RULES):
+            for row in pq.read_table(io.BytesIO(self.store.read(RULES))).to_pylist():
                 if row["index"] == 0:
                     lists.append([])
                 lists[-1].append(row)
@@ -103,6 +111,7 @@ class Run:
 
 def open_run(store: Store) -> Run:
     """ValueError where the store holds no output of a run."""
+    check_layout(store)
     if not store.files("signals"):
         raise ValueError(
             f"{store.shown}: holds no signals/, so there is nothing to explain; name the output of a finished "
@@ -153,12 +162,11 @@ class Step:
 
 def ledger_rows(run: Run, place: Place) -> list[LedgerRow]:
     """The document's rows in the order of the steps; of its partition's files, of all where it has none."""
-    files = run.store.files("ledger")
+    files = run.ledger
     if place.partition is not None:
         part = f"/part-{place.partition:05d}.parquet"
         # files of code are joined in the tasks of `curate`, which have partitions of their own
-        files = [p for p in files if p.endswith(part) or p.split("/")[1].partition("-")[2] == "curate"]
-    files = [path for path in files if path.count("/") == 2]
+        files = [path for path in files if path.endswith(part) or step_of(path) == "curate"]
     found = over(run.store, files, lambda path: rows_with_id(run.store, path, [place.id]))
     rows = [row for _, hits in found for _, row in hits]
     return [row for row in rows if (row["source"], row["path"], row["record"]) == place.document[1:]]
@@ -214,7 +222,7 @@ def way(
     result: list[Step] = []
     left = False
     aligned = True  # up to here a step's tasks are the partitions of the first pass
-    by_stage = {row["step"]: row for row in rows}
+    by_stage = {row["stage"]: row for row in rows}
     for name, parts in groups(run.steps):
         fingerprint = parts[-1].fingerprint
         stages = [stage for part in parts for stage in run.stages.get(part.name, ())] or [name]
@@ -265,7 +273,7 @@ def _ledger_step(
     survivor = row["survivor"].hex() if row["survivor"] else None
     if row["action"] == "edited":
         change = f"{plural(abs(row['bytes']), 'byte')} {'taken out' if row['bytes'] >= 0 else 'added'}"
-        known = details.get(row["step"], ("", ""))[1]
+        known = details.get(row["stage"], ("", ""))[1]
         text = f"{change}; {known}" if known else change
     else:
         text = row["rule"]

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.pipeline.views.report.sums import column_batches, parts
+from gristmill.pipeline.views.published import ledger_files, parts, step_of
+from gristmill.pipeline.views.report.sums import column_batches
 from gristmill.pipeline.views.tables import MemberRow
 from gristmill.storage.store import Store
 
@@ -38,12 +39,14 @@ class Cluster:
     removed: tuple[MemberRow, ...]
 
 
-def largest_clusters(store: Store) -> dict[str, tuple[Cluster, ...]]:
-    """Step -> its CLUSTERS largest clusters, the largest first, among equals the smallest survivor's id first."""
+def largest_clusters(store: Store, steps: Sequence[str] = ()) -> dict[str, tuple[Cluster, ...]]:
+    """Step -> its CLUSTERS largest clusters, the largest first, among equals the smallest survivor's id first.
+
+    steps: names of the run's steps in order.
+    """
     folders: dict[str, list[str]] = {}
-    for path in parts(store, "ledger"):
-        name = path.split("/")[1].partition("-")[2]
-        folders.setdefault(name, []).append(path)
+    for path in ledger_files(store, steps):
+        folders.setdefault(step_of(path), []).append(path)
     found = {step: largest(store, paths) for step, paths in folders.items()}
     found = {step: sizes for step, sizes in found.items() if sizes}
     wanted = sorted({survivor for sizes in found.values() for survivor, _ in sizes})

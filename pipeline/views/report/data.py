@@ -18,7 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.kernels.text.hexadecimal import in_bytes
+from gristmill.pipeline.engine.publish import check_layout
+from gristmill.pipeline.steps.chain import as_batch
+from gristmill.pipeline.steps.outputs import RULES
 from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
+from gristmill.pipeline.views.published import parts
 from gristmill.pipeline.views.report.clusters import Cluster, largest_clusters
 from gristmill.pipeline.views.report.distributions import Distributions, distributions
 from gristmill.pipeline.views.report.kept import Kept, kept
@@ -34,7 +39,7 @@ PREVIEWS = 20
 """Documents of a rule that can be searched, where they have a preview."""
 BATCH_ROWS = 16_384
 SHOWN = ("id", "value", "limit", "language", "source", "path", "record", "survivor", "preview")
-SCANNED = ("step", "action", "rule", "failed", "bytes", *SHOWN)
+SCANNED = ("stage", "action", "rule", "failed", "bytes", *SHOWN)
 
 
 @dataclass
@@ -91,6 +96,7 @@ def gather(store: Store) -> Run:
     """Raises ValueError where `store` holds no run."""
     if not store.exists("run.json"):
         raise ValueError(f"{store.path('run.json')}: missing; give the output of a finished run, or run it to the end")
+    check_layout(store)
     record = parsed(store.read("run.json"))
     record["configuration"] = redacted_values(record["configuration"])
     table = rule_rows(store)
@@ -119,18 +125,18 @@ def gather(store: Store) -> Run:
         tuple(edits),
         measured_by(record["tokenizer"]),
         distributions(store, list(table.values())),
-        largest_clusters(store),
+        largest_clusters(store, [step["name"] for step in record["steps"]]),
         {blend: shard_tokens(store, f"shards/{blend}") for blend in record["blends"]},
         kept(store),
     )
 
 
 def rule_rows(store: Store) -> dict[str, RuleRow]:
-    """Rows of `ledger/rules.parquet` by rule, in configured order."""
-    if not store.exists("ledger/rules.parquet"):
+    """Rows of `manifests/rules.parquet` by rule, in configured order."""
+    if not store.exists(RULES):
         return {}
     rows: dict[str, RuleRow] = {}
-    for row in pq.read_table(io.BytesIO(store.read("ledger/rules.parquet"))).to_pylist():
+    for row in pq.read_table(io.BytesIO(store.read(RULES))).to_pylist():
         rows.setdefault(row["rule"], row)
     return rows
 
@@ -139,7 +145,7 @@ def scan(store: Store) -> dict[tuple[str, str], Taken]:
     """(stage, rule) → what the ledger's files say of it."""
     taken: dict[tuple[str, str], Taken] = {}
     for batch in ledger_batches(store):
-        keys = pc.binary_join_element_wise(batch.column("step"), batch.column("rule"), batch.column("action"), "\0")
+        keys = pc.binary_join_element_wise(batch.column("stage"), batch.column("rule"), batch.column("action"), "\0")
         coded = keys.dictionary_encode()
         codes = coded.indices.to_numpy(zero_copy_only=False)
         names = [tuple(name.split("\0")) for name in coded.dictionary.to_pylist()]
@@ -149,8 +155,8 @@ def scan(store: Store) -> dict[tuple[str, str], Taken]:
         masked = np.bincount(codes[bits > 0], minlength=len(names))
         left = batch.column("bytes").to_numpy()
         chosen = choose(batch, codes)
-        for code, (step, rule, action) in enumerate(names):
-            entry = taken.setdefault((step, rule), Taken(action))
+        for code, (stage, rule, action) in enumerate(names):
+            entry = taken.setdefault((stage, rule), Taken(action))
             rows = codes == code
             entry.documents += int(documents[code])
             entry.bytes += int(left[rows].sum())
@@ -165,11 +171,10 @@ def scan(store: Store) -> dict[tuple[str, str], Taken]:
 
 
 def ledger_batches(store: Store) -> Iterator[pa.RecordBatch]:
-    for path in store.files("ledger"):
-        if "/part-" not in path:
-            continue
+    for path in parts(store, "ledger"):
         with store.open_input(path) as handle:
-            yield from pq.ParquetFile(handle).iter_batches(BATCH_ROWS, columns=list(SCANNED))
+            for batch in pq.ParquetFile(handle).iter_batches(BATCH_ROWS, columns=list(SCANNED)):
+                yield as_batch(in_bytes(pa.Table.from_batches([batch])).select(list(SCANNED)))
 
 
 def failing(mask: pa.Array) -> np.ndarray:

@@ -10,7 +10,6 @@ than MAX_DOCUMENTS every second file is counted, or every third and so on, and `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gristmill.pipeline.engine.publish import MANIFEST
+from gristmill.pipeline.engine.publish import entries_of
+from gristmill.pipeline.views.published import parts
 from gristmill.pipeline.views.report.axes import Axis, axis_of
-from gristmill.pipeline.views.report.sums import column_batches, parts
+from gristmill.pipeline.views.report.sums import column_batches
 from gristmill.pipeline.views.tables import RuleRow
 from gristmill.storage.store import Store
 
@@ -80,7 +80,7 @@ class Distributions:
 
 
 def distributions(store: Store, rules: Sequence[RuleRow]) -> Distributions | None:
-    """None where there are no signals. rules: rows of `ledger/rules.parquet`."""
+    """None where there are no signals. rules: rows of `manifests/rules.parquet`."""
     paths = parts(store, "signals")
     every = stride(store)
     paths = paths[::every]
@@ -96,11 +96,8 @@ def distributions(store: Store, rules: Sequence[RuleRow]) -> Distributions | Non
 
 
 def stride(store: Store) -> int:
-    """Each how many-th file is counted, from the rows that `signals/files.json` lists."""
-    path = f"signals/{MANIFEST}"
-    if not store.exists(path):
-        return 1
-    rows = sum(entry["rows"] for entry in json.loads(store.read(path))["files"])
+    """Each how many-th file is counted, from the rows that the list of `signals/` has."""
+    rows = sum(entry["rows"] for entry in entries_of(store, "signals"))
     return max(1, -(-rows // MAX_DOCUMENTS))
 
 

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.kernels.text.preview import preview
-from gristmill.pipeline.views.report.sums import parts
+from gristmill.pipeline.steps.published import has, row_group
+from gristmill.pipeline.views.published import parts
 from gristmill.storage.store import Store
 
 SAMPLES = 4
@@ -96,9 +97,9 @@ def kept(store: Store) -> Kept | None:
     for path in paths[::every]:
         with store.open_input(path) as handle:
             file = pq.ParquetFile(handle)
-            there = [name for name in COLUMNS if name in file.schema_arrow.names]
+            there = [name for name in COLUMNS if has(file, path, name)]
             for group in range(file.num_row_groups):
-                add(found, file.read_row_group(group, columns=there))
+                add(found, row_group(file, path, group, there))
     return found if found.documents else None
 
 
@@ -145,7 +146,7 @@ def _add_hosts(found: Kept, urls: pa.ChunkedArray) -> None:
 
 def _add_samples(found: Kept, pair: Pair, table: pa.Table, rows: np.ndarray, sizes: np.ndarray) -> None:
     held = found.samples.setdefault(pair, [])
-    ids = [_hex(value) for value in table.column("id").take(pa.array(rows)).to_pylist()]
+    ids = [value.hex() for value in table.column("id").take(pa.array(rows)).to_pylist()]
     order = sorted(range(len(ids)), key=ids.__getitem__)[:SAMPLES]
     chosen = [i for i in order if len(held) < SAMPLES or ids[i] < held[-1].id]
     if not chosen:
@@ -157,10 +158,6 @@ def _add_samples(found: Kept, pair: Pair, table: pa.Table, rows: np.ndarray, siz
         where = row["source"], row["path"], row["record"], row.get("url"), row.get("title")
         held.append(KeptRow(ids[i], *pair, *where, date, int(sizes[rows[i]]), text or ""))
     found.samples[pair] = sorted(held, key=lambda sample: sample.id)[:SAMPLES]
-
-
-def _hex(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.hex()
 
 
 def length_bins(lengths: Sequence[int]) -> list[tuple[str, int]]:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 import pyarrow.compute as pc
 
+from gristmill.pipeline.views.published import parts
 from gristmill.pipeline.views.report.charts import bar
 from gristmill.pipeline.views.report.elements import Section, folded, quiet
 from gristmill.pipeline.views.report.figures import count, language, plural, share, size
-from gristmill.pipeline.views.report.sums import column_batches, grouped, parts
+from gristmill.pipeline.views.report.sums import column_batches, grouped
 from gristmill.storage.store import Store
 
 MAX_PAIRS = 4096

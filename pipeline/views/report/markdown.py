@@ -16,9 +16,14 @@ ROWS = 40
 """Rows of a table at most unless it says otherwise; what is left out is one row."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: str, most: int = ROWS) -> str:
-    """Columns are padded to one width. kinds: l or r a column; at most `most` rows, the rest counted in one more."""
-    cells = [[cell(value) for value in row] for row in rows]
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], kinds: str, most: int = ROWS, escaped: bool = False
+) -> str:
+    """Columns are padded to one width. kinds: l or r a column; at most `most` rows, the rest counted in one more.
+
+    escaped: the values are Markdown as they are to stand.
+    """
+    cells = [[value if escaped else cell(value) for value in row] for row in rows]
     if len(cells) > most:
         cells = [*cells[:most], [f"and {len(cells) - most:,} more", *[""] * (len(head) - 1)]]
     widths = [max(3, *(len(row[i]) for row in [list(head), *cells])) for i in range(len(head))]

@@ -112,8 +112,8 @@ def blend(name: str, entry: BlendRecord, record: RunRecord, taken: Mapping[Group
     text = (
         f"{count(entry['tokens'])} tokens, {count(entry['documents'])} copies of documents, "
         f"{plural(entry['shards'], 'shard')} in `shards/{cell(name)}`. Held out: {count(entry['holdout_tokens'])} "
-        f"tokens, by a draw of {fraction:g} of the near-duplicate clusters, so that no copy of a held-out document is in "
-        "the shards."
+        f"tokens, by a draw of {fraction:g} of the near-duplicate clusters, so that no copy of a held-out document is "
+        "in the shards."
     )
     text += "".join(f" {cell(note)}." for note in entry["notes"])
     head = ("domain", "category", "source", "language", "documents", "tokens there", "target", "taken", "epochs")

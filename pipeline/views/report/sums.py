@@ -15,7 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.kernels.text.hexadecimal import in_bytes
+from gristmill.pipeline.steps.chain import as_batch
+from gristmill.pipeline.steps.published import has
 from gristmill.pipeline.steps.record import UnitRecord
+from gristmill.pipeline.views.published import parts, step_of
+from gristmill.storage import hive
 from gristmill.storage.store import Store
 
 BATCH_ROWS = 65_536
@@ -36,21 +41,21 @@ def unit_key(unit: UnitRecord) -> Group:
 
 
 def column_batches(store: Store, paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The columns of Parquet files, batch by batch, in order of the paths; a column that a file lacks is null."""
+    """The columns of published Parquet files, batch by batch, in order of the paths; ids are 16 bytes.
+
+    A column that neither a file nor its folders have is null.
+    """
     for path in paths:
         with store.open_input(path) as handle:
             file = pq.ParquetFile(handle)
-            there = [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(BATCH_ROWS, columns=there):
-                if len(there) == len(columns):
-                    yield batch.select(list(columns))
-                    continue
-                arrays = [batch.column(n) if n in there else pa.nulls(batch.num_rows, pa.string()) for n in columns]
-                yield pa.RecordBatch.from_arrays(arrays, list(columns))
-
-
-def parts(store: Store, folder: str) -> list[str]:
-    return [path for path in store.files(folder) if path.rsplit("/", 1)[-1].startswith("part-")]
+            stored = [name for name in columns if name in file.schema_arrow.names]
+            there = [name for name in columns if has(file, path, name)]
+            for batch in file.iter_batches(BATCH_ROWS, columns=stored):
+                table = hive.with_keys(in_bytes(pa.Table.from_batches([batch])), path, there)
+                for name in columns:
+                    if name not in there:
+                        table = table.append_column(name, pa.nulls(batch.num_rows, pa.string()))
+                yield as_batch(table.select(list(columns)))
 
 
 def shard_tokens(store: Store, folder: str) -> dict[Group, tuple[int, int]]:
@@ -91,7 +96,7 @@ def source_sums(store: Store) -> dict[str, SourceSums]:
             entry.read += n
             entry.measured += n
             entry.bytes += size
-    first = [path for path in parts(store, "ledger") if path.split("/")[1].endswith("-read")]
+    first = [path for path in parts(store, "ledger") if step_of(path) == "read"]
     for batch in column_batches(store, first, ["source", "action"]):
         left = batch.filter(pc.not_equal(batch.column("action"), "edited"))
         for pair in pc.value_counts(left.column("source")).to_pylist():

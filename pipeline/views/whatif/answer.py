@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.engine.publish import check_layout
 from gristmill.pipeline.steps.record import RunRecord, measured_by, parsed
 from gristmill.pipeline.views.rerun import command
 from gristmill.pipeline.views.whatif.expression import Change, change, parse
@@ -121,6 +122,7 @@ def _rate(rates: Mapping[tuple[str | None, str | None], float], group: tuple[str
 def _record(store: Store) -> RunRecord:
     if not store.exists("run.json"):
         raise ValueError(f"{store.location()}: holds no run.json; name the output of a finished run with --output")
+    check_layout(store)
     return parsed(store.read("run.json"))
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.pipeline.steps.chain import as_batch
+from gristmill.pipeline.views.published import parts, step_of
 from gristmill.stages.rules import Rules
 from gristmill.storage.store import Store
 
@@ -90,10 +91,9 @@ class Scan:
         self.store, self.before, self.after, self.seed = store, before, after, seed
         self.earlier = pa.array(dict.fromkeys(earlier), pa.string())
         self.ledger: dict[str, list[str]] = {}
-        for name in store.files("ledger"):
-            step, _, part = name.removeprefix("ledger/").partition("/")
-            if part.startswith("part-") and step.partition("-")[2] in earlier:
-                self.ledger.setdefault(part, []).append(name)
+        for name in parts(store, "ledger"):
+            if step_of(name) in earlier:
+                self.ledger.setdefault(name.rpartition("/")[2], []).append(name)
         self.groups: dict[tuple[str, str], Tally] = {}
         self.changing: dict[bool, list[_Changing]] = {True: [], False: []}
 
@@ -122,8 +122,8 @@ class Scan:
         keys = []
         for name in self.ledger.get(path.rpartition("/")[2], ()):
             with self.store.open_input(name) as handle:
-                table = pq.read_table(handle, columns=["step", "action", *KEY])
-            left = pc.and_(pc.is_in(table["step"], self.earlier), pc.not_equal(table["action"], "edited"))
+                table = pq.read_table(handle, columns=["stage", "action", *KEY])
+            left = pc.and_(pc.is_in(table["stage"], self.earlier), pc.not_equal(table["action"], "edited"))
             keys.append(_keys(table.filter(left)))
         return pa.concat_arrays([chunk for key in keys for chunk in key.chunks]) if keys else None
 
