@@ -31,8 +31,7 @@ ENCODINGS: tuple[tuple[str, Sequence[str]], ...] = (
     ("cp1252", _WESTERN), ("iso8859-15", _WESTERN), ("cp1250", _CENTRAL), ("iso8859-2", _CENTRAL),
     ("cp1254", ("tr",)), ("cp1257", _BALTIC), ("iso8859-13", _BALTIC),
     ("cp1251", _CYRILLIC), ("koi8-r", ("ru", "bg")), ("koi8-u", ("uk",)), ("iso8859-5", _CYRILLIC),
-    ("cp866", ("ru", "bg")),
-    ("cp1253", ("el",)), ("iso8859-7", ("el",)), ("cp1255", ("he",)), ("cp1256", ("ar", "fa")),
+    ("cp866", ("ru", "bg")), ("cp1253", ("el",)), ("iso8859-7", ("el",)), ("cp1255", ("he",)), ("cp1256", ("ar", "fa")),
     ("iso8859-6", ("ar",)), ("cp874", ("th",)), ("gb18030", ("zh",)), ("big5hkscs", ("zh-Hant",)), ("cp932", ("ja",)),
     ("euc_jp", ("ja",)), ("cp949", ("ko",)),
 )  # fmt: skip
@@ -53,7 +52,8 @@ MIN_LETTERS = 4  # fewer are no text
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 CONTROLS = 500  # a text may hold one control character among so many bytes
-_HIGH_LINE = re.compile(rb"[^\n\r]*[\x80-\xff][^\n\r]*")
+_HIGH = re.compile(rb"[\x80-\xff]")
+CONTEXT = 1024  # bytes of a long line that are looked at before the first one beyond ASCII
 _BEYOND = re.compile(r"[^\x00-\x7f]")
 _MIXED = re.compile(rf"[A-Za-z](?=[^\x00-\x7f{_PUNCTUATION}])|[^\x00-\x7f{_PUNCTUATION}](?=[A-Za-z])")
 _LONE = re.compile(rf"(?<![^\x00-\x7f{_PUNCTUATION}])[^\x00-\x7f{_PUNCTUATION}](?![^\x00-\x7f{_PUNCTUATION}])")
@@ -94,12 +94,12 @@ def guess(data: bytes) -> str | None:
 
 def sample_of(data: bytes) -> bytes:
     """Lines that have bytes beyond ASCII, up to `SAMPLE_BYTES`."""
-    parts, size = [], 0
-    for found in _HIGH_LINE.finditer(data):
-        parts.append(found[0][: SAMPLE_BYTES - size])
+    parts, size, end = [], 0, 0
+    while size < SAMPLE_BYTES and (found := _HIGH.search(data, end)):
+        begin = max(data.rfind(b"\n", end, found.start()) + 1, end, found.start() - CONTEXT)
+        end = data.find(b"\n", found.start()) + 1 or len(data)
+        parts.append(data[begin : min(end, begin + SAMPLE_BYTES - size)].rstrip(b"\r\n"))
         size += len(parts[-1]) + 1
-        if size >= SAMPLE_BYTES:
-            break
     return b"\n".join(parts)
 
 

@@ -112,7 +112,7 @@ def decoded(data: bytes, stated: str | None = None, is_code: bool = False) -> De
     if stated is not None:
         named = known_encoding(stated)
         return _strict(data, named) if named else None
-    if b"\x1b$" in data and (japanese := _strict(data, "iso2022_jp")) is not None:
+    if b"\x1b" in data and b"\x1b$" in data and (japanese := _strict(data, "iso2022_jp")) is not None:
         return japanese
     try:
         return Decoded(data.decode(), None)

@@ -24,7 +24,7 @@ from gristmill.pipeline.readers.format_table import FOREIGN, FORMATS, format_nam
 from gristmill.pipeline.readers.source import SourceSpec, format_by_name, stored_name
 from gristmill.pipeline.readers.stream import INPUT_BYTES, beginning, compression_of
 from gristmill.stages.languages import language_of_path
-from gristmill.stages.text_encoding import wide_encoding
+from gristmill.stages.text_encoding import known_encoding, wide_encoding
 from gristmill.storage.uris import Found
 
 Reach = Literal["file", "pattern", "folder"]
@@ -107,7 +107,7 @@ def looked(found: Found, first: bytes, more: Callable[[int], bytes]) -> Seen:
 
 
 def admit(spec: SourceSpec, reach: Reach, files: Sequence[Seen]) -> Admitted:
-    """files: those that `is_beside` does not name, by path. ValueError in one sentence where none can be read."""
+    """files: those that `is_beside` does not name, sorted by path. ValueError in one sentence where none is read."""
     if reach == "file":
         return _each(spec, files)
     if spec.stated is None:
@@ -129,6 +129,12 @@ def format_here(spec: SourceSpec, seen: Seen) -> str:
             f"{KINDS[seen.content]}; add `format:` to the source"
         )
     return told
+
+
+def encoding_of(spec: SourceSpec, seen: Seen) -> str | None:
+    """Of a file of records that is not UTF-8 as its beginning or the source says; None: UTF-8 or to be found out."""
+    stated = known_encoding(spec.encoding) if spec.encoding is not None else None
+    return seen.encoding or (None if stated == "utf-8" else stated)
 
 
 def is_beside(path: str, records: bool) -> str | None:

@@ -21,7 +21,7 @@ from typing import NotRequired, TypedDict
 import pyarrow as pa
 import xxhash
 
-from gristmill.pipeline.readers.admission import Reach, Seen, admit, has_records, is_beside, look
+from gristmill.pipeline.readers.admission import Reach, Seen, admit, encoding_of, has_records, is_beside, look
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
 from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
@@ -212,7 +212,7 @@ def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
         cut = format_named(format_name).cut
         row_groups = _row_groups(stream) if cut == "row_groups" and seen.compression is None else ()
-    encoding = (spec.encoding or seen.encoding) if cut == "bytes" else None
+    encoding = encoding_of(spec, seen) if format_name in ("jsonl", "json", "csv") else None
     return FileEntry(
         spec.name, file.uri, file.path, file.size, etag, format_name, seen.compression, row_groups, encoding
     )

@@ -21,9 +21,17 @@ from gristmill.kernels.text import json_lines, json_strings
 from gristmill.kernels.text.hashing import document_ids
 from gristmill.pipeline.readers.json_metadata import Metadata, Values
 from gristmill.pipeline.readers.json_pieces import Piece, pieces
-from gristmill.pipeline.readers.jsonl import Line, line_limit, line_row
+from gristmill.pipeline.readers.jsonl import Beside, Line, line_limit, line_row, read_jsonl
 from gristmill.pipeline.readers.records import LICENSE_COLUMNS, Record, domain_and_language, name_of
-from gristmill.pipeline.readers.rows import EXCERPT_BYTES, MAX_BATCH_ROWS, MIN_BESIDE_BYTES, READ, Skipped, row_batch
+from gristmill.pipeline.readers.rows import (
+    EXCERPT_BYTES,
+    MAX_BATCH_ROWS,
+    MIN_BESIDE_BYTES,
+    READ,
+    Skipped,
+    batches,
+    row_batch,
+)
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.timestamps import is_missing, parse_timestamp
@@ -53,9 +61,15 @@ def read_columns(
     segment: Segment, spec: SourceSpec, max_document_bytes: int, batch_bytes: int, skipped: Skipped
 ) -> Iterator[pa.RecordBatch]:
     """Batches of schema `READ`, each of at most `MAX_BATCH_ROWS` rows and about `batch_bytes` of lines."""
-    lines = Lines(segment.path, spec, max_document_bytes, skipped)
+    beside = Beside.of(segment, spec)
+    if beside.given:  # columns of ours that are not in the lines
+        yield from batches(
+            read_jsonl(segment, spec, max_document_bytes, skipped), spec, max_document_bytes, batch_bytes
+        )
+        return
+    lines = Lines(segment.path, beside, max_document_bytes, skipped)
     limit = line_limit(max_document_bytes)
-    for piece in pieces(segment, limit, batch_bytes, spec.encoding):
+    for piece in pieces(segment, limit, batch_bytes, segment.encoding or spec.encoding):
         found = lines.rows([piece]) if isinstance(piece, Line) else lines.columns(piece)
         for start in range(0, found.num_rows, MAX_BATCH_ROWS):
             yield found.slice(start, MAX_BATCH_ROWS)
@@ -64,9 +78,10 @@ def read_columns(
 class Lines:
     """Makes batches of the lines of one file."""
 
-    def __init__(self, path: str, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> None:
+    def __init__(self, path: str, beside: Beside, max_document_bytes: int, skipped: Skipped) -> None:
         self.path = path
-        self.spec = spec
+        self.beside = beside
+        spec = self.spec = beside.spec
         self.max_document_bytes = max_document_bytes
         self.skipped = skipped
         self.theirs = spec.columns_in_use()
@@ -87,7 +102,7 @@ class Lines:
 
     def rows(self, lines: list[Line]) -> pa.RecordBatch:
         """A batch of lines that the complete parser reads."""
-        found = [line_row(self.path, line, self.theirs, self.spec, self.skipped) for line in lines]
+        found = [line_row(self.path, line, self.beside, self.skipped) for line in lines]
         return row_batch([row for row in found if row is not None], self.spec, self.max_document_bytes)
 
     def columns(self, piece: Piece) -> pa.RecordBatch:
@@ -101,7 +116,7 @@ class Lines:
             return batch
         limit = line_limit(self.max_document_bytes)
         lines = [scanned.line(number, limit) for number in odd.tolist()]
-        found = [line_row(self.path, line, self.theirs, self.spec, self.skipped) for line in lines]
+        found = [line_row(self.path, line, self.beside, self.skipped) for line in lines]
         there = np.array([row is not None for row in found])
         others = row_batch([row for row in found if row is not None], self.spec, self.max_document_bytes)
         order = np.argsort(np.concatenate([good, odd[there]]), kind="stable")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gristmill.kernels.text import json_marks
-from gristmill.pipeline.readers.jsonl import BOM, Line, line_limit, line_row
+from gristmill.pipeline.readers.jsonl import BOM, Beside, Line, line_limit, line_row
 from gristmill.pipeline.readers.rows import EXCERPT_BYTES, Row, Skipped, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
@@ -31,7 +31,8 @@ BLOCK_BYTES = 1 << 20  # scanned at once
 
 
 def read_json(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
-    columns = spec.columns_in_use()
+    beside = Beside.of(segment, spec)
+    columns = beside.columns
     outline = outline_of(text_blocks(segment, spec), columns)
     if len(outline.lists) > 1 and not outline.is_record:
         yield quarantined(segment.path, 0, "json.several_lists", segment.size)
@@ -41,7 +42,7 @@ def read_json(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipp
     for value in found:
         if value.fault is None and value.data.startswith(b'"'):
             value = value._replace(data=b"{%b: %b}" % (json.dumps(columns["text"]).encode(), value.data))
-        row = line_row(segment.path, value, columns, spec, skipped)
+        row = line_row(segment.path, value, beside, skipped)
         if row is not None:
             yield row
 

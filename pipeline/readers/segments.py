@@ -36,6 +36,8 @@ class Segment:
     """bytes | row_groups"""
     format: str = ""
     """What its reader reads; empty: as the name says."""
+    encoding: str | None = None
+    """Of a file of lines or records that is not UTF-8, where its beginning or its source says so."""
 
     @property
     def is_whole(self) -> bool:
@@ -52,6 +54,7 @@ class SegmentRecord(TypedDict):
     end: int
     unit: str
     format: str
+    encoding: str | None
 
 
 class PartitionRecord(TypedDict):
@@ -115,7 +118,8 @@ def _segments(inventory: Iterable[FileEntry], partition_bytes: int) -> Iterator[
                 yield file.source, Segment(file.uri, file.path, file.size, start, end, "row_groups", file.format), size
         else:
             size = file.size * (EXPANSION if file.compression else 1)
-            yield file.source, Segment(file.uri, file.path, file.size, 0, file.size, format=file.format), size
+            whole = Segment(file.uri, file.path, file.size, 0, file.size, format=file.format, encoding=file.encoding)
+            yield file.source, whole, size
 
 
 def _runs(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int, int]]:
