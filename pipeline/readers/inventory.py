@@ -3,10 +3,11 @@
 An entry's `etag` is xxh3_128 of a local file's content up to 64 MB. Of a larger or a remote file it is xxh3_128 of the
 size and of the first and the last MB (an http server's own entity tag where it sends one): a change in the middle that
 keeps the size is not seen. Where the listing has hashes of contents (hf://) it is one of these. Modification times
-never enter. The order is that of the sources in the configuration, then the path; nothing depends on the order in which a
-storage lists. Pipes, sockets, devices and broken links among the files are passed over and named in `notes`, and so is
-the commit at which a dataset of the Hub is read; a file that cannot be read stops the run before it starts. Which files
-are read, and as what, is decided in `pipeline.readers.admission`; what is left out is counted in `left_out`.
+never enter. The order is that of the sources in the configuration, then the path; nothing depends on the order in
+which a storage lists. Pipes, sockets, devices and broken links among the files are passed over and named in `notes`,
+and so is the commit at which a dataset of the Hub is read; a file that cannot be read stops the run before it starts.
+Which files are read, and as what, is decided in `pipeline.readers.admission`; what is left out is counted in
+`left_out`.
 """
 
 from __future__ import annotations
