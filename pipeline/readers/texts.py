@@ -8,21 +8,20 @@ finds the others'; of the rest nothing is known (`UNLABELLED`).
 from __future__ import annotations
 
 import json
-import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.pipeline.readers.folder import PassedOver, find, open_file
+from gristmill.pipeline.readers.folder import open_file
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.segments import Partition, Segment, partitions
-from gristmill.pipeline.readers.source import SourceSpec, format_by_name
+from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
 from gristmill.stages.extract import Extract
-from gristmill.storage.uris import is_folder
 from gristmill.tokenizer.sample import UNLABELLED, UNLABELLED_SHARES
 from gristmill.tokenizer.texts import COLUMNS, Corpus
 
@@ -55,12 +54,16 @@ def corpus(
 ) -> Corpus:
     """places: as `uri:` of a source. ValueError in one sentence where they name nothing or hold no text."""
     listed: list[str] = []
-    specs = {
-        spec.name: spec
-        for i, place in enumerate(places)
-        for spec in _specs(f"text{i}" if i else "text", place, format, dict(columns or {}), listed)
-    }
-    files = inventory(list(specs.values()), listed)
+    names = [f"text{i}" if i else "text" for i in range(len(places))]
+    try:
+        given = [
+            SourceSpec(name, place, format, columns=dict(columns or {}))
+            for name, place in zip(names, places, strict=True)
+        ]
+        files = inventory(given, listed)
+    except ValueError as error:
+        raise ValueError(_as_asked(str(error))) from error
+    specs = {spec.name: spec for spec in given}
     parts = partitions(files, PARTITION_BYTES)
     left_out = _LeftOut()
 
@@ -79,26 +82,10 @@ def corpus(
     )
 
 
-def _specs(
-    name: str, place: str, format: str | None, columns: dict[str, str], notes: list[str]
-) -> Iterator[SourceSpec]:
-    """One for each format that a folder's files have; what has none is named."""
-    if format is not None or place.startswith("machine:") or not is_folder(place):
-        yield SourceSpec(name, place, format, columns=columns)
-        return
-    found = [file for file in find(place) if not isinstance(file, PassedOver)]
-    visible = [file for file in found if not any(part.startswith((".", "_")) for part in file.path.split("/"))]
-    formats = Counter(format_by_name(file.path) for file in visible)
-    unknown = formats.pop(None, 0)
-    if not formats:
-        raise ValueError(f"{place}: the names of its files tell no format; give --format, as `format:` of a source")
-    if unknown:
-        extensions = Counter(
-            posixpath.splitext(file.path)[1] or "no extension" for file in visible if format_by_name(file.path) is None
-        )
-        notes.append(f"left out: {unknown:,} files of {place} whose names tell no format ({_counted(extensions)})")
-    for each in sorted(str(known) for known in formats):
-        yield SourceSpec(name if len(formats) == 1 else f"{name}-{each}", place, each, columns=columns)
+def _as_asked(sentence: str) -> str:
+    """A sentence about a source of a configuration as one about the command."""
+    plain = re.sub(r"^sources\.text\d*[:.] ?", "", sentence)
+    return re.sub(r"`format:( \w+)?`", lambda match: f"`--format{match[1] or ''}`", plain)
 
 
 def _texts(
