@@ -104,7 +104,7 @@ def after_step(config: Config, sealed: Sealed[Grouped]) -> list[Finding]:
     totals: dict[tuple[str, str], Volume] = {}
     for _, manifest in sealed.done():
         for name, volume in manifest.stats.groups.items():
-            domain, _, language = name.partition("/")
+            domain, language = group_of(name)
             totals[domain, language] = totals.get((domain, language), Volume()) + volume
     return of_totals(config, totals, f"after {sealed.name}")
 

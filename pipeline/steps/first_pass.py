@@ -32,7 +32,7 @@ from gristmill.pipeline.steps.removal import Removed
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import DOCUMENT, RAW
 from gristmill.stages.interface import DocumentStage
-from gristmill.storage.hive import folder
+from gristmill.storage.hive import folder, values
 
 BATCH_BYTES = 8_000_000  # of text at a time: five to ten times as much memory passes through it
 STORED = pa.schema([*DOCUMENT, pa.field("text_bytes", pa.int64(), nullable=False)])
@@ -287,3 +287,9 @@ def count_groups(groups: dict[str, Volume], table: pa.Table) -> None:
 def group_name(domain: str | None, language: str | None) -> str:
     """The folder of a (domain, language) below `curated/`."""
     return f"{folder('domain', domain)}/{folder('language', language)}"
+
+
+def group_of(name: str) -> tuple[str, str]:
+    """Domain and language of a `group_name`; '' where there was none."""
+    found = values(f"{name}/")
+    return found["domain"] or "", found["language"] or ""
