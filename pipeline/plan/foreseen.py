@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gristmill.pipeline.steps.findings import Finding
-from gristmill.pipeline.steps.first_pass import Grouped, Volume
+from gristmill.pipeline.steps.first_pass import Grouped, Volume, group_of
 from gristmill.stages.blend import Blend, Unit, plan
 from gristmill.stages.document import DOMAINS
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from gristmill.pipeline.readers.records import PATH_COLUMNS, Record
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.values import Record
+from gristmill.stages.code_keys import KEYS, LANGUAGE_KEYS
 
 NOTHING = "__HIVE_DEFAULT_PARTITION__"
 _FOLDER = re.compile(r"([^=/]+)=([^/]*)")
@@ -27,7 +28,7 @@ def folder_columns(path: str) -> dict[str, str]:
 
 def used_columns(segment: Segment, spec: SourceSpec) -> dict[str, str]:
     """Those that a reader of records looks for; the others are metadata."""
-    wanted = {*spec.columns_in_use().values(), *PATH_COLUMNS}
+    wanted = {*spec.columns_in_use().values(), *KEYS, *LANGUAGE_KEYS}
     return {key: value for key, value in folder_columns(segment.path).items() if key in wanted}
 
 
