@@ -144,7 +144,7 @@ def report(
     context: typer.Context,
     data: Data,
     model: Model = Path("tokenizer/tokenizer.model"),
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures as JSON too.")] = None,
     columns: Columns = "",
     format: Format = None,
     language_model: LanguageModel = None,

@@ -87,6 +87,50 @@ def test_every_command_answers_programs_and_shows_an_example() -> None:
         assert f"gristmill {name}" in command.help, name
 
 
+def test_every_command_and_group_answers_minus_h_and_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [("tokenizer",), ("train",), ("lm",), ("quality",), ()]
+    for group in groups:
+        assert answer(capsys, *group, "--version") == (0, answer(capsys, "--version")[1], ""), group
+        assert answer(capsys, *group, "-h")[:2] == answer(capsys, *group, "--help")[:2]
+    for name, _ in leaves(get_command(app)):
+        assert answer(capsys, *name.split(), "-h") == (0, answer(capsys, *name.split(), "--help")[1], ""), name
+
+
+def test_an_output_is_named_in_the_same_way_in_all_commands() -> None:
+    commands = dict(leaves(get_command(app)))
+    naming = {
+        *("run", "plan", "report", "explain", "whatif", "try", "verify", "remove", "clean"),
+        *("lm train", "quality train", "tokenizer train", "tokenizer report", "train export", "train import"),
+    }
+    assert naming <= commands.keys()
+    for name in naming:
+        assert any({"--output", "-o"} <= set(parameter.opts) for parameter in commands[name].params), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["pipeline", "tokenizer", "trainer"])
+def test_a_module_says_its_version_and_answers_minus_h(module: str) -> None:
+    for option, part in (("--version", "gristmill "), ("-h", "Usage: ")):
+        command = [sys.executable, "-m", module, option]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert done.returncode == 0, done.stderr
+        assert part in done.stdout
+
+
+@pytest.mark.slow
+def test_help_has_no_escapes_where_none_are_wanted(tmp_path: Path) -> None:
+    code = "from gristmill.pipeline.cli import main; main(['run', '--help'])"
+    for environment, escapes in (({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+        )
+        assert ("\x1b" in done.stdout) is escapes
+
+
 def test_pipeline_is_run_as_a_module_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gristmill.pipeline", "rules", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])

@@ -15,7 +15,8 @@ from gristmill.kernels.text.hashing import document_ids
 from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.engine.exchange import Incoming, receive
 from gristmill.pipeline.run import run
-from gristmill.pipeline.steps.removal import PATH
+from gristmill.pipeline.steps.removal import PATH, Removed, request
+from gristmill.pipeline.steps.removal import load as load_removed
 from gristmill.pipeline.upkeep.remove import remove
 from gristmill.pipeline.upkeep.verify import verify
 from gristmill.storage.store import Store
@@ -113,19 +114,46 @@ def test_a_later_run_does_not_bring_them_back(removed: Any, config_path: Path) -
     assert sum(step["computed"] for step in result.record["steps"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("not an id", "requests.txt, line 2: 'not an id' is neither an id of 32 hexadecimal digits nor a URL"),
-        ("f" * 32, f"requests.txt: 1 of 1 are not in .*, first {'f' * 32}; take them out"),
-        ("https://nowhere.example/", "first https://nowhere.example/; take them out"),
-    ],
-)
-def test_what_the_output_does_not_know_is_said_and_nothing_is_changed(
-    removed: Any, config_path: Path, line: str, sentence: str
-) -> None:
+def test_a_line_that_is_no_request_is_said_and_nothing_is_changed(removed: Any, config_path: Path) -> None:
     output, _ = removed
     before = (output / PATH).read_bytes()
+    sentence = "requests.txt, line 2: 'not an id' is neither an id of 32 hexadecimal digits nor a URL"
     with pytest.raises(ValueError, match=sentence):
-        remove(load(str(config_path)), ["", line], "requests.txt", inline=True)
+        remove(load(str(config_path)), ["", "not an id", *ids_of(config_path.parent)], "requests.txt", inline=True)
     assert (output / PATH).read_bytes() == before
+
+
+def test_what_the_output_does_not_know_is_passed_over_and_said(removed: Any, config_path: Path) -> None:
+    output, _ = removed
+    before = tree(output)
+    asked = ["F" * 32, *map(str.upper, ids_of(config_path.parent)), "https://nowhere.example/"]
+    done = remove(load(str(config_path)), asked, "requests.txt", inline=True)
+    assert done.unknown == ("F" * 32, "https://nowhere.example/")
+    assert (done.new, done.before, done.removed, done.computed) == (0, 4, 4, 0)
+    assert differences(before, tree(output)) == []
+
+
+def test_a_later_list_may_hold_an_earlier_one(tmp_path: Path) -> None:
+    """By URL too, though the output holds no document of that URL any more; and by the other name of a document."""
+    store = Store(str(tmp_path / "out"))
+    pages = [(bytes([i] * 16), "web", "a.jsonl", f"https://mill.example/{i}") for i in range(4)]
+
+    def holds(rows: list[tuple[bytes, str, str, str]]) -> None:
+        columns = dict(zip(("id", "source", "path", "url"), map(list, zip(*rows, strict=True)), strict=True))
+        (tmp_path / "out" / "signals").mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), tmp_path / "out" / "signals" / "part-00000.parquet")
+
+    holds(pages)
+    by_url, by_id = "https://mill.example/1", "02" * 16
+    first = request(store, [by_url, by_id], "requests.txt")
+    assert (first.new, first.before, first.unknown) == (2, 0, ())
+    holds(pages[:1])  # as after the run
+    more = ["01" * 16, "https://mill.example/2", "https://mill.example/0"]
+    later = request(store, [by_url, by_id, *more], "requests.txt")
+    assert (later.new, later.before, later.unknown) == (1, 4, ())
+    assert [each.id for each in later.removed] == ["00" * 16, "01" * 16, "02" * 16]
+
+
+def test_a_list_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / PATH).write_text(json.dumps({"id": "ab" * 16, "source": "web", "path": "a.jsonl"}) + "\n")
+    assert load_removed(Store(str(tmp_path))) == [Removed("ab" * 16, "web", "a.jsonl")]

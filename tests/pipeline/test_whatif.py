@@ -223,7 +223,8 @@ def test_the_command_says_it_in_eighty_columns_and_ends_with_the_set(
     assert max(map(len, said)) <= 80
     head = "maximum of gopher_quality.mean_word_length and nemotron.mean_word_length: 10 -> 6"
     assert " ".join(" ".join(said[:2]).split()).startswith(head)
-    assert last == "gristmill run --set stages.rules.set.mean_word_length.max=6"
+    arguments = f"{output}/run.json --output {output} --set stages.rules.set.mean_word_length.max=6"
+    assert last == f"gristmill run {arguments}"  # a run that Python code started: its record is the configuration
     assert any("exact at the rules step" in line for line in said)
     plain = CliRunner().invoke(app, ["mean_word_length <= 6", "-o", str(output), "--json"])
     figures = json.loads(plain.output)

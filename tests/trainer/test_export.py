@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
+from gristmill.tokenizer.encode import Encoder
 from gristmill.trainer.checkpoints import format as checkpoint_format
 from gristmill.trainer.checkpoints import reading, saving
 from gristmill.trainer.checkpoints.export import hf_shape, read_hf, write_hf
@@ -100,6 +104,89 @@ def test_a_bf16_checkpoint_exports_the_trained_parameters_exactly(tmp_path, conf
     _, weights = read_hf(tmp_path / "hf")
     for name, w in logical_weights(built.state.named("param"), built.model.shape).items():
         assert torch.equal(weights[name], w)
+
+
+def mode_of(path):
+    return oct(path.stat().st_mode & 0o777)
+
+
+def test_an_export_is_readable_as_every_new_file_is(tmp_path, weights, tokenizer):
+    private = tmp_path / "tokenizer"
+    shutil.copytree(tokenizer, private)
+    (private / "tokenizer.model").chmod(0o600)
+    shape = replace(SHAPE, vocab_size=2_000)
+    write_hf(tmp_path / "hf", weights, shape, torch.float32, private, file_bytes=40_000)
+    (tmp_path / "new").touch()
+    modes = {path.name: mode_of(path) for path in (tmp_path / "hf").iterdir()}
+    assert set(modes.values()) == {mode_of(tmp_path / "new")}, modes
+
+
+def test_an_export_has_a_card_and_how_to_generate(tmp_path, config_file, tokenizer):
+    from transformers import GenerationConfig
+
+    run("run", config_file("run"), "--stop-after-steps", 3)
+    run("export", tmp_path / "run" / "checkpoints", "--output", tmp_path / "hf")
+    generation = GenerationConfig.from_pretrained(tmp_path / "hf")
+    assert (generation.bos_token_id, generation.eos_token_id) == (2, 3)
+    card = (tmp_path / "hf" / "README.md").read_text("utf-8")
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["library_name"], head["pipeline_tag"]) == ("transformers", "text-generation")
+    progress = reading.read_progress(checkpoint_format.committed(tmp_path / "run" / "checkpoints")[-1])
+    assert f"{progress['tokens']:,} tokens, 3 steps" in card
+    assert "No tokenizer was exported along with the model" in card
+
+
+def test_a_card_of_somebody_s_own_stays(tmp_path, weights):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "README.md").write_text("mine")
+    write_hf(tmp_path / "hf", weights, SHAPE, torch.float32)
+    assert (tmp_path / "hf" / "README.md").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["folder", "tokenizer.model", "tokenizer.json", "alone.model"])
+def test_auto_classes_of_transformers_find_model_and_tokenizer(tmp_path, exported, tokenizer, given):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = tokenizer if given == "folder" else tokenizer / given
+    if given == "alone.model":  # neither its name nor what stands beside it says anything
+        path = tmp_path / given
+        shutil.copy(tokenizer / "tokenizer.model", path)
+    shape, weights = read_hf(exported)
+    write_hf(tmp_path / "hf", weights, shape, torch.float32, path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32)
+    text = "def mill(grain):  # ünïcödé </s>"
+    ids = AutoTokenizer.from_pretrained(tmp_path / "hf")(text)["input_ids"]
+    assert ids == Encoder(tokenizer / "tokenizer.model").encode(text).tolist()
+    ours = load_model(tmp_path / "hf")
+    expected = model(torch.tensor([ids])).logits
+    assert torch.allclose(ours.logits(torch.tensor([ids])), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "no such file or folder"),
+        ({}, "holds neither tokenizer.model nor tokenizer.json"),
+        ({"tokenizer.json": "{"}, "is no tokenizer of transformers"),
+        ({"tokenizer.json": '{"model": {"vocab": {"a": 0, "b": 300}}}'}, "has 301 pieces, the model 300"),
+    ],
+)
+def test_a_tokenizer_that_is_none_is_said_before_anything_is_written(tmp_path, weights, content, sentence):
+    given = tmp_path / "tokenizer"
+    if content is not None:
+        given.mkdir()
+    for name, text in (content or {}).items():
+        (given / name).write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        write_hf(tmp_path / "hf", weights, SHAPE, torch.float32, given)
+    assert not (tmp_path / "hf").exists()
+
+
+def test_what_a_tokenizer_lacks_is_said(tmp_path, weights, capsys):
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    write_hf(tmp_path / "hf", weights, SHAPE, torch.float32, tmp_path / "tokenizer.json")
+    assert "has no tokenizer.model and no tokenizer_config.json; the export goes without" in capsys.readouterr().err
 
 
 def test_published_configurations_are_understood():

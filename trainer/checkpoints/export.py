@@ -2,14 +2,14 @@
 
 Weights keep their names (`trainer.model.names` has Hugging Face's) and go to safetensors of at most 5 GB; config.json
 has the shape. An export in float32 and one in bfloat16 of a bfloat16 training hold exactly the trained weights;
-importing gives them back. Tokenizer files are copied along where they are given.
+importing gives them back. generation_config.json and a model card go along, and the tokenizer where it is given.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ import torch
 from torch import Tensor
 
 from gristmill.trainer.checkpoints import format as checkpoint_format
-from gristmill.trainer.checkpoints import reading, saving
+from gristmill.trainer.checkpoints import reading, saving, tokenizer_files
+from gristmill.trainer.checkpoints.model_card import NAME as CARD
+from gristmill.trainer.checkpoints.model_card import model_card
 from gristmill.trainer.errors import ConfigError
 from gristmill.trainer.model.shape import Shape
 
 FILE_BYTES = 5_000_000_000
 """Largest safetensors file; Hugging Face's customary limit."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
+BOS, EOS = 2, 3
+"""Ids of `<s>` and `</s>` in the family's tokenizers."""
 
 _CONFIG = {
     "layers": "num_hidden_layers",
@@ -45,8 +48,9 @@ def export_hf(
 ) -> list[Path]:
     """Writes `source`, a checkpoint or a folder of them (the newest good one), as a Hugging Face directory."""
     path = find_checkpoint(source)
-    shape = reading.shape_of(path)
-    return write_hf(folder, reading.read_weights(path, shape, dtype), shape, dtype, tokenizer)
+    shape, progress = reading.shape_of(path), reading.read_progress(path)
+    weights = reading.read_weights(path, shape, dtype)
+    return write_hf(folder, weights, shape, dtype, tokenizer, progress=progress)
 
 
 def import_hf(folder: str | Path, directory: str | Path) -> Path:
@@ -73,13 +77,19 @@ def write_hf(
     dtype: torch.dtype,
     tokenizer: str | Path | None = None,
     file_bytes: int = FILE_BYTES,
+    progress: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """config.json, safetensors (with an index where there are several), tokenizer files."""
+    """config.json, generation_config.json, safetensors (with an index where there are several), README.md, tokenizer.
+
+    tokenizer: a folder or a file. progress: of the checkpoint, for the model card. A README.md that is there stays.
+    Says on standard error what the tokenizer lacks.
+    """
     from safetensors.torch import save_file
 
     out = Path(folder)
     if next(out.glob("*.safetensors"), None):  # of another size, they would be read along with the new ones
         raise ConfigError(f"{out}: holds a model already: delete it or give another folder")
+    tokens = tokenizer_files.find(Path(tokenizer), shape.vocab_size) if tokenizer is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     pieces: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -93,16 +103,23 @@ def write_hf(
     if len(pieces) == 1:
         names = ["model.safetensors"]
     for name, piece in zip(names, pieces, strict=True):
-        save_file(piece, out / name, metadata={"format": "pt"})
+        (out / name).touch()
+        mode = (out / name).stat().st_mode
+        save_file(piece, out / name, metadata={"format": "pt"})  # by a temporary file, which only its owner may read
+        (out / name).chmod(mode)
     if len(pieces) > 1:
         places = {key: name for name, piece in zip(names, pieces, strict=True) for key in piece}
         total = sum(weight.nbytes for weight in weights.values())
         _write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
     _write_json(out / "config.json", hf_config(shape, dtype))
-    if tokenizer is not None:
-        for name in TOKENIZER_FILES:
-            if (Path(tokenizer) / name).is_file():
-                shutil.copy(Path(tokenizer) / name, out / name)
+    _write_json(out / "generation_config.json", {"bos_token_id": BOS, "eos_token_id": EOS})
+    lacking = tokenizer_files.copy(tokens, out) if tokens else []
+    if lacking:
+        print(f"{tokenizer}: has no {' and no '.join(lacking)}; the export goes without", file=sys.stderr)
+    if not (out / CARD).exists():
+        name = out.absolute().name
+        card = model_card(name, shape, str(dtype).removeprefix("torch."), bool(tokens), progress)
+        (out / CARD).write_text(card, "utf-8")
     return sorted(out.iterdir())
 
 
@@ -154,8 +171,8 @@ def hf_config(shape: Shape, dtype: torch.dtype) -> dict[str, Any]:
             "rope_theta": shape.rope_base,
             "partial_rotary_factor": shape.rotary_fraction,
         },
-        "bos_token_id": 2,
-        "eos_token_id": 3,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
         "dtype": str(dtype).removeprefix("torch."),
     }
 

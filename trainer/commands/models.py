@@ -92,16 +92,21 @@ def evaluate(
 @app.command()
 def export(
     source: Source,
-    output: Annotated[Path, typer.Argument(help="Folder to write: config.json and safetensors.")],
+    argument: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to write: config.json and safetensors.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "bfloat16",
-    tokenizer: Annotated[Path | None, typer.Option(help="Folder whose tokenizer files are copied along.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer it was trained with, to go along: a folder or a tokenizer.model.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write a checkpoint as a Hugging Face NemotronForCausalLM directory.
 
     \b
-    gristmill train export out/train/checkpoints model --tokenizer out/tokenizer
+    gristmill train export out/train/checkpoints --output model --tokenizer out/tokenizer
     """
     with sentences(debug):
         if dtype not in ("float32", "bfloat16"):
@@ -110,7 +115,8 @@ def export(
 
         from gristmill.trainer.checkpoints.export import export_hf
 
-        paths = [str(path) for path in export_hf(source, output, getattr(torch, dtype), tokenizer)]
+        folder = one_of(argument, output)
+        paths = [str(path) for path in export_hf(source, folder, getattr(torch, dtype), tokenizer)]
         if as_json:
             print_json({"files": paths})
         for path in () if as_json else paths:
@@ -120,19 +126,23 @@ def export(
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(help="A NemotronForCausalLM directory with safetensors.")],
-    directory: Annotated[Path, typer.Argument(help="checkpoint.directory of the run that will start from it.")],
+    argument: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --output.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="checkpoint.directory of the run that will start from it."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a Hugging Face Nemotron a checkpoint at step 0, to train on from.
 
     \b
-    gristmill train import model out/train/checkpoints
+    gristmill train import model --output out/train/checkpoints
     """
     with sentences(debug):
         from gristmill.trainer.checkpoints.export import import_hf
 
-        path = str(import_hf(folder, directory))
+        path = str(import_hf(folder, one_of(argument, output)))
         if as_json:
             print_json({"checkpoint": path})
         else:
@@ -174,6 +184,16 @@ def generate(
             typer.echo(("\n" if number else "") + prompt + result.text)
             if result.stopped == "context":
                 typer.echo(f"stopped at the end of the model's context of {model.shape.context:,} tokens", err=True)
+
+
+def one_of(argument: Path | None, option: Path | None) -> Path:
+    """The folder that a command was given, as an argument or by --output."""
+    if argument is not None and option is not None and argument != option:
+        raise ConfigError(f"two folders are named, {argument} and --output {option}: name one")
+    folder = option if option is not None else argument
+    if folder is None:
+        raise ConfigError("no folder to write is named: give --output DIR")
+    return folder
 
 
 def _print_losses(rows: list[tuple[str, str, dict]]) -> None:
