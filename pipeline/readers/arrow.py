@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pyarrow as pa
 
-from gristmill.pipeline.readers.arrow_frames import BATCH, Frame, frames_of
+from gristmill.pipeline.readers.arrow_frames import BATCH, DICTIONARY, Frame, frames_of
 from gristmill.pipeline.readers.arrow_values import plain_records
 from gristmill.pipeline.readers.folder_columns import used_columns, with_constants
 from gristmill.pipeline.readers.parquet import BATCH_ROWS, DECODED_BYTES, Beside, Watched, table_row
@@ -68,11 +68,8 @@ def _batches(file: Watched, frames: tuple[Frame, ...], first: int, last: int) ->
     if all(frame.kind != BATCH for frame in frames):
         return
     wanted = [frame for frame in frames if frame.kind == BATCH][first:last]
-    if any(
-        frame.kind not in (BATCH, 1) for frame in frames
-    ):  # with dictionaries the library must see what comes before
-        place = frames[0].offset
-        file.seek(place)
+    if any(frame.kind == DICTIONARY for frame in frames):  # the library must see what comes before
+        file.seek(frames[0].offset)
         stream = pa.ipc.open_stream(pa.PythonFile(file, mode="r"))
         for number, batch in enumerate(stream):
             if number >= last:

@@ -1,10 +1,10 @@
 """Tables of separated values (CSV, TSV): a row below the header is a document, every value is text.
 
 RFC 4180 as spreadsheets and pandas write it: quoted values may hold separators, doubled quotes and line breaks. The
-separator is told from the first lines (`pipeline.readers.csv_shape`). A row with more or fewer values than the header is
-quarantined, as is one whose quotes do not fit: that takes the line where it begins, and reading goes on behind it. Empty
-values are none; numbers keep their zeros. `record` is the number of the line on which the row begins, the header being
-line 1. At most one row of `jsonl.line_limit` and a block are held.
+separator is told from the first lines (`pipeline.readers.csv_shape`). A row with more or fewer values than the header
+is quarantined, as is one whose quotes do not fit: of that the line where it begins, and reading goes on behind it.
+Empty values are none; numbers keep their zeros. `record` is the number of the line on which the row begins, the header
+being line 1. At most one row of `jsonl.line_limit` and a block are held.
 """
 
 from __future__ import annotations
