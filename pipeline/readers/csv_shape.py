@@ -1,7 +1,7 @@
 """The shape of a table of separated values: by which character, told from its first lines.
 
-One of `, ; tab |`: the one under which the first records have most columns and all as many as the header. Where none
-does, a table of one column. `.tsv` is separated by tabs whatever it holds.
+One of `, ; tab |`, of those that part the header: the one under which most of the first records have as many columns
+as it has. A header that none of them parts is that of one column. `.tsv` is separated by tabs whatever it holds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ def separator_of(lines: Iterable[str], path: str) -> str:
     lines = list(lines)
     if ".tsv" in path.lower().rpartition("/")[2] or ".tab" in path.lower().rpartition("/")[2]:
         return "\t"
-    return max(SEPARATORS, key=lambda separator: _score(lines, separator))
+    return max(SEPARATORS, key=lambda separator: (_score(lines, separator)[1] > 1, _score(lines, separator)))
+
+
+def header_of(lines: list[str], path: str) -> list[str]:
+    """Names of the columns that have one."""
+    try:
+        first = next((record for record in csv.reader(lines, delimiter=separator_of(lines, path)) if record), [])
+    except csv.Error:
+        return []
+    return [name.strip() for name in first if name.strip()]
 
 
 def is_table(head: bytes, path: str) -> bool:

@@ -12,6 +12,7 @@ Which files are read, and as what, is decided in `pipeline.readers.admission`; w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ import pyarrow as pa
 import xxhash
 
 from gristmill.pipeline.readers.admission import Reach, Seen, admit, encoding_of, has_records, is_beside, look
+from gristmill.pipeline.readers.arrow_frames import frames_of
+from gristmill.pipeline.readers.csv_shape import head_lines, header_of
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
 from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
@@ -65,7 +68,7 @@ class FileEntry:
     compression: str | None = None
     """gz | zst | bz2 | xz, told by the first bytes."""
     row_groups: tuple[int, ...] = ()
-    """Uncompressed bytes of each row group of a Parquet file."""
+    """Uncompressed bytes of each row group of a Parquet file, of each record batch of Arrow IPC."""
     encoding: str | None = None
     """Of a text of which bytes alone do not show where its lines end, or as its source states it."""
 
@@ -150,6 +153,7 @@ def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[
         return "in a folder of version control, or of compiled files" if in_store else None
 
     gone = [(file.path, file.size, why) for file in found if (why := beside(file.path)) is not None]
+    gone += _unlisted(found) if reach == "folder" and has_records(spec) else []
     left = {path for path, _, _ in gone}
     kept = [file for file in found if file.path not in left]
     return (kept, gone, reach) if kept else (found, [], reach)
@@ -210,21 +214,78 @@ def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
                 digest.update(stream.read(EDGE_BYTES))
         tag = file.etag or http_etag(file.uri)
         etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
-        cut = format_named(format_name).cut
-        row_groups = _row_groups(stream) if cut == "row_groups" and seen.compression is None else ()
+        is_table = format_named(format_name).cut == "row_groups" and seen.compression is None
+        row_groups = _row_groups(spec, file, format_name, stream) if is_table else ()
+    if format_name == "csv" and seen.head:
+        refuse_twice(spec, file, header_of(head_lines(seen.head), file.path))
     encoding = encoding_of(spec, seen) if format_name in ("jsonl", "json", "csv") else None
     return FileEntry(
         spec.name, file.uri, file.path, file.size, etag, format_name, seen.compression, row_groups, encoding
     )
 
 
-def _row_groups(stream: pa.NativeFile) -> tuple[int, ...]:
-    """Empty for a file whose footer cannot be read: its reader will say so in a quarantined row."""
-    import pyarrow.parquet as pq
+def _row_groups(spec: SourceSpec, file: Found, format_name: str, stream: pa.NativeFile) -> tuple[int, ...]:
+    """Empty for a file of which no beginning or no end can be read: its reader will say so in a quarantined row.
 
+    ValueError where two columns have one name.
+    """
     try:
-        stream.seek(0)
-        metadata = pq.read_metadata(stream)
-        return tuple(max(0, metadata.row_group(i).total_byte_size) for i in range(metadata.num_row_groups))
+        names, sizes = _outline(stream) if format_name == "arrow" else _footer(stream)
     except Exception:  # a damaged footer makes the library raise errors of many kinds
         return ()
+    refuse_twice(spec, file, names)
+    return sizes
+
+
+def _footer(stream: pa.NativeFile) -> tuple[list[str], tuple[int, ...]]:
+    import pyarrow.parquet as pq
+
+    stream.seek(0)
+    metadata = pq.read_metadata(stream)
+    groups = range(metadata.num_row_groups)
+    return metadata.schema.to_arrow_schema().names, tuple(max(0, metadata.row_group(i).total_byte_size) for i in groups)
+
+
+def _outline(stream: pa.NativeFile) -> tuple[list[str], tuple[int, ...]]:
+    """The batches of Arrow IPC, in place of row groups; none where the file is damaged or they need each other."""
+    found = frames_of(stream, stream.size())
+    schema = found.frames[0]
+    stream.seek(schema.offset)
+    names = pa.ipc.read_schema(pa.BufferReader(stream.read(schema.size))).names
+    return names, tuple(frame.bytes for frame in found.batches) if found.whole and not found.has_dictionaries else ()
+
+
+def refuse_twice(spec: SourceSpec, file: Found, names: Sequence[str]) -> None:
+    places: dict[str, int] = {}
+    for place, name in enumerate(names, 1):
+        if name in places:
+            raise ValueError(
+                f"sources.{spec.name}: {file.path} has two columns named {name!r}, number {places[name]} and number "
+                f"{place}; rename one of them, or leave the file out of the uri"
+            )
+        places[name] = place
+
+
+def _unlisted(found: Sequence[Found]) -> list[tuple[str, int, str]]:
+    """Of folders that Hugging Face `save_to_disk` wrote, the Arrow files that are not its data, as of its cache."""
+    gone: list[tuple[str, int, str]] = []
+    for state in found:
+        folder, _, name = state.path.rpartition("/")
+        if name != "state.json" or state.size > EDGE_BYTES:
+            continue
+        with open_file(state.uri) as file:
+            listed = data_files(file.read())
+        for other in found if listed else ():
+            place, _, name = other.path.rpartition("/")
+            if place == folder and name.endswith(".arrow") and name not in listed:
+                gone.append((other.path, other.size, "state.json beside it does not name it as data"))
+    return gone
+
+
+def data_files(state: bytes) -> set[str]:
+    """What the state.json of a saved data set names; empty where it is something else."""
+    try:
+        value = json.loads(state)
+        return {str(each["filename"]) for each in value["_data_files"]}
+    except (ValueError, KeyError, TypeError):
+        return set()

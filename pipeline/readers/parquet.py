@@ -3,22 +3,25 @@
 Batches of a few rows are decoded at once, so that a row group of a gigabyte needs no gigabyte. A string that is not
 UTF-8 quarantines its row alone; what values become says `pipeline.readers.arrow_values`. A file without a readable
 footer is one quarantined row; where a row group does not decode, what came before it is kept and the rest of the
-segment is one quarantined row.
+segment is one quarantined row. A file that is compressed as a whole is copied to the temporary folder, decompressed,
+and read from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from gristmill.pipeline.readers.arrow_values import plain_records
-from gristmill.pipeline.readers.folder import open_segment
+from gristmill.pipeline.readers.folder_columns import add_columns, used_columns, with_constants
 from gristmill.pipeline.readers.records import Record, record_row
 from gristmill.pipeline.readers.rows import Row, Skipped, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.stream import BrokenStreamError, open_table
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -29,6 +32,16 @@ MAX_ROWS = 1 << 48  # of a file: its rows are numbered
 PREFIXED = "DELTA_BYTE_ARRAY"  # an encoding in which a value repeats the beginning of the one before
 
 
+class Beside(NamedTuple):
+    """What is the same for all rows of a file."""
+
+    spec: SourceSpec
+    columns: dict[str, str]
+    """Ours -> theirs."""
+    given: dict[str, str]
+    """Columns that its folders give."""
+
+
 class BrokenRowGroupError(Exception):
     """The row group does not give the rows that the footer promises."""
 
@@ -36,12 +49,18 @@ class BrokenRowGroupError(Exception):
 def read_parquet(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
-    with open_segment(segment) as file:
+    beside = Beside(with_constants(segment, spec), spec.columns_in_use(), used_columns(segment, spec))
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_table(segment))
+        except BrokenStreamError as error:
+            yield quarantined(segment.path, 0, error.reason, segment.size)
+            return
         watched = Watched(file)
         try:
             parquet = pq.ParquetFile(watched, buffer_size=1 << 20, pre_buffer=False)
             groups = [_rows_and_bytes(parquet.metadata, i) for i in range(parquet.metadata.num_row_groups)]
-            _ = parquet.schema_arrow.names
+            names = parquet.schema_arrow.names
             first, last = (0, len(groups)) if segment.unit == "bytes" else (segment.start, segment.end)
             if last > len(groups) or sum(rows for rows, _ in groups) > MAX_ROWS:
                 raise BrokenRowGroupError
@@ -49,11 +68,14 @@ def read_parquet(segment: Segment, spec: SourceSpec, max_document_bytes: int, sk
             watched.raise_if_storage_failed(error)
             yield quarantined(segment.path, segment.start, "read.truncated", segment.size)
             return
+        if len(set(names)) < len(names):
+            yield quarantined(segment.path, segment.start, "read.columns_twice", segment.size)
+            return
         at = sum(rows for rows, _ in groups[:first])
         for group in range(first, last):
             given = 0
             try:
-                for row in _group_rows(parquet, watched, group, at, segment.path, spec):
+                for row in _group_rows(parquet, watched, group, at, segment.path, beside):
                     yield row
                     given += 1
                 if given < groups[group][0]:
@@ -112,14 +134,13 @@ def _rows_and_bytes(metadata: pq.FileMetaData, group: int) -> tuple[int, int]:
 
 
 def _group_rows(
-    parquet: pq.ParquetFile, file: Watched, group: int, at: int, path: str, spec: SourceSpec
+    parquet: pq.ParquetFile, file: Watched, group: int, at: int, path: str, beside: Beside
 ) -> Iterator[Row]:
     batch_rows = batch_rows_of(parquet, file, group)
-    columns = spec.columns_in_use()
     left = _rows_and_bytes(parquet.metadata, group)[0]
     for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=[group], use_threads=False):
         for i, record in enumerate(plain_records(batch.slice(0, left))):
-            yield _row(path, at + i, record, batch, i, columns, spec)
+            yield table_row(path, at + i, record, batch, i, beside)
         at += batch.num_rows
         left -= batch.num_rows
         if left <= 0:
@@ -169,19 +190,13 @@ def _page_bytes(file: Watched, offset: int) -> int:
     return values[1]
 
 
-def _row(
-    path: str,
-    at: int,
-    record: Record | str,
-    batch: pa.RecordBatch,
-    i: int,
-    columns: dict[str, str],
-    spec: SourceSpec,
-) -> Row:
+def table_row(path: str, at: int, record: Record | str, batch: pa.RecordBatch, i: int, beside: Beside) -> Row:
+    """Of row `i` of the batch, which `plain_records` gave as `record`."""
     if isinstance(record, str):
         return quarantined(path, at, record, _row_bytes(batch, i))
+    add_columns(record, beside.given)
     try:
-        row = record_row(path, at, record, columns, spec)
+        row = record_row(path, at, record, beside.columns, beside.spec)
     except (ValueError, RecursionError, TypeError):
         return quarantined(path, at, "read.unreadable_value", _row_bytes(batch, i))
     return row or quarantined(path, at, "read.no_text", _row_bytes(batch, i))

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.pipeline.readers.folder import open_file, open_segment
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from zstandard import ZstdCompressionDict, ZstdDecompressionObj
 
     from gristmill.pipeline.readers.segments import Segment
@@ -98,6 +100,26 @@ def joined(chunks: Iterator[bytes], limit: int) -> bytes | None:
             return None
         parts.append(block)
     return b"".join(parts)
+
+
+@contextmanager
+def open_table(segment: Segment) -> Iterator[NativeFile]:
+    """The segment's file for reading at any position: of a compressed one a decompressed copy in the temporary folder.
+
+    BrokenStreamError where it does not decompress.
+    """
+    with open_segment(segment) as file:
+        if compression_of(file.read(16)) is None:
+            file.seek(0)
+            yield file
+            return
+    import pyarrow as pa
+
+    with tempfile.TemporaryFile(prefix="gristmill-") as copy:
+        for block in blocks(segment):
+            copy.write(block)
+        copy.seek(0)
+        yield pa.PythonFile(copy, mode="r")
 
 
 def beginning(first: bytes, more: Callable[[int], bytes], size: int) -> tuple[bytes, bool]:
