@@ -3,23 +3,25 @@
 Collections of source code name where a file lies and what it is in; a record that does both is code, whatever its text
 looks like, a README too:
 
-    max_stars_repo_path, max_stars_repo_name     The Stack v1, StarCoder's data (Kocetkov et al. 2022, Li et al. 2023)
-    repository and path                          The Stack v2, CodeParrot's github-code, RedPajama's GitHub
-    lang or language, with ext, extension, path  a programming language by name, beside one of these or a repository
+    max_stars_repo_path, max_stars_repo_name    The Stack v1, StarCoder's data (Kocetkov et al. 2022, Li et al. 2023)
+    a repository, and a path that names         The Stack v2, CodeParrot's github-code, RedPajama's GitHub
+    a language
+    a programming language, and a path,         collections that have `lang` or `language` and `ext`, `extension` or
+    extension or repository that fits           `path`
 
-A path alone, or a language alone, is a hint that needs the text (`stages.code_domain`): a `language` of "c" or "go" may
-be anything, and articles are called Node.js. Objects of metadata (`meta`, `metadata`) are looked into, as strings of
-JSON too. Of the records that have none of the keys it costs one comparison of sets each.
+A path alone, or a language alone, is a hint that needs the text (`stages.code_domain`): a `language` of "c", "go" or
+"lua" may be anything, an `ext` of html holds prose, and articles are called Node.js. Objects of metadata (`meta`,
+`metadata`) are looked into, as strings of JSON too. A record that has none of the keys costs a comparison of sets.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gristmill.stages.code_names import PROGRAMMING_LANGUAGES, candidates_of_path, programming_language
+from gristmill.stages.code_names import MARKUP, PROGRAMMING_LANGUAGES, candidates_of_path, programming_language
 from gristmill.stages.code_places import PATH_KEYS, REPOSITORY_KEYS
 
 STACK_KEYS = ("max_stars_repo_path", "max_stars_repo_name")
@@ -29,6 +31,8 @@ METADATA_KEYS = ("meta", "metadata")
 KEYS = frozenset((*STACK_KEYS, *PATH_KEYS, *REPOSITORY_KEYS, *EXTENSION_KEYS))
 EVIDENT_KEYS = KEYS.union(METADATA_KEYS)
 """A record without any of them is not asked."""
+NATURAL = frozenset(("ts", "el", "sh", "io"))
+"""Aliases of programming languages that are ISO 639-1 codes: Tsonga, Greek, Serbo-Croatian, Ido."""
 _KEY_IN_JSON = re.compile('"(?:{})"'.format("|".join(sorted(KEYS))))
 _MAX_JSON_CHARACTERS = 1 << 16
 
@@ -36,19 +40,23 @@ _MAX_JSON_CHARACTERS = 1 << 16
 class Evidence(NamedTuple):
     decided: bool
     """Whether the keys say so without a programming language."""
-    language: str | None
-    """The programming language that they name or that the path allows first."""
+    named: str | None
+    """The programming language that they name."""
+    allowed: tuple[str, ...]
+    """Languages that path or extension stand for, the likeliest first."""
+    repository: bool
 
     def code(self, stated: str | None) -> str | None:
         """The programming language if the record is code, else None. stated: what the record's column `language`
         holds."""
-        named = known_language(stated)
-        if not self.decided and named is None:
+        named = known_language(stated) or self.named
+        fits = self.repository or named in self.allowed or (self.allowed and self.allowed[0] not in MARKUP)
+        if not self.decided and not (named and fits):
             return None
-        return named or self.language or "other"
+        return named or next(iter(self.allowed), "other")
 
 
-NOTHING = Evidence(False, None)
+NOTHING = Evidence(False, None, (), False)
 """Of a record that has none of the keys, or whose `language` alone would count."""
 
 
@@ -70,21 +78,25 @@ def known_language(name: object) -> str | None:
     if not isinstance(name, str) or not 0 < len(name) <= 60:
         return None
     slug = programming_language(name)
-    return slug if slug in PROGRAMMING_LANGUAGES else None
+    return slug if slug in PROGRAMMING_LANGUAGES and name.lower() not in NATURAL else None
 
 
 def _evidence(record: Mapping[str, Any]) -> Evidence | None:
-    path = next((value for name in PATH_KEYS if isinstance(value := record.get(name), str) and value), None)
-    by_path = candidates_of_path(path) if path else ()
-    extension = next((value for name in EXTENSION_KEYS if isinstance(value := record.get(name), str) and value), None)
-    by_extension = candidates_of_path(f"a.{extension.lstrip(chr(46))}") if extension else ()
-    repository = any(isinstance(record.get(name), str) and record[name] for name in REPOSITORY_KEYS)
-    stack = any(isinstance(record.get(name), str) for name in STACK_KEYS)
-    named = next((found for name in LANGUAGE_KEYS if (found := known_language(record.get(name)))), None)
-    if not (path or extension or repository or stack):
+    path = _first(record, PATH_KEYS)
+    extension = _first(record, EXTENSION_KEYS)
+    allowed = candidates_of_path(path) if path else ()
+    if not allowed and extension:
+        allowed = candidates_of_path(f"a.{extension.lstrip('.')}")
+    repository = _first(record, REPOSITORY_KEYS) is not None
+    stack = _first(record, STACK_KEYS) is not None
+    if not (allowed or repository or stack):
         return None
-    language = named or next(iter(by_path or by_extension), None)
-    return Evidence(stack or bool(repository and by_path) or named is not None, language)
+    named = next((found for name in LANGUAGE_KEYS if (found := known_language(record.get(name)))), None)
+    return Evidence(stack or (repository and bool(allowed)), named, allowed, repository)
+
+
+def _first(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    return next((value for key in keys if isinstance(value := record.get(key), str) and value), None)
 
 
 def _object(value: object) -> dict[str, Any] | None:

@@ -99,6 +99,11 @@ PROGRAMMING_LANGUAGES = frozenset(EXTENSIONS) | {
     name for names in AMBIGUOUS.values() for name in names.split()
 } | frozenset(NAMES.values())  # fmt: skip
 
+MARKUP = frozenset(
+    ("markdown", "restructuredtext", "html", "xml", "tex", "bibtex", "roff", "json", "gettext", "jupyter", "diff")
+)
+"""Languages in which prose or data are written: a text is not source code for being in one of them."""
+
 _ALIASES = {
     "c++": "cpp", "c#": "csharp", "c-sharp": "csharp", "f#": "fsharp", "f-sharp": "fsharp", "golang": "go",
     "js": "javascript", "ts": "typescript", "tsx": "typescript", "jsx": "javascript", "py": "python",

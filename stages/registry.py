@@ -14,6 +14,8 @@ from gristmill.stages.own import own_module
 STAGES = {
     "urls": "gristmill.stages.urls:Urls",
     "extract": "gristmill.stages.extract:Extract",
+    "code_domain": "gristmill.stages.code_domain:CodeDomain",
+    "line_ends": "gristmill.stages.line_ends:LineEnds",
     "language": "gristmill.stages.language:Language",
     "quality": "gristmill.stages.quality:Quality",
     "lines": "gristmill.stages.lines:Lines",
@@ -31,6 +33,9 @@ STAGES = {
     "join_code": "gristmill.stages.join_code:JoinCode",
 }
 """Name in the configuration -> module:Class, in the order of the recipe."""
+
+PREPARING = ("code_domain", "line_ends")
+"""Stages that the engine adds to the first pass where none is configured, in this order, as soon as there is text."""
 
 MEASURING = {"code_signals": False, "signals": True}
 """Stages that the engine adds to the first pass where none is configured, in the order in which they measure.

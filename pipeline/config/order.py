@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from gristmill.stages.interface import DocumentStage, Stage, parts_of, traits
-from gristmill.stages.registry import MEASURING, load
+from gristmill.stages.registry import MEASURING, PREPARING, load
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Order:
 def order(stages: Sequence[Stage]) -> Order:
     """First pass until a stage decides; then decisions; editing stages after the last of those run late.
 
-    Signals are measured at the end of the first pass, those of source files only if a later stage needs them. A stage
-    that joins documents is the last of the late ones wherever it stands: what it joins must have been chosen.
+    What is code and where lines end is decided as soon as there is text, behind the last stage of the first pass that
+    reads pages. Signals are measured at its end, those of source files only if a later stage needs them. A stage that
+    joins documents is the last of the late ones wherever it stands: what it joins must have been chosen.
     """
     parts = [part for stage in stages for part in parts_of(stage)]
     stages = [stage for stage in parts if not traits(stage).joins]
@@ -33,9 +34,18 @@ def order(stages: Sequence[Stage]) -> Order:
     while end < len(stages) and not stages[end].edits:
         end += 1
     first = [stage for stage in stages[:begin] if isinstance(stage, DocumentStage)]
+    first = _prepared(first)
     joining = [stage for stage in parts if traits(stage).joins]
     late = [stage for stage in [*stages[end:], *joining] if isinstance(stage, DocumentStage)]
     return Order((*first, *_measuring(parts, first)), tuple(stages[begin:end]), tuple(dict.fromkeys(late)))
+
+
+def _prepared(first: Sequence[DocumentStage]) -> list[DocumentStage]:
+    """The stages of the first pass with those that prepare text, with their defaults where they are not among them."""
+    names = [stage.name for stage in first]
+    pages = max((i for i, stage in enumerate(first, 1) if "content" in stage.needs), default=0)
+    added = [cast(DocumentStage, load(name)()) for name in PREPARING if name not in names]
+    return [*first[:pages], *added, *first[pages:]]
 
 
 def _measuring(stages: Sequence[Stage], first: Sequence[Stage]) -> list[DocumentStage]:

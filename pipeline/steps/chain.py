@@ -58,9 +58,19 @@ def run_stage(stage: DocumentStage, table: pa.Table, counts: Counts, ledger: Led
         )
     counts.tally(tallies(stage, result))
     changed = None
-    if stage.edits and has(table, "text"):
+    if stage.edits and has(table, "text") and not same_buffers(table.column("text"), result.column("text")):
         changed = pc.fill_null(pc.not_equal(table.column("text"), result.column("text")), False).to_numpy()
     return take_out(stage.name, result, before, counts, ledger, changed)
+
+
+def same_buffers(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    """Whether two columns lie in the same memory: a stage that had nothing to edit returns the column it was given."""
+
+    def places(column: pa.ChunkedArray) -> list[tuple[int, int, list[int]]]:
+        buffers = ((chunk, [buffer.address for buffer in chunk.buffers() if buffer]) for chunk in column.chunks)
+        return [(chunk.offset, len(chunk), addresses) for chunk, addresses in buffers]
+
+    return places(one) == places(other)
 
 
 def tallies(stage: Stage, result: pa.Table) -> dict[str, int]:
