@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,6 +44,8 @@ class LineEnds:
         if edited is None:
             return batch
         out, ends = edited
-        validity = None if not text.null_count else pc.is_valid(text).buffers()[1]
+        validity = None
+        if text.null_count:
+            validity = pa.py_buffer(np.packbits(text.is_valid().to_numpy(zero_copy_only=False), bitorder="little"))
         found = pa.LargeStringArray.from_buffers(len(text), pa.py_buffer(ends), pa.py_buffer(out), validity)
         return with_columns(batch, {"text": found})

@@ -57,10 +57,10 @@ def _has_end(data, first, last):
             seen |= np.uint8((byte == 0xE2) & (second == 0x80) & (third | 1 == 0xA9))
         if seen:
             return True
+    seen = np.uint8(0)
     for i in range(inner, end):
-        if 11 <= data[i] <= 13 or (data[i] == 0xC2 and i + _1 < end and data[i + _1] == 0x85):
-            return True
-    return False
+        seen |= np.uint8(11 <= data[i] <= 13 or (data[i] == 0xC2 and i + _1 < end and data[i + _1] == 0x85))
+    return seen > 0
 
 
 @numba.njit(cache=True, nogil=True)
