@@ -278,7 +278,8 @@ def test_a_stage_of_ones_own_edits_text_and_is_counted(example: Path) -> None:
 def test_a_signal_of_ones_own_is_stored_and_limited(example: Path) -> None:
     [shouting] = ledger(example, "own.exclamations")
     assert shouting["value"] > shouting["limit"] == 0.1
-    stored = [(row["id"], row["exclamations_per_word"]) for row in rows(example / "out-own" / "signals" / "*.parquet")]
+    signals = rows(example / "out-own" / "signals" / "*.parquet")
+    stored = [(row["id"].hex(), row["exclamations_per_word"]) for row in signals]
     assert [entry for entry in stored if entry[1]] == [(shouting["id"], shouting["value"])]
     assert len(stored) == 54
 
