@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gristmill.pipeline.config.keys import AUTO, Config, settled
+from gristmill.pipeline.config.keys import AUTO, SIZED, Config, settled
 from gristmill.pipeline.config.order import order
 from gristmill.pipeline.engine.accounting import Counts, check_chain
 from gristmill.pipeline.engine.commit import check_work
@@ -414,6 +414,7 @@ class Driver:
                 store.shown, self.funnel, groups, blends, list(dict.fromkeys([*self.noticed.said(), *self.notes]))
             ),
         }
+        record["automatic"] = [f"{SIZED[name]}.{name}" for name in self.given.automatic()]
         if self.invocation is not None:
             record["invocation"] = redacted_values(self.invocation)
         finish_publishing(store, blends)

@@ -21,7 +21,7 @@ Output = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="DIR", help=f"The output of a run: a folder or URI; {DEFAULT} by default."),
 ]
-OutputArgument = Annotated[str | None, typer.Argument(metavar="[DIR]", help="The same as --output.")]
+OutputArgument = Annotated[str | None, typer.Argument(metavar="DIR", help="The same as --output.")]
 
 
 def output_of(argument: str | None, option: str | None) -> str:

@@ -22,7 +22,7 @@ def remove(
     ids: Annotated[str, typer.Option("--ids", metavar="FILE", help="Ids or URLs, one a line; - is standard input.")],
     config: Annotated[
         str | None,
-        typer.Argument(metavar="[CONFIG]", help="The configuration of the run, where it is not that recorded."),
+        typer.Argument(metavar="CONFIG", help="The configuration of the run, where it is not that recorded."),
     ] = None,
     output: Output = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; all cores by default.")] = None,

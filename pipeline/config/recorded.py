@@ -56,7 +56,16 @@ def _recorded(text: str, path: str) -> Located:
             f"{path}: credentials of the run are not recorded ({HIDDEN}); name the configuration that the run was "
             "started with"
         )
-    return Located(anchored(configuration, directory), path)
+    return Located(anchored(with_automatic(configuration, record.get("automatic") or ()), directory), path)
+
+
+def with_automatic(configuration: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """With `auto` again for the sizes that followed from the input, as these may be other files now."""
+    result = dict(configuration)
+    for key in keys:
+        section, _, name = key.partition(".")
+        result[section] = {**result.get(section, {}), name: "auto"}
+    return result
 
 
 def anchored(configuration: dict[str, Any], directory: str | None) -> dict[str, Plain]:

@@ -251,6 +251,8 @@ class RunRecord(TypedDict):
     python: str
     libraries: dict[str, str]
     configuration: ConfigurationRecord
+    automatic: NotRequired[list[str]]
+    """Dotted keys of the configuration that were `auto`: it has what they became. Not in early records."""
     invocation: NotRequired[InvocationRecord]
     """Not in the records of early versions, or of runs that Python code started."""
     inputs: InputsRecord

@@ -98,16 +98,19 @@ def locate(store: Store, ids: set[str], urls: set[str]) -> tuple[list[Removed], 
     """Where the documents with these ids or URLs were read, and the URLs that were found; file by file."""
     if not ids and not urls:
         return [], set()
+    digits = pa.array(sorted(ids), pa.string())
     wanted = pa.array(sorted(bytes.fromhex(each) for each in ids), pa.binary(16))
     addresses = pa.array(sorted(urls), pa.string())
     found: set[Removed] = set()
     seen: set[str] = set()
     for table in batches(store):
-        keep = pc.is_in(table.column("id"), wanted)
+        in_hex = pa.types.is_string(table.schema.field("id").type)  # in the ledger, which people open
+        keep = pc.is_in(table.column("id"), digits if in_hex else wanted)
         if "url" in table.column_names:
             keep = pc.or_(keep, pc.and_(pc.is_in(table.column("url"), addresses), table.column("url").is_valid()))
         for row in table.filter(keep).to_pylist():
-            found.add(Removed(row["id"].hex(), row["source"], row["path"], row.get("url") or ""))
+            name = row["id"] if in_hex else row["id"].hex()
+            found.add(Removed(name, row["source"], row["path"], row.get("url") or ""))
             seen.add(row.get("url") or "")
     return sorted(found), seen & urls
 

@@ -92,7 +92,7 @@ def evaluate(
 @app.command()
 def export(
     source: Source,
-    argument: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --output.")] = None,
+    argument: Annotated[Path | None, typer.Argument(metavar="DIR", help="The same as --output.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to write: config.json and safetensors.")
     ] = None,
@@ -126,7 +126,7 @@ def export(
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(help="A NemotronForCausalLM directory with safetensors.")],
-    argument: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --output.")] = None,
+    argument: Annotated[Path | None, typer.Argument(metavar="DIR", help="The same as --output.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="checkpoint.directory of the run that will start from it."),
