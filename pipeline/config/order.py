@@ -42,10 +42,13 @@ def order(stages: Sequence[Stage]) -> Order:
 
 def _prepared(first: Sequence[DocumentStage]) -> list[DocumentStage]:
     """The stages of the first pass with those that prepare text, with their defaults where they are not among them."""
-    names = [stage.name for stage in first]
-    pages = max((i for i, stage in enumerate(first, 1) if "content" in stage.needs), default=0)
-    added = [cast(DocumentStage, load(name)()) for name in PREPARING if name not in names]
-    return [*first[:pages], *added, *first[pages:]]
+    found = list(first)
+    for k, name in enumerate(PREPARING):
+        if any(stage.name == name for stage in found):
+            continue
+        before = [i for i, stage in enumerate(found, 1) if "content" in stage.needs or stage.name in PREPARING[:k]]
+        found.insert(max(before, default=0), cast(DocumentStage, load(name)()))
+    return found
 
 
 def _measuring(stages: Sequence[Stage], first: Sequence[Stage]) -> list[DocumentStage]:

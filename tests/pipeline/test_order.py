@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.pipeline.config.order import order
+from gristmill.stages.code_domain import CodeDomain
 from gristmill.stages.code_signals import CodeSignals
 from gristmill.stages.exact_dedup import ExactDedup
 from gristmill.stages.extract import Extract
@@ -18,7 +19,7 @@ from gristmill.stages.join_code import JoinCode
 from gristmill.stages.lines import Lines
 from gristmill.stages.near_dedup import NearDedup
 from gristmill.stages.pii import Pii
-from gristmill.stages.registry import MEASURING, STAGES, load
+from gristmill.stages.registry import MEASURING, PREPARING, STAGES, load
 from gristmill.stages.rules import Rules
 from gristmill.stages.signals import Signals
 
@@ -58,13 +59,24 @@ def names(stages: Any) -> list[str]:
 
 def test_first_pass_ends_at_the_first_stage_that_decides() -> None:
     found = order([Extract(), Own(), Judge(), Own(), ExactDedup(), Pii()])
-    assert names(found.first) == ["extract", "own", "code_signals", "signals"]
+    assert names(found.first) == ["extract", *PREPARING, "own", "code_signals", "signals"]
     assert names(found.deciding) == ["judge", "own", "exact_dedup"]
     assert names(found.late) == ["pii"]
 
 
 def test_without_a_stage_that_decides_all_run_while_the_text_is_read() -> None:
-    assert names(order([Extract(), Own()]).first) == ["extract", "own", "signals"]
+    assert names(order([Extract(), Own()]).first) == ["extract", *PREPARING, "own", "signals"]
+
+
+def test_what_is_code_and_where_lines_end_is_decided_as_soon_as_there_is_text() -> None:
+    assert PREPARING == ("code_domain", "line_ends")
+    assert names(order([Own(), Extract(), Lines()]).first) == ["own", "extract", *PREPARING, "lines", "signals"]
+    assert names(order([Own(), ExactDedup()]).first) == [*PREPARING, "own", "signals"]
+    assert names(order([ExactDedup()]).first) == [*PREPARING, "signals"]
+    given = CodeDomain(except_sources=("forum",))
+    found = order([Own(), given])
+    assert names(found.first) == ["own", "code_domain", "line_ends", "signals"]
+    assert found.first[1] is given
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -80,12 +92,12 @@ def test_a_stage_that_joins_is_the_last_wherever_it_stands(place: int) -> None:
 def test_signals_of_code_are_measured_where_a_stage_needs_them_or_where_they_are_listed() -> None:
     without = Rules(("gopher_quality",))
     needing = Rules(("gopher_quality",), add=[{"rule": "own.encoded", "signal": "encoded_data", "max": 0.5}])
-    assert names(order([Extract(), without]).first) == ["extract", "signals"]
-    assert names(order([Extract(), needing]).first) == ["extract", "code_signals", "signals"]
-    assert names(order([CodeSignals(), Signals(), needing]).first) == ["code_signals", "signals"]
+    assert names(order([Extract(), without]).first) == ["extract", *PREPARING, "signals"]
+    assert names(order([Extract(), needing]).first) == ["extract", *PREPARING, "code_signals", "signals"]
+    assert names(order([CodeSignals(), Signals(), needing]).first) == [*PREPARING, "code_signals", "signals"]
     late = order([Extract(), needing, CodeSignals()])  # the listed one would come too late for the rules
-    assert names(late.first) == ["extract", "code_signals", "signals"]
-    assert names(order([Extract(), without, CodeSignals(), needing]).first) == ["extract", "signals"]
+    assert names(late.first) == ["extract", *PREPARING, "code_signals", "signals"]
+    assert names(order([Extract(), without, CodeSignals(), needing]).first) == ["extract", *PREPARING, "signals"]
 
 
 def test_what_shipped_stages_say_of_themselves() -> None:

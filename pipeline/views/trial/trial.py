@@ -30,6 +30,7 @@ from gristmill.stages.document import VERDICT
 from gristmill.stages.interface import DocumentStage, Stage, has_rules, rules_of, traits
 from gristmill.stages.measured import MEASURED
 from gristmill.stages.presets.rule import Rule
+from gristmill.stages.registry import PREPARING
 
 CONFIG = "pipeline.yaml"
 BUILT_IN = "the built-in recipe"
@@ -232,6 +233,8 @@ class _Trial:
     def apply(self, stage: DocumentStage) -> None:
         before, size, row = self.text(), self.size(), self.row
         result = stage.apply(self.row)
+        if result is row and stage.name in PREPARING:
+            return  # it runs unasked, and had nothing to say
         verdict = _verdict(result)
         if has_rules(stage):
             self.judged += _judged(rules_of(stage), result)
