@@ -231,6 +231,8 @@ class Driver:
         corpus = self.read(stages.first)
         for stage in stages.deciding:
             corpus = self.decide(corpus, stage)
+        groups = [group for _, manifest in corpus.last().done() for group in manifest.stats.groups.values()]
+        self.noticed.notice(self.holdout(sum(group.documents for group in groups)))
         curated = curate(
             engine,
             corpus,
@@ -308,7 +310,9 @@ class Driver:
         return corpus
 
     def holdout(self, documents: int) -> list[Finding]:
-        return [finding for finding in holdout_finding(self.config, self.given, documents) if finding.void]
+        """Said once: of what the first pass leaves, or of what the decisions leave."""
+        found = holdout_finding(self.config, self.given, documents)
+        return [] if any(known.kind == each.kind for known in self.noticed.findings for each in found) else found
 
     def decide(self, corpus: Corpus, stage: Stage) -> Corpus:
         if isinstance(stage, CorpusStage):

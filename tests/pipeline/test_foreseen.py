@@ -188,7 +188,10 @@ def test_a_few_documents_are_enough_for_auto_and_what_is_left_out_or_decoded_is_
     found = {finding["kind"]: finding["sentence"] for finding in done.record["findings"]}
     assert "'x.bin' is left out, 256 bytes" in found["files.left_out"]
     assert "3 of 6 files are not UTF-8 and were read as what their bytes say: 3 " in found["encoding.other"]
+    assert "nothing is held out; --set shards.holdout=0.33" in found["holdout.empty"]
     assert "text gives" not in "".join(found.values())
+    with pytest.raises(Void, match=r"shards.holdout is 0.1 of 6 documents, which is none: nothing would be held out"):
+        run(load(path, ["blends={b: {domains: {multilingual: 1}}}", "shards.holdout=0.1"]), inline=True)
     assert done.record["tokenizer"]["report"]["trained"]["vocab_size"] < 8192  # type: ignore[index]
 
 
