@@ -25,6 +25,7 @@ from gristmill.pipeline.init.writing import Proposal, languages_of, mapping, yam
 from gristmill.pipeline.readers.folder import find
 from gristmill.pipeline.readers.left_out import tally
 from gristmill.pipeline.readers.source import format_by_name, stored_name
+from gristmill.storage.json_values import Json
 from gristmill.storage.uris import OPTIONS, Found, is_folder, is_local, names_many, redacted
 
 MEMORY_PER_WORKER = 2_000_000_000
@@ -43,7 +44,33 @@ class Findings:
     lines: list[str] = field(default_factory=list)
 
     def text(self, path: str) -> str:
+        """The configuration. path: its file, for the commands that it names."""
         return yaml_of(self.proposal, path)
+
+    def record(self) -> dict[str, Json]:
+        """What was found as JSON values."""
+        return {
+            "sources": [_record(source) for source in self.proposal.sources],
+            "left_out": list(self.proposal.left_out),
+            "notes": list(self.proposal.notes),
+        }
+
+
+def _record(source: Source) -> dict[str, Json]:
+    shares = source.shares
+    return {
+        "name": source.name,
+        "uri": source.uri,
+        "format": source.format,
+        "files": len(source.files),
+        "bytes": source.bytes,
+        "columns": dict(source.columns),
+        "domain": source.domain,
+        "category": source.category,
+        "ids": "per_file" if source.per_file else "per_source",
+        "domains": {domain: round(shares.share(domain), 4) for domain in sorted(shares.domains)},
+        "notes": list(source.notes),
+    }
 
 
 def proposed(inputs: Sequence[str], say: Callable[[str], None] = lambda line: None) -> Findings:

@@ -181,6 +181,15 @@ def test_a_configuration_is_short_and_says_what_it_does_not_use(tmp_path: Path) 
     assert "`source` is books, wiki" in result.stdout
 
 
+def test_programs_get_what_was_found_as_json(tmp_path: Path) -> None:
+    records(tmp_path / "a.jsonl", lang="en")
+    result = CliRunner().invoke(app, ["init", str(tmp_path / "a.jsonl"), "--json"])
+    found = json.loads(result.stdout)
+    assert found["sources"][0]["columns"] == {"text": "text", "id": "id", "language": "lang"}
+    assert found["sources"][0]["domains"] == {"english": 1.0}
+    assert yaml.safe_load(found["configuration"])["sources"][0]["format"] == "jsonl"
+
+
 def test_a_missing_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = records(tmp_path / "a.jsonl")
