@@ -29,6 +29,9 @@ from gristmill.stages.signals import own_column, with_columns
 
 __all__ = ["DESCRIPTION", "Rules", "describe"]
 
+UNMEASURED = "characters_per_token"
+"""A signal that is null in every run, as there is no tokenizer yet; the preset `code` has a limit on it."""
+
 _OWN_KEYS = ("rule", "signal", "min", "max", "drop_when", "signals", "domains", "languages", "source")
 
 
@@ -65,9 +68,15 @@ class Rules:
     def __post_init__(self) -> None:
         object.__setattr__(self, "presets", tuple(listed("rules.presets", self.presets)))
         object.__setattr__(self, "add", tuple(listed("rules.add", self.add)))
-        if any(rule.signal == "characters_per_token" for rule in self.rules()):
+        rules, own = self.rules(), {row["rule"] for row in self.add}
+        limited = any(
+            name.rpartition(".")[2] == UNMEASURED and any(limit is not None for limit in limits.values())
+            for name, limits in self.set.items()
+        )
+        asked = [rule.name for rule in rules if UNMEASURED in rule.signals and (limited or rule.name in own)]
+        if asked:
             warnings.warn(
-                "rules: characters_per_token is not applied, since signals are measured before a tokenizer is trained",
+                f"rules: {asked[0]} is not applied, since signals are measured before a tokenizer is trained",
                 stacklevel=3,
             )
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -277,12 +278,26 @@ def test_describe_is_the_resolved_table() -> None:
     assert describe(rules.rules()).equals(table)
 
 
-def test_one_warning_says_that_characters_per_token_are_not_measured() -> None:
-    with pytest.warns(UserWarning, match="characters_per_token is not applied"):
-        Rules(presets=("code",))
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"set": {"characters_per_token": {"min": 3}}},
+        {"set": {"code.characters_per_token": {"min": 3}}},
+        {"add": [{"rule": "mine.characters_per_token", "min": 3}]},
+        {"add": [{"rule": "mine.thin", "drop_when": "characters_per_token < 3 and words < 20"}]},
+    ],
+)
+def test_a_rule_for_characters_per_token_that_was_asked_for_is_said_not_to_apply(asked: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match=r"(characters_per_token|mine\.thin) is not applied") as said:
+        Rules(**asked)
+    assert len(said) == 1
+
+
+def test_the_presets_have_nothing_to_say() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Rules(presets=("nemotron",))
+        Rules()
+        Rules(presets=("code",))
 
 
 def test_no_language_of_the_recipe_is_thrown_out(shared_data: Path) -> None:
