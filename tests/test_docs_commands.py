@@ -141,7 +141,8 @@ def furnish(folder: Path, model: Path) -> None:
     run(folder, "gristmill train run trainer/configs/debug.yaml")
     (folder / "requests.txt").write_text(f"{rows[1].get('id', '')}\n")
     junk = "\n".join(json.dumps({"text": f"buy now click here {i} {'!' * (i % 9)} free free win"}) for i in range(400))
-    (folder / "crawl.jsonl.zst").write_bytes(zstandard.compress(junk.encode()))
+    (folder / "crawl.jsonl.zst").write_bytes(zstandard.compress(f"{junk}\n{prose.read_text('utf-8')}".encode()))
+    own_data(folder / "data", rows)
     question = {"text": "The colour of flour is", "choices": ["white", "blue"], "gold": 0, "benchmark": "arc_easy"}
     number = {"text": "Two and two are", "answer": "2 + 2 = 4\n#### 4", "benchmark": "gsm8k"}
     tasks = "\n".join(
@@ -153,6 +154,23 @@ def furnish(folder: Path, model: Path) -> None:
         shutil.copy(folder / f"{name}.jsonl", folder / "data")
     paragraphs = "".join(f"<p>{row['text']}</p>" for row in rows[:3])
     (folder / "page.html").write_text(f"<html><body><article>{paragraphs}</article></body></html>")
+
+
+def own_data(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Records as a crawler might leave them, a folder of source code, and a picture."""
+    (folder / "crawl").mkdir(parents=True)
+    records = [
+        {
+            "doc_id": f"d{i}",
+            "content": row["text"],
+            "created": f"2020-01-{i % 28 + 1:02}",
+            "metadata": {"url": row["url"]},
+        }
+        for i, row in enumerate(rows)
+    ]
+    (folder / "crawl" / "part-0.jsonl").write_text("\n".join(map(json.dumps, records)))
+    shutil.copytree(ROOT / "tokenizer", folder / "repositories" / "mill", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "repositories" / "mill" / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
 
 
 def run(folder: Path, line: str) -> None:
