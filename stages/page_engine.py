@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gristmill.stages.page_blocks import ALL, LONE, MARK, with_marks
+
 ENGINES = ("resiliparse", "trafilatura")
 
 
@@ -22,16 +24,26 @@ class Extracted(NamedTuple):
     site: str | None = None
 
 
-def extract_page(html: str, url: str | None, engine: str) -> Extracted:
-    """engine: one of `ENGINES`. Raises what a parser raises."""
+def extract_page(html: str, url: str | None, engine: str, hints: int = ALL) -> Extracted:
+    """engine: one of `ENGINES`. hints: what the page may hold, `kernels.text.page_hints`. Raises what a parser
+    raises."""
     from resiliparse.parse.html import HTMLTree
 
     from gristmill.stages.page_metadata import metadata
     from gristmill.stages.page_text import main_text
 
-    tree = HTMLTree.parse(html)
-    said = metadata(tree, url)
-    text = _trafilatura(html) if engine == "trafilatura" else main_text(tree)
+    if engine == "trafilatura":
+        said = metadata(HTMLTree.parse(html), url)
+        text = _trafilatura(html)
+    else:
+        if hints & LONE:
+            html = with_marks(html)
+        tree = HTMLTree.parse(html)
+        said = metadata(tree, url)
+        text = main_text(tree, hints)
+        if hints & LONE:
+            text = text.replace(MARK, "")
+            said = said._replace(title=said.title and said.title.replace(MARK, ""))
     return Extracted(text if text and not text.isspace() else None, *said)
 
 

@@ -29,6 +29,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from gristmill.stages.page_blocks import ALL
 from gristmill.stages.page_engine import Extracted, extract_page
 
 CHILD_BYTES = 4 << 30
@@ -36,7 +37,7 @@ CHILD_BYTES = 4 << 30
 worst page of 10 MB that could be made 0.44 GB."""
 STALLED = 20
 """Times `page_seconds` by the clock after which a child that does not answer is given up."""
-_HEADER = struct.Struct("<qq")  # bytes of the page, of the address; -1: none
+_HEADER = struct.Struct("<qqq")  # bytes of the page, of the address, -1: none; hints
 _ANSWER = struct.Struct("<qq")  # bytes of the text, -1: none; of the metadata
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
 _PIPE_BYTES = 1 << 16
@@ -54,8 +55,8 @@ class Guard:
         self._file = _shared_file()
         self._memory: mmap.mmap | None = None
 
-    def extract(self, html: bytes, url: str | None) -> Extracted | str:
-        """Of a page in UTF-8; or why there is nothing: failed, crashed, timeout.
+    def extract(self, html: bytes, url: str | None, hints: int = ALL) -> Extracted | str:
+        """Of a page in UTF-8, `hints` as by `extract_page`; or why there is nothing: failed, crashed, timeout.
 
         RuntimeError where the child came to an end that is not the page's doing.
         """
@@ -67,7 +68,7 @@ class Guard:
         answer = None
         with contextlib.suppress(BrokenPipeError):
             assert child.stdin is not None
-            child.stdin.write(_HEADER.pack(len(html), len(address) if url is not None else -1))
+            child.stdin.write(_HEADER.pack(len(html), len(address) if url is not None else -1, hints))
             child.stdin.flush()
             answer = self._answer(child)
         return self._why(child) if answer is None else answer
@@ -186,14 +187,14 @@ def _serve(engine: str, page_seconds: float, shared: int) -> None:
     extract_page("<p>", None, engine)  # imports before the first page's time begins
     memory = memoryview(b"")
     while header := requests.read(_HEADER.size):
-        size, address = _HEADER.unpack(header)
+        size, address, hints = _HEADER.unpack(header)
         if len(memory) < size + max(0, address):
             memory = memoryview(mmap.mmap(shared, 0, access=mmap.ACCESS_READ))
         url = str(memory[size : size + address], "utf-8") if address >= 0 else None
         html = str(memory[:size], "utf-8")
         signal.setitimer(signal.ITIMER_PROF, page_seconds)
         try:
-            found: Extracted | str = extract_page(html, url, engine)
+            found: Extracted | str = extract_page(html, url, engine, hints)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # whatever a parser of the wild web raises, a panic of Rust too, is about this page alone
