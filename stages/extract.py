@@ -1,6 +1,7 @@
 """From a web page to the text of its main content and what it says about itself.
 
-    bytes -> text of the page (`page_encoding`) -> what the tree would cost (`kernels.text.markup`)
+    bytes -> text of the page (`page_encoding`), as HTML where it is XHTML (`page_xhtml`), its lines joined where a
+             script has no spaces (`kernels.text.source_breaks`) -> what the tree would cost (`kernels.text.markup`)
           -> main content (`page_text`, or trafilatura) and metadata (`page_metadata`), in a process of their own
              (`page_guard`)
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +23,13 @@ import pyarrow.compute as pc
 
 from gristmill.extras import require
 from gristmill.kernels.text.markup import markup_cost
+from gristmill.kernels.text.page_hints import UNSPACED, hints
+from gristmill.kernels.text.source_breaks import without_source_breaks
 from gristmill.stages.document import TIMESTAMP
 from gristmill.stages.page_encoding import decode, is_html
 from gristmill.stages.page_engine import ENGINES, Extracted
 from gristmill.stages.page_guard import guard
+from gristmill.stages.page_xhtml import html_of, is_xhtml
 
 __all__ = ["MAX_COPIES", "MAX_STEPS", "Extract", "decode", "is_html"]
 
@@ -45,6 +49,13 @@ _FOUND = {"title": pa.string(), "published": TIMESTAMP, "canonical_url": pa.stri
 _VERDICTS = {"dropped_by": pa.string(), "quarantined_by": pa.string()}
 
 
+class _Counted(NamedTuple):
+    html: bytes
+    """UTF-8."""
+    hints: int
+    """`kernels.text.page_hints`."""
+
+
 @dataclass(frozen=True)
 class Extract:
     engine: str = "resiliparse"
@@ -58,7 +69,7 @@ class Extract:
     """CPU seconds after which a page is quarantined as extract.timeout."""
 
     name: ClassVar[str] = "extract"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     needs: ClassVar[tuple[str, ...]] = ("content", "content_type")
     adds: ClassVar[tuple[str, ...]] = ("text", *_FOUND)
     edits: ClassVar[bool] = True
@@ -116,13 +127,13 @@ class Extract:
 
     def _page(self, page: bytes, content_type: str, url: str | None) -> Extracted | str:
         """What the page gives, or the reason why it is quarantined."""
-        html = self._counted(page, content_type)
-        if isinstance(html, bytes):
-            return guard(self.engine, self.max_page_seconds, os.getpid()).extract(html, url)
-        return html
+        counted = self._counted(page, content_type)
+        if isinstance(counted, _Counted):
+            return guard(self.engine, self.max_page_seconds, os.getpid()).extract(counted.html, url, counted.hints)
+        return counted
 
-    def _counted(self, page: bytes, content_type: str) -> bytes | Extracted | str:
-        """The page in UTF-8 where it is HTML that may be parsed; else what it gives, or why it is quarantined."""
+    def _counted(self, page: bytes, content_type: str) -> _Counted | Extracted | str:
+        """The page where it is HTML that may be parsed; else what it gives, or why it is quarantined."""
         if len(page) > self.max_page_bytes:
             return "too_large"
         if not is_html(content_type, page) and content_type.lower().startswith("text/"):
@@ -132,6 +143,11 @@ class Extract:
         if html is None:
             return "undecodable"
         utf8 = html.encode("utf-8", "replace")
+        if is_xhtml(content_type, utf8):
+            utf8 = html_of(utf8)
+        found = hints(utf8)
+        if found & UNSPACED:
+            utf8 = without_source_breaks(utf8)
         slow = self.engine == "trafilatura"
         most_depth = min(self.max_depth, TRAFILATURA_DEPTH) if slow else self.max_depth
         most_steps = TRAFILATURA_STEPS if slow else MAX_STEPS
@@ -140,7 +156,7 @@ class Extract:
             return "too_deep"
         if steps > most_steps or copies > MAX_COPIES:
             return "too_tangled"
-        return utf8
+        return _Counted(utf8, found)
 
 
 def _replace(column: pa.Array, at: np.ndarray, values: list[Any]) -> pa.Array:

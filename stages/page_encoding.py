@@ -32,7 +32,7 @@ def is_html(content_type: str, page: bytes) -> bool:
     media = content_type.partition(";")[0].strip().lower()
     if media in ("text/html", "application/xhtml+xml"):
         return True
-    return media in _SNIFFED and _begins_html(page[:1024])
+    return media in (*_SNIFFED, "application/xml", "text/xml") and _begins_html(page[:1024])
 
 
 def _begins_html(head: bytes) -> bool:

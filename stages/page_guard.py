@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 
 from gristmill.stages.guard import STALLED, Guarded
+from gristmill.stages.page_blocks import ALL
 from gristmill.stages.page_engine import Extracted
 
 
@@ -19,12 +20,13 @@ class Guard(Guarded):
         super().__init__("gristmill.stages.page_engine:extractor", engine, "extract: the process that parses pages")
         self.page_seconds = page_seconds
 
-    def extract(self, html: bytes, url: str | None) -> Extracted | str:
-        """Of a page in UTF-8; or why there is nothing: failed, crashed, timeout.
+    def extract(self, html: bytes, url: str | None, hints: int = ALL) -> Extracted | str:
+        """Of a page in UTF-8, `hints` as by `extract_page`; or why there is nothing: failed, crashed, timeout.
 
         RuntimeError where the child came to an end that is not the page's doing.
         """
-        answer = self.ask(html, url, self.page_seconds)
+        address = f"{hints}" if url is None else f"{hints} {url}"
+        answer = self.ask(html, address, self.page_seconds)
         return answer if isinstance(answer, str) else Extracted(answer.text, *answer.more)
 
     def stalled_s(self, seconds: float) -> float:

@@ -1,18 +1,25 @@
 """The main text of a page: resiliparse's main content, narrowed to the element that holds the article.
 
-    page, utf-8 -> tree -> main content -> of the article's element, if that has half of it -> less what trails
+    page, utf-8 -> tree -> formulas, tables, code (`page_blocks`) -> main content -> of the article's element, if that
+    has half of it -> less what trails
 
 resiliparse (Bevendorff et al. 2018, Elastic ChatNoir) leaves out what is named or placed as navigation; formatting is
-kept, no links and no image texts, as in DataComp-LM (Li et al. 2024, section 4.2). Two things are done beside it, both
-chosen on half of trafilatura's evaluation pages and checked on the other half and on Readability's
-(benchmarks/extract.py): comments, forms of reply and page feet are skipped by name; of an element by which authors and
-content management systems mark the article (`ARTICLES`), the text is taken alone. Then short lines without an end of
-sentence are cut off at the end: tags, "share this", "read more".
+kept, no links and no image texts, as in DataComp-LM (Li et al. 2024, section 4.2). What is done beside it was chosen on
+half of trafilatura's evaluation pages and checked on the other half and on Readability's (benchmarks/extract.py):
+
+- Comments, forms of reply, page feet, newsletters and disclaimers are skipped by name.
+- Of an element by which authors and content management systems mark the article (`ARTICLES`), the text is taken alone.
+- Its lists stay. resiliparse takes a <ul> for navigation where fewer than three elements are around it below <body>,
+  so everything is put three deep (`DEPTH`); and where a fifth of its text is links, so links of lists that belong to
+  the text of an article are made plain (`_keep_lists`).
+- Short lines without an end of sentence are cut off at the end: tags, "share this", "read more".
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from gristmill.stages.page_blocks import CAPTION, NO_TEXT, cut_credits, shape
 
 SKIPPED = (
     "[id*=comment i]:not(body)",
@@ -20,6 +27,10 @@ SKIPPED = (
     "footer",
     "[class*=footer]:not(body)",
     "[id*=footer]:not(body)",
+    "[class*=newsletter]:not(body)",
+    "[class*=copyright]:not(body)",
+    "[class*=disclaimer]:not(body)",
+    "figure [class*=credit]",
 )
 """CSS selectors of what is no part of an article, beside what resiliparse leaves out by itself."""
 
@@ -64,44 +75,89 @@ MAX_TRIMMED = 0.2
 """Of the characters; where more would go, the page is a list or a poem and nothing does."""
 _ENDS = frozenset('.!?…。！？।؟۔"”»“')
 
-_OPTIONS: dict[str, Any] = {"main_content": True, "preserve_formatting": True, "alt_texts": False, "links": False}
+DEPTH = 3
+"""Elements put between <body> and what is extracted."""
+MAX_LISTS = 500
+LINKED = 0.2
+"""Share of a list's characters in links above which resiliparse drops it."""
+MOSTLY_LINKED = 0.8
+"""In an article a list up to this is kept: its items say something beside their links."""
+NAMED_LINKED = 0.5
+"""The same for a list with a class or an id, which navigation more often has."""
+FLOW = 200
+"""Characters of the paragraphs beside a list of links from which it belongs to the text: references, sources."""
+LIST_ITEM = 25
+"""Characters from which an item of a list at the end is text."""
+
+_OPTIONS: dict[str, Any] = {"main_content": True, "preserve_formatting": True, "alt_texts": True, "links": False}
 _SELECTORS = {"class": ".{}", "id": "#{}", "tag": "{}", "itemprop": "[itemprop={}]", "role": "[role={}]"}
 _ANY = ", ".join(_SELECTORS[kind].format(value) for kind, value in ARTICLES)
 
 
-def main_text(tree: Any) -> str:
-    """Of a `resiliparse.parse.html.HTMLTree`, which is changed; empty where there is no text."""
-    from resiliparse.extract.html2text import extract_plain_text
-
+def main_text(tree: Any, hints: int) -> str:
+    """Of a `resiliparse.parse.html.HTMLTree`, which is changed; empty where there is no text. hints: as by
+    `extract_page`."""
     body = tree.body
     if body is None:  # a page of frames
         return ""
-    whole: str = extract_plain_text(tree, skip_elements=SKIPPED, **_OPTIONS).strip()
+    shape(tree, hints)
+    if hints & CAPTION:
+        cut_credits(tree)
+    page = tree.create_element("div")
+    page.append(*body.child_nodes[:])
+    inner = body
+    for _ in range(DEPTH):
+        inner = inner.append_child(tree.create_element("div"))
+    inner.append_child(page)
+    whole = _extracted(tree, SKIPPED)
     if len(whole) < MIN_ARTICLE:  # a name may have been that of the page itself
-        whole = max(whole, extract_plain_text(tree, **_OPTIONS).strip(), key=len)
+        whole = max(whole, _extracted(tree, ()), key=len)
     enough = max(MIN_ARTICLE, MIN_SHARE * len(whole))
     articles = _articles(tree, enough)
-    if articles:
-        rest = tree.create_element("div")
-        rest.append(*body.child_nodes)
-        inner = _nested(tree, body)
+    page.remove()
     for element in articles:
         parent, follower = element.parent, element.next
         inner.append_child(element)
-        part = extract_plain_text(tree, skip_elements=SKIPPED, **_OPTIONS).strip()
+        _keep_lists(element)
+        part = _extracted(tree, SKIPPED)
         if len(part) >= enough:
             return without_trail(part)
         parent.insert_before(element, follower)  # the next may be the one around it
     return without_trail(whole)
 
 
-DEPTH = 3
+def _extracted(tree: Any, skipped: tuple[str, ...]) -> str:
+    from resiliparse.extract.html2text import extract_plain_text
+
+    text: str = extract_plain_text(tree, skip_elements=(*skipped, *NO_TEXT), **_OPTIONS)
+    return text.strip()
 
 
-def _nested(tree: Any, body: Any) -> Any:
-    for _ in range(DEPTH):
-        body = body.append_child(tree.create_element("div"))
-    return body
+def _keep_lists(article: Any) -> None:
+    """Makes the links plain in lists that are part of the article's text."""
+    for element in article.query_selector_all("ul")[:MAX_LISTS]:
+        links = element.query_selector_all("a")[:]
+        if not links:
+            continue
+        size = len(_folded(element))
+        linked = sum(len(_folded(link)) for link in links)
+        if linked <= LINKED * size:
+            continue
+        if element.getattr("class") or element.getattr("id"):
+            kept = linked <= NAMED_LINKED * size
+        else:
+            kept = linked <= MOSTLY_LINKED * size or _paragraphs(element.parent) >= FLOW
+        if kept:
+            for link in links:
+                link.replace_with(*link.child_nodes[:])
+
+
+def _folded(element: Any) -> str:
+    return " ".join((element.text or "").split())
+
+
+def _paragraphs(element: Any) -> int:
+    return sum(len(child.text or "") for child in element.children[:MAX_MARKED] if child.tag == "p")
 
 
 def _articles(tree: Any, enough: float) -> list[Any]:
@@ -141,4 +197,6 @@ def without_trail(text: str) -> str:
 
 
 def _is_text(line: str) -> bool:
+    if "\t\t" in line or (line.startswith("• ") and len(line) >= LIST_ITEM):  # a row of a table, an item of a list
+        return True
     return len(line) >= LONG_LINE or (len(line) >= SENTENCE and line[-1] in _ENDS)

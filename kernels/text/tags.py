@@ -65,9 +65,9 @@ def tag_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flags: dict[int, int] = {}
     for flag, names in _NAMES.items():
         for name in names.split():
-            flags[_hash(name)] = flags.get(_hash(name), 0) | flag
+            flags[name_hash(name)] = flags.get(name_hash(name), 0) | flag
     hashes = np.array(sorted(flags), np.uint64)
-    asked = np.array([_hash(name) for name in ASKED], np.uint64)
+    asked = np.array([name_hash(name) for name in ASKED], np.uint64)
     return hashes, np.array([flags[int(h)] for h in hashes], np.int64), asked
 
 
@@ -77,7 +77,7 @@ P, TABLE, OPTION, SELECT, SCRIPT, ANCHOR, NOBR, BUTTON, TEMPLATE, ADDRESS, DIV, 
 FRAMESET, COLOR, FACE, SIZE, LI, NOFRAMES = range(16, 22)
 
 
-def _hash(name: str) -> int:
+def name_hash(name: str) -> int:
     value = _BASIS
     for byte in name.encode():
         value = (value ^ byte) * _PRIME % (1 << 64)

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.kernels.text.uncounted import inlined
+from gristmill.kernels.text.unspaced import EAST_ASIAN_BLOCKS, UNSPACED_BLOCKS
 
 SPACE = 1 << 0  # str.isspace()
 NEWLINE = 1 << 1  # U+000A alone
@@ -50,18 +51,6 @@ SPELLED_LETTERS = 3
 """Letters of an alphabet that say what one East Asian letter says: the same paragraphs (XQuAD) are 3.1 times as long in
 English as in Chinese, and within 20 % of English in Arabic, German, Greek, Hindi, Russian, Thai and Vietnamese."""
 
-# Letters of these ranges are words of their own. CJK radicals to Yi (kana, Bopomofo, Han; without Hangul and enclosed
-# letters), compatibility Han, halfwidth kana, Tangut, Khitan, Nushu, Han supplements:
-EAST_ASIAN_BLOCKS = (
-    *((0x2E80, 0x312F), (0x3190, 0x31FF), (0x3400, 0xA4CF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F)),
-    *((0x16FE0, 0x1B2FF), (0x20000, 0x3FFFF)),
-)
-# Thai, Lao, Tibetan, Myanmar, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, Javanese, Myanmar extended, Tai Viet:
-UNSPACED_BLOCKS = (
-    *EAST_ASIAN_BLOCKS,
-    *((0x0E00, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19FF), (0x1A20, 0x1AAF), (0x1B00, 0x1B7F)),
-    *((0xA980, 0xA9FF), (0xAA60, 0xAADF)),
-)
 # Rae's 3 to 10 characters a word is a statement about letters of alphabets. A Hangul syllable is two or three letters
 # (Korean means are 3.3 and up, too close to 3); in Malayalam, vowel signs and viramas make 12 % of honest documents
 # exceed 10 code points a word (measured on Wikipedia, children's stories and health information).
