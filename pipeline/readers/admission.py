@@ -44,6 +44,8 @@ _DOCUMENTATION = re.compile(
 
 RECORDS = {"jsonl", "json", "parquet", "arrow", "csv"}
 """Formats whose records have named values: any of them can stand in for another."""
+ENCODED = ("jsonl", "json", "csv")
+"""Formats whose files are recoded as a whole where they are not UTF-8."""
 READ_AS = {"jsonl": "jsonl", "json": "json", "parquet": "parquet", "arrow": "arrow", "warc": "warc", "tar": "tree",
            "epub": "epub", "pdf": "pdf", "html": "text"}  # fmt: skip
 """Content -> the format that it is where nothing else says one."""

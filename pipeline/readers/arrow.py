@@ -63,6 +63,16 @@ def read_arrow(segment: Segment, spec: SourceSpec, max_document_bytes: int, skip
             skipped["arrow.no_rows"] += 1
 
 
+def checked_batches(file: Watched, size: int) -> Iterator[pa.RecordBatch]:
+    """All batches, one after the other, fit to be read. Errors of many kinds where the file is damaged."""
+    found = frames_of(file, size)
+    for batch in _batches(file, found.frames, 0, len(found.batches)):
+        _check(batch)
+        yield batch
+    if not found.whole:
+        raise _DamagedError
+
+
 def _batches(file: Watched, frames: tuple[Frame, ...], first: int, last: int) -> Iterator[pa.RecordBatch]:
     """Those of the given numbers, one after the other."""
     if all(frame.kind != BATCH for frame in frames):

@@ -63,6 +63,25 @@ def read_csv(segment: Segment, spec: SourceSpec, max_document_bytes: int, skippe
         skipped["csv.empty" if header is None else "csv.no_rows"] += 1
 
 
+def table_records(segment: Segment, spec: SourceSpec, chunks: Iterator[bytes], limit: int) -> Iterator[Record | str]:
+    """Rows under the names that the header gives them, or the reasons why they are none; all values are text.
+
+    chunks: of the file, as UTF-8, or its beginning.
+    """
+    csv.field_size_limit(min(sys.maxsize, (1 << 31) - 1))
+    lines = _Lines(split_lines(_with_feeds(chunks), 0, limit), limit, Beside.of(segment, spec))
+    header: list[str] | None = None
+    for found in _rows(lines, separator_of(lines.head(), segment.path)):
+        if isinstance(found, _Fault):
+            yield found.reason
+        elif header is None:
+            header = names_of(found.values) if found.values else None
+        elif found.values and (len(found.values) < len(header) or any(found.values[len(header) :])):
+            yield "csv.ragged"
+        elif found.values and names_of(found.values) != header:
+            yield dict(zip(header, found.values))
+
+
 def names_of(values: list[str]) -> list[str]:
     """Of the columns; one without a name, as pandas writes that of its row numbers, is called by its place."""
     return [name.strip() or f"column_{place}" for place, name in enumerate(values, 1)]

@@ -18,20 +18,19 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from tempfile import NamedTemporaryFile
 
 from gristmill.pipeline.readers.field_paths import object_of
 from gristmill.pipeline.readers.field_paths import value_at as value_at
-from gristmill.pipeline.readers.folder import open_segment
 from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.jsonl import BOM, WHITESPACE, Line, split_lines
 from gristmill.pipeline.readers.rows import Row, Skipped
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, head_compression
+from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, head_compression, open_table
 from gristmill.pipeline.readers.text_stream import text_blocks
 from gristmill.pipeline.readers.values import Record, Value
 from gristmill.stages.own import own_function
@@ -177,8 +176,12 @@ def _parquet(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -
 
     from gristmill.pipeline.readers.parquet import Watched, batch_rows_of, plain_records
 
-    with open_segment(segment) as file:
-        watched = Watched(file)
+    with ExitStack() as stack:
+        try:
+            watched = Watched(stack.enter_context(open_table(segment)))
+        except BrokenStreamError as error:
+            yield error.reason
+            return
         given = 0
         try:
             parquet = pq.ParquetFile(watched, buffer_size=1 << 20, pre_buffer=False)
@@ -194,6 +197,37 @@ def _parquet(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -
         except Exception as error:  # damage makes the library raise errors of many kinds
             watched.raise_if_storage_failed(error)
             yield "read.truncated"
+
+
+def _arrow(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -> Records:
+    from gristmill.pipeline.readers.arrow import checked_batches
+    from gristmill.pipeline.readers.parquet import BATCH_ROWS, Watched, plain_records
+
+    try:
+        with open_table(segment) as file:
+            watched = Watched(file)
+            given = 0
+            try:
+                for batch in checked_batches(watched, file.size()):
+                    _note_schema(batch.schema, names)
+                    for start in range(0, batch.num_rows, BATCH_ROWS):
+                        part = batch.slice(start, BATCH_ROWS)
+                        yield from plain_records(part)
+                        given += part.nbytes
+                        if given > max_bytes:
+                            yield STOPPED
+                            return
+            except Exception as error:  # as for Parquet
+                watched.raise_if_storage_failed(error)
+                yield "read.truncated"
+    except BrokenStreamError as error:
+        yield error.reason
+
+
+def _csv(segment: Segment, spec: SourceSpec, max_bytes: int, names: Names) -> Records:
+    from gristmill.pipeline.readers.csv_tables import table_records
+
+    yield from table_records(segment, spec, _bounded(text_blocks(segment, spec), max_bytes), max_bytes)
 
 
 def _note_schema(schema: Iterable[object], names: Names, above: str = "") -> None:
@@ -212,6 +246,8 @@ NAMED: dict[str, Callable[[Segment, SourceSpec, int, Names], Records]] = {
     "jsonl": _jsonl,
     "json": _json,
     "parquet": _parquet,
+    "arrow": _arrow,
+    "csv": _csv,
 }
 """Formats whose records have named values: (segment, source, limit of bytes, names to add to) -> records."""
 

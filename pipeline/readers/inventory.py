@@ -22,7 +22,7 @@ from typing import NotRequired, TypedDict
 import pyarrow as pa
 import xxhash
 
-from gristmill.pipeline.readers.admission import Reach, Seen, admit, encoding_of, has_records, is_beside, look
+from gristmill.pipeline.readers.admission import ENCODED, Reach, Seen, admit, encoding_of, has_records, is_beside, look
 from gristmill.pipeline.readers.arrow_frames import frames_of
 from gristmill.pipeline.readers.csv_shape import head_lines, header_of
 from gristmill.pipeline.readers.folder import PassedOver, find, open_file
@@ -218,7 +218,7 @@ def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
         row_groups = _row_groups(spec, file, format_name, stream) if is_table else ()
     if format_name == "csv" and seen.head:
         refuse_twice(spec, file, header_of(head_lines(seen.head), file.path))
-    encoding = encoding_of(spec, seen) if format_name in ("jsonl", "json", "csv") else None
+    encoding = encoding_of(spec, seen) if format_name in ENCODED else None
     return FileEntry(
         spec.name, file.uri, file.path, file.size, etag, format_name, seen.compression, row_groups, encoding
     )

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from gristmill.pipeline.readers.admission import ENCODED, encoding_of, format_here, look
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.machine import ROOTS, root_of
 from gristmill.pipeline.readers.segments import Partition, Segment
-from gristmill.pipeline.readers.source import SourceSpec, format_of
-from gristmill.pipeline.readers.stream import compression_of
+from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.steps.record import ConfigurationRecord, source_of
 from gristmill.pipeline.views.tables import StoredRow
 from gristmill.storage.json_values import Json
@@ -84,20 +84,22 @@ def _machine_file(spec: SourceSpec, path: str) -> Found | None:
 
 
 def _segment(spec: SourceSpec, file: Found, record: int) -> Segment:
-    format_name = format_of(spec, file.path)
-    with open_input(file.uri) as stream:
-        if format_name == "parquet":
-            import pyarrow.parquet as pq
+    seen = look(file)
+    format_name = format_here(spec, seen)
+    encoding = encoding_of(spec, seen) if format_name in ENCODED else None
+    if format_name == "parquet" and seen.compression is None:
+        import pyarrow.parquet as pq
 
+        with open_input(file.uri) as stream:
             metadata = pq.read_metadata(stream)
-            end = 0
-            for group in range(metadata.num_row_groups):
-                end += metadata.row_group(group).num_rows
-                if record < end:
-                    return Segment(file.uri, file.path, file.size, group, group + 1, "row_groups")
-        elif format_name == "jsonl" and compression_of(stream.read(16)) is None:
-            return Segment(file.uri, file.path, file.size, record, record + 1)
-    return Segment(file.uri, file.path, file.size, 0, file.size)
+        end = 0
+        for group in range(metadata.num_row_groups):
+            end += metadata.row_group(group).num_rows
+            if record < end:
+                return Segment(file.uri, file.path, file.size, group, group + 1, "row_groups", format_name)
+    elif format_name == "jsonl" and seen.compression is None and encoding is None:
+        return Segment(file.uri, file.path, file.size, record, record + 1, format=format_name)
+    return Segment(file.uri, file.path, file.size, 0, file.size, format=format_name, encoding=encoding)
 
 
 def _row(spec: SourceSpec, segment: Segment, path: str, record: int, limit: int) -> dict[str, pa.Array] | None:

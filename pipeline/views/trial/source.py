@@ -24,18 +24,21 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from gristmill.pipeline.readers.admission import ENCODED, encoding_of, format_here, look
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.segments import Partition, Segment
 from gristmill.pipeline.readers.source import SourceSpec, format_by_name, format_of
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks
 from gristmill.stages.extract import is_html
 from gristmill.stages.languages import language_of_path
-from gristmill.storage.uris import is_local, open_input
+from gristmill.storage.uris import Found, is_local, open_input
 
 if TYPE_CHECKING:
     from email.message import Message
 
 STDIN = "-"
+NUMBERED = ("jsonl", "json", "parquet", "arrow", "csv", "warc", "wet")
+"""Formats of files of many records."""
 HEAD_BYTES = 1 << 16
 BATCH_BYTES = 1 << 20  # one document is wanted, not sixteen megabytes of them
 TIMEOUT_S = 30
@@ -58,7 +61,7 @@ class Input:
         """Where in it a document stands, as people read it."""
         member = path.removeprefix(self.segment.path)
         where = self.name + (f": {member.lstrip('/')}" if member else "")
-        return f"{where}, record {record}" if record or self.format in ("jsonl", "parquet", "warc", "wet") else where
+        return f"{where}, record {record}" if record or self.format in NUMBERED else where
 
 
 @contextmanager
@@ -125,7 +128,12 @@ def _input(uri: str, name: str, spec: SourceSpec) -> Input:
         else:
             format_name, extension = _sniffed(segment)
             spec, segment = replace(spec, format=format_name), replace(segment, path=name + extension)
-    return Input(spec, segment, format_of(spec, segment.path), name)
+    else:
+        seen = look(Found(uri, name, size))
+        format_name = format_here(spec, seen)
+        encoding = encoding_of(spec, seen) if format_name in ENCODED else None
+        segment = replace(segment, format=format_name, encoding=encoding)
+    return Input(spec, segment, segment.format or format_of(spec, segment.path), name)
 
 
 def _sniffed(segment: Segment) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from gristmill.pipeline.readers.content import KINDS
 from gristmill.pipeline.views.report.figures import limits, number
 from gristmill.pipeline.views.trial.trial import (
     FAILS,
@@ -40,6 +41,9 @@ REASONS = {
     "read.unknown_encoding": "its character encoding is not known",
     "read.unreadable_value": "a value of the record cannot be read",
     "read.malformed_json": "the line is no JSON object",
+    "read.columns_twice": "two of its columns have one name",
+    "csv.ragged": "it has more or fewer values than the header has columns",
+    "csv.malformed": "its quotes do not fit: one is not closed, or something stands behind it",
     "json.several_lists": "an object with several lists of objects; which one holds the documents is not known",
     "read.malformed_catalogue": "the message catalogue is damaged",
     "read.no_text": "the record has no text under the column that should hold it; `columns:` of a source names another",
@@ -83,6 +87,11 @@ REASONS = {
     "urls.soft_words": "two words of a list are in its URL",
     "quality.score": "the classifier's probability is below the minimum",
     "language.unexpected": "its source is restricted to another domain",
+}
+REASONS |= {
+    f"read.{kind}": f"what is inside is not what the name says: {name}"
+    for kind, name in KINDS.items()
+    if f"read.{kind}" not in REASONS
 }
 """What the reasons of readers and stages mean; rules say it by their value and limit."""
 
