@@ -128,7 +128,7 @@ def _lone(data, at):
 @numba.njit(cache=True, nogil=True)
 def _hints(data, first, text, offsets, flags, blocks):
     n = len(data)
-    found = 0
+    found: Any = 0
     before: Any = np.int64(0)
     for i in range(n):
         byte = np.int64(data[i])
