@@ -35,7 +35,9 @@ GIVEN = (*RAW.names, "text_bytes", "handle")
 EXAMPLE = "- near_dedup: {preset: nemo}"
 
 
-def build_stages(located: Located, languages: Sequence[str] | None, problems: list[str]) -> tuple[Stage, ...]:
+def build_stages(
+    located: Located, languages: Sequence[str] | None, problems: list[str], files: bool = True
+) -> tuple[Stage, ...]:
     """The stages in order; what is wrong is appended to `problems`, and the tuple is then incomplete.
 
     `languages` goes to the stages that have a field of that name and are given none.
@@ -62,7 +64,8 @@ def build_stages(located: Located, languages: Sequence[str] | None, problems: li
         _check_columns(built, located, problems)
         _check_editing(built, located, problems)
         _check_joining(built, located, problems)
-    _check_files(built, located, problems)
+    if files:
+        _check_files(built, located, problems)
     return tuple(stage for _, stage in built)
 
 
