@@ -24,6 +24,7 @@ from typer.main import get_command
 from gristmill.command_line import SETTINGS, Version, unstyle_help
 from gristmill.pipeline.commands.clean import clean
 from gristmill.pipeline.commands.explain import explain
+from gristmill.pipeline.commands.fetch import fetch
 from gristmill.pipeline.commands.init import init
 from gristmill.pipeline.commands.lm import app as lm
 from gristmill.pipeline.commands.plan import plan
@@ -86,7 +87,7 @@ app = typer.Typer(
 def _whole(version: Version = False) -> None: ...
 
 
-for command in (init, run, plan, report, explain, whatif, try_, verify, publish, rules, remove, clean):
+for command in (init, fetch, run, plan, report, explain, whatif, try_, verify, publish, rules, remove, clean):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(lm)
 app.add_typer(quality)

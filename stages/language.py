@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill import user_data
 from gristmill.extras import require
 from gristmill.kernels.text.fasttext_model import load
 from gristmill.kernels.text.fasttext_predict import WINDOWS, line_shares, predict
@@ -33,7 +34,7 @@ by. Of the lines of 64 to 95 bytes in English news and papers 96 % are found Eng
 @dataclass(frozen=True)
 class Language:
     model: str = "models/lid.176.ftz"
-    """Path of a fastText model with labels like those of lid.176; `make model` obtains it."""
+    """Path of a fastText model with labels like those of lid.176; `gristmill fetch` gets it."""
     min_score: float = 0.5
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     """ISO 639-1 codes that are kept; of code every language is."""
@@ -143,7 +144,7 @@ def identify(
 
     Scores are the model's float32 probabilities, at most 1 (its table of logarithms reaches 1.00001).
     """
-    _require_file(model)
+    model = _file(model)
     if engine == "fasttext":
         from gristmill.stages.language_fasttext import predict as by_library
 
@@ -157,7 +158,7 @@ def identify(
 
 def shares(texts: pa.Array, languages: pa.Array, model: str, engine: str = "gristmill") -> pa.Array:
     """(n,) float64: `language_share` of texts whose languages are (n,) codes of `identify`."""
-    _require_file(model)
+    model = _file(model)
     if engine == "fasttext":
         from gristmill.stages.language_fasttext import line_shares as by_library
 
@@ -181,11 +182,12 @@ def labelled(stated: pa.Array) -> pa.Array:
     return codes.take(coded.indices)
 
 
-def _require_file(path: str) -> None:
+def _file(path: str) -> str:
+    """Where the model is: at its path, or where `gristmill fetch` has put it."""
+    path = user_data.found(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"stages.language.model: no file {path}; run `make model` or give the path of lid.176.ftz"
-        )
+        raise FileNotFoundError(f"stages.language.model: no file {path}; {user_data.remedy(path)}")
+    return path
 
 
 def _strings(batch: pa.RecordBatch, name: str) -> pa.Array:

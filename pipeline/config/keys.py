@@ -184,8 +184,11 @@ def chosen(config: Config, found: Amounts) -> str | None:
     return sentence(found, sizes_for(found), config.automatic())
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found."""
+def load(path: str, overrides: Sequence[str] = (), *, files: bool = True) -> Config:
+    """The configuration in a file, with 'a.b=c' overrides. ConfigError with one line for each mistake found.
+
+    files: whether what it names must be there, as it must for a run.
+    """
     located = read_configuration(path, *EXAMPLE)
     if "stages" not in located.data and any(assignment.startswith("stages.") for assignment in overrides):
         located.data["stages"] = [{name: dict(fields)} for stage in RECIPE for name, fields in stage.items()]
@@ -197,14 +200,14 @@ def load(path: str, overrides: Sequence[str] = ()) -> Config:
     data = {key: value for key, value in located.data.items() if key != "stages"}
     config: Config | None = validated(Config, data, located, (), problems)
     if config is not None:
-        _check(config, located, problems)
-    stages = build_stages(located, config.languages if config and not problems else None, problems)
+        _check(config, located, problems, files)
+    stages = build_stages(located, config.languages if config and not problems else None, problems, files)
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return replace(config, stages=stages)
 
 
-def _check(config: Config, located: Located, problems: list[str]) -> None:
+def _check(config: Config, located: Located, problems: list[str], files: bool) -> None:
     """What the shape alone does not tell: names, weights, and whether files are there."""
 
     def problem(path: Path, text: str) -> None:
@@ -218,7 +221,7 @@ def _check(config: Config, located: Located, problems: list[str]) -> None:
     for i, source in enumerate(config.sources):
         if source.name in names[:i]:
             problem(("sources", i, "name"), f"sources.{i}.name: {source.name!r} is an earlier source too; rename one")
-        if missing(source.uri):
+        if files and missing(source.uri):
             problem(("sources", i, "uri"), f"{source.uri!r} matches nothing; check the path")
     for i, code in enumerate(config.languages or ()):
         if (known := iso_code(code)) != code or not re.fullmatch("[a-z]{2,3}", code):
@@ -229,7 +232,7 @@ def _check(config: Config, located: Located, problems: list[str]) -> None:
             _try_blend(name, blend)
         except ValueError as error:
             problem(("blends", name), str(error))
-    if config.tokenizer.path is not None and missing(config.tokenizer.path):
+    if files and config.tokenizer.path is not None and missing(config.tokenizer.path):
         problem(
             ("tokenizer", "path"),
             f"{config.tokenizer.path!r} does not exist; check it, or leave it out to train one",

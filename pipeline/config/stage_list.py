@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from gristmill.settings.located import Located, Path
@@ -18,6 +18,7 @@ from gristmill.settings.validation import message, validated
 from gristmill.stages.document import RAW
 from gristmill.stages.interface import Stage, parts_of, traits
 from gristmill.stages.registry import MEASURING, STAGES, load
+from gristmill.user_data import found, remedy
 
 RECIPE: tuple[Mapping[str, Any], ...] = (
     {"extract": {}},
@@ -33,11 +34,10 @@ GIVEN = (*RAW.names, "text_bytes", "handle")
 
 EXAMPLE = "- near_dedup: {preset: nemo}"
 
-FETCHED = "lid.176.ftz"
-"""The one model that `make model` fetches."""
 
-
-def build_stages(located: Located, languages: Sequence[str] | None, problems: list[str]) -> tuple[Stage, ...]:
+def build_stages(
+    located: Located, languages: Sequence[str] | None, problems: list[str], files: bool = True
+) -> tuple[Stage, ...]:
     """The stages in order; what is wrong is appended to `problems`, and the tuple is then incomplete.
 
     `languages` goes to the stages that have a field of that name and are given none.
@@ -64,7 +64,8 @@ def build_stages(located: Located, languages: Sequence[str] | None, problems: li
         _check_columns(built, located, problems)
         _check_editing(built, located, problems)
         _check_joining(built, located, problems)
-    _check_files(built, located, problems)
+    if files:
+        _check_files(built, located, problems)
     return tuple(stage for _, stage in built)
 
 
@@ -80,7 +81,14 @@ def _stage(
     if languages is not None and takes_languages and isinstance(values, Mapping) and "languages" not in values:
         values = {**values, "languages": list(languages)}
     stage: Stage | None = validated(cls, values, located, path, problems)
-    return stage
+    return stage and with_fetched(stage)
+
+
+def with_fetched(stage: Stage) -> Stage:
+    """A stage whose models are not where it says, with those of that name that `gristmill fetch` has put elsewhere."""
+    named = {name: getattr(stage, name) for name in stage.files}
+    moved = {name: found(value) for name, value in named.items() if isinstance(value, str) and found(value) != value}
+    return replace(stage, **moved) if moved and is_dataclass(stage) else stage
 
 
 def _check_columns(built: Sequence[tuple[Path, Stage]], located: Located, problems: list[str]) -> None:
@@ -136,8 +144,7 @@ def _check_files(built: Sequence[tuple[Path, Stage]], located: Located, problems
             value = getattr(stage, name)
             for uri in [value] if isinstance(value, str) else value or ():
                 if missing(str(uri)):
-                    remedy = "run `make model`, which fetches it" if str(uri).endswith(FETCHED) else "check the path"
-                    problems.append(message(f"{uri!r} does not exist; {remedy}", located, (*path, name)))
+                    problems.append(message(f"{uri!r} does not exist; {remedy(str(uri))}", located, (*path, name)))
 
 
 def missing(uri: str) -> bool:

@@ -5,8 +5,10 @@ Rates are those of `--measured OUT`, else of the last run in the configured outp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from gristmill.pipeline.plan.calibration import of_run
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from gristmill.pipeline.config.keys import Config
     from gristmill.pipeline.plan.cluster import EstimateRecord
     from gristmill.pipeline.steps.record import PlanRecord
+
+CONFIG = "pipeline.yaml"
+"""Where no configuration is named."""
 
 
 def planned(
@@ -41,10 +46,14 @@ def planned(
         described = parse(corpus)
         if workers is not None:
             raise ValueError("--workers is of this machine: --corpus says how many nodes and cores there are")
-        config = load(path, assignments)
+        if path == CONFIG and not os.path.exists(path):  # it is not about the files of anybody
+            path, shown = str(resources.files("gristmill") / "pipeline.yaml"), "the shipped recipe"
+        else:
+            shown = path
+        config = load(path, assignments, files=False)
         keys = [assignment.partition("=")[0] for assignment in assignments]
         found = estimate(described, config, rates_for(config, measured), keys)
-        return estimate_lines(found, f"{path}, for a corpus in words: {corpus.strip()}"), found.to_dict()
+        return estimate_lines(found, f"{shown}, for a corpus in words: {corpus.strip()}"), found.to_dict()
     from gristmill.pipeline.plan.foreseen import examined
     from gristmill.pipeline.plan.prediction import predicted
     from gristmill.pipeline.readers.inventory import inventory

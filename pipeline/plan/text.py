@@ -114,16 +114,16 @@ def shuffles(plan: Plan) -> list[str]:
             rounds = sum(1 for other in plan.steps if other.name.startswith(f"{step.name}.merge"))
             merges = f", {plural(rounds, 'merge round')}" if rounds else ""
             each = size(step.sent / max(1, step.segments))
-            found.append(f"{step.name}: {size(step.sent)} in {plural(step.segments, 'segment')} of {each}{merges}")
+            found.append(f"{step.name}: {size(step.sent)} in {counted(step.segments, 'segment')} of {each}{merges}")
     return found
 
 
 def text(plan: Plan) -> str:
     amounts = plan.volumes
     return (
-        f"{plural(round(amounts['documents']), 'document')} ({size(amounts['bytes'])}) read, "
+        f"{counted(amounts['documents'], 'document')} ({size(amounts['bytes'])}) read, "
         f"{count(amounts['curated_documents'])} ({size(amounts['curated_bytes'])}) curated, "
-        f"{plural(round(amounts['tokens']), 'token')}, {count(amounts['blend_tokens'])} in the blends"
+        f"{counted(amounts['tokens'], 'token')}, {count(amounts['blend_tokens'])} in the blends"
     )
 
 
@@ -145,6 +145,11 @@ def duration(seconds: float) -> str:
             return f"{seconds / length:.{1 if seconds / length < 9.95 else 0}f} {unit}"
     days = seconds / 86_400
     return f"{days:.1f} d" if days < 9.95 else f"{days:,.0f} d"
+
+
+def counted(number: float, noun: str) -> str:
+    said = count(number)
+    return f"{said} {noun}" if said == "1" else f"{said} {noun}s"
 
 
 def count(number: float) -> str:

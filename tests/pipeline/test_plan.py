@@ -32,6 +32,7 @@ from gristmill.pipeline.plan.prediction import Plan, compare, predicted
 from gristmill.pipeline.plan.rates import Rates, canonical, shipped
 from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.run import run
+from gristmill.settings.errors import ConfigError
 from gristmill.storage.store import Store
 
 CLUSTER = "200 nodes of 64 cores, s3, 256 GB, 25 Gbit/s"
@@ -336,3 +337,17 @@ def test_rates_come_from_where_they_are_said_to(config: Any, record: dict[str, A
     assert config.output in planned(path, fresh, measured=config.output, **options)[1]["sources"][0]
     with pytest.raises(ValueError, match=r"no run\.json"):
         planned(path, [], measured=str(tmp_path), **options)
+
+
+def test_a_corpus_in_words_is_planned_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a configuration nor what one names has to be there; one that is named has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    options: Any = {"corpus": "1 T tokens, 10 nodes of 64 cores, s3", "measured": None, "workers": None}
+    lines, value = planned("pipeline.yaml", [], **options)
+    assert lines[0] == "the shipped recipe, for a corpus in words: 1 T tokens, 10 nodes of 64 cores, s3"
+    assert planned("pipeline.yaml", ["seed=2"], **options)[1] == value
+    Path("mine.yaml").write_text("sources: [{name: far, uri: data/not-here.jsonl}]\nstages: [language, exact_dedup]\n")
+    assert planned("mine.yaml", [], **options)[0][0].startswith("mine.yaml, for a corpus")
+    with pytest.raises(ConfigError, match=r"gone\.yaml: no such file"):
+        planned("gone.yaml", [], **options)
