@@ -131,8 +131,8 @@ def _hints(data, first, text, offsets, flags, blocks):
     found: Any = 0
     before: Any = np.int64(0)
     for i in range(n):
-        byte = np.int64(data[i])
-        k = np.int64(first[before << 8 | byte])
+        byte: Any = np.int64(data[i])
+        k: Any = np.int64(first[before << 8 | byte])
         while k:
             begin, end = offsets[k - 1], offsets[k]
             at = i - 1
