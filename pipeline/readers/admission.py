@@ -65,6 +65,7 @@ _NO_PROSE = {
     ".po",
     ".pot",
 }
+EMPTY = "it is empty"
 _TEXTUAL = ("text", "html", "xml", "json", "jsonl", "empty")
 
 
@@ -182,6 +183,8 @@ def _each(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
     for seen in files:
         try:
             result.files.append((seen, format_here(spec, seen)))
+            if seen.content == "empty":  # it stays, so that a source of it alone is no mistake
+                result.left_out.append((seen.found.path, seen.found.size, EMPTY))
         except ValueError as error:
             first = first or error
             why = f"its name does not tell its format, and it holds {KINDS[seen.content]}; add `format:` to the source"
@@ -201,7 +204,8 @@ def _stated(spec: SourceSpec, stated: str, files: Sequence[Seen], reach: Reach) 
         if why is not None:
             result.left_out.append((seen.found.path, seen.found.size, why))
     if not result.files and files:  # the reader says what is wrong with each
-        result = Admitted(files=[(seen, _as_named(stated, seen)) for seen in files])
+        empty = [each for each in result.left_out if each[2] == EMPTY]
+        result = Admitted([(seen, _as_named(stated, seen)) for seen in files], empty)
     return _with_notes(spec, result) if row.contents else result
 
 
@@ -216,7 +220,7 @@ def _fits(spec: SourceSpec, stated: str, seen: Seen, reach: Reach) -> tuple[str 
         binary = "it holds binary data" if unwanted is None and content == "binary" else None
         return stated, unwanted or binary  # its reader counts them too
     if content == "empty" and stated != "text":
-        return None, "it is empty"
+        return None, EMPTY
     named = format_by_name(path)
     if stated == "text":
         return _fits_text(spec, seen, named, reach)
@@ -237,7 +241,7 @@ def _fits_text(spec: SourceSpec, seen: Seen, named: str | None, reach: Reach) ->
         promises = named == "text" and content == "binary"  # damaged, or of an encoding that nobody knows
         return ("text", None) if promises else (None, f"it holds {KINDS[content]}, and the source says format: text")
     if content == "empty":
-        return "text", "it is empty"
+        return "text", EMPTY
     if reach == "pattern" or named == "text":
         return "text", None if wanted(path, spec) else "by its name it is binary data"
     extension = posixpath.splitext(stored_name(path))[1].lower()
@@ -256,10 +260,22 @@ def _of_one_kind(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
     ) or Counter(kind for kind in kinds if kind)
     one = "jsonl" if set(data) == {"jsonl", "json"} else next(iter(data)) if len(data) == 1 else None
     if one is None or one == "code":
-        what = ", ".join(f"{kind} {number:,}" for kind, number in data.most_common()) or "nothing that is known"
+        known = ", ".join(f"{kind} {number:,}" for kind, number in data.most_common())
+        if not known:
+            held = Counter(KINDS[seen.content] for seen in files)
+            there = ", ".join(f"{kind} {number:,}" for kind, number in held.most_common(5))
+            raise ValueError(
+                f"sources.{spec.name}: {spec.uri} is a folder without a file whose format can be told ({there}); "
+                "add `format:` to the source if it holds data"
+            )
+        if set(data) == {"code"}:
+            raise ValueError(
+                f"sources.{spec.name}: {spec.uri} is a folder of source code ({data['code']:,} files); "
+                "add `format: tree` to the source"
+            )
         remedy = "`format: tree` for source code, or " if "code" in data else ""
         raise ValueError(
-            f"sources.{spec.name}: {spec.uri} is a folder of files that are not all of one format ({what}); "
+            f"sources.{spec.name}: {spec.uri} is a folder of files that are not all of one format ({known}); "
             f"add {remedy}`format:` with the one to read"
             + (", and a source for each other one" if len(data) > 1 else "")
         )
@@ -283,9 +299,8 @@ def _kind(seen: Seen) -> str | None:
     named = format_by_name(seen.found.path)
     if named is not None:
         return seen.content if named in RECORDS and seen.content in RECORDS else named
-    if seen.content == "text" and language_of_path(seen.found.path) is not None:
-        return "code"
-    return _told(seen)
+    told = _told(seen)
+    return "code" if told is None and language_of_path(seen.found.path) is not None else told
 
 
 def _with_notes(spec: SourceSpec, result: Admitted) -> Admitted:
@@ -299,6 +314,6 @@ def _with_notes(spec: SourceSpec, result: Admitted) -> Admitted:
             groups.setdefault((seen.content, named, chosen), []).append(seen.found.path)
     for (content, named, chosen), paths in groups.items():
         which = f"{paths[0]!r} is" if len(paths) == 1 else f"{len(paths):,} files, {paths[0]!r} one of them, are"
-        what = "quarantined as it stands" if chosen == FOREIGN else "read as that"
-        result.notes.append(f"source {spec.name}: {which} called {named} and {KINDS[content]} inside; {what}")
+        what = "quarantined" if chosen == FOREIGN else "read as what is inside"
+        result.notes.append(f"source {spec.name}: {which} {named} by name and {KINDS[content]} by content; {what}")
     return result

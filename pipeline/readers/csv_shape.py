@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 
+from gristmill.pipeline.readers.content import HEAD_BYTES
 from gristmill.stages.text_encoding import wide_encoding
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -16,11 +17,11 @@ RECORDS = 50  # of the beginning, that tell
 
 
 def head_lines(head: bytes) -> list[str]:
-    """Lines of a file's first bytes without the last, which may be cut off; of a file of one line, that."""
+    """Lines of a file's first bytes, without the last where it may be cut off."""
     encoding = wide_encoding(head) or "utf-8"
     text = head[: len(head) & ~3 if encoding != "utf-8" else None].decode(encoding, "replace").removeprefix("\ufeff")
     lines = text.splitlines(keepends=True)
-    return lines[:-1] if len(lines) > 1 else lines
+    return lines[:-1] if len(lines) > 1 and len(head) >= HEAD_BYTES else lines
 
 
 def separator_of(lines: Iterable[str], path: str) -> str:
