@@ -1,9 +1,10 @@
 """Signals of source files: shapes of lines, kinds of characters, encoded data, and what a file is by its name.
 
 `CODE_SIGNALS` is the table of them, `measure` computes them; every one is null outside the domain code. Shares of an
-empty file are null. Signals of 0 and 1 say whether a file is generated, minified, vendored or a lock file; the phrases
-and paths behind them are tables below: those of generators in the first `GENERATED_LINES` lines are of The Stack v2
-(Lozhkov et al. 2024, appendix A.1), the others this project's own, after what linguist takes as generated and vendored.
+empty file are null; lines end at LF, CRLF and CR. Signals of 0 and 1 say whether a file is generated, minified,
+vendored or a lock file; the phrases and paths behind them are tables below: those of generators in the first
+`GENERATED_LINES` lines are of The Stack v2 (Lozhkov et al. 2024, appendix A.1), the others this project's own, after
+what linguist takes as generated and vendored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.stages.code_lines import measured_text
 from gristmill.stages.code_places import NEEDS, is_code, places
 
 
@@ -119,7 +121,7 @@ class CodeSignals:
     """Adds the columns of `CODE_SIGNALS`; `stages.signals` measures them too, at the end of the first pass."""
 
     name: ClassVar[str] = "code_signals"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("text", "language", *NEEDS)
     adds: ClassVar[tuple[str, ...]] = tuple(signal.name for signal in CODE_SIGNALS)
     edits: ClassVar[bool] = False
@@ -140,7 +142,7 @@ def measure(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     from gristmill.kernels.text import code_signals as kernel
     from gristmill.kernels.text import utf8
 
-    text = batch.column("text")
+    text = measured_text(batch)
     code = is_code(batch) & text.is_valid().to_numpy(zero_copy_only=False)
     if not code.any():
         return {signal.name: pa.nulls(batch.num_rows, signal.dtype) for signal in CODE_SIGNALS}

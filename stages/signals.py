@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from gristmill.stages.code_lines import measured_text
 from gristmill.stages.compat import COMPATIBLE, DATATROVE_SIGNALS, datatrove_columns
 from gristmill.stages.own import own_function
 from gristmill.stages.signal_table import SIGNALS, Signal, columns_of
@@ -40,7 +41,7 @@ class Signals:
     compat: str | None = None
 
     name: ClassVar[str] = "signals"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = ("text", "domain", "language", "url")
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
@@ -98,8 +99,9 @@ def _counts(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """(rows,) int64 by the names that `SIGNALS` uses."""
     from gristmill.kernels.text import signals, utf8
 
-    data, offsets = utf8.buffers(batch.column("text"))
+    data, offsets = utf8.buffers(measured_text(batch))
     counts = dict(zip(signals.COUNTS, signals.count(data, offsets).T, strict=True))
+    counts["bytes"] = np.diff(utf8.buffers(batch.column("text"))[1])
     counts["not_plain"] = counts["characters"] - counts["plain"]
     counts["tokens"] = np.zeros(batch.num_rows, np.int64)
     counts["pornographic_urls"] = counts["pornographic_urls"] + _own_url_is_pornographic(batch.column("url"))

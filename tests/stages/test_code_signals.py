@@ -17,7 +17,7 @@ from gristmill.stages import code_signals
 from gristmill.stages.code_signals import CODE_SIGNALS, CodeSignals, measure
 from gristmill.stages.document import DOCUMENT
 from gristmill.stages.presets import code_files, starcoder
-from gristmill.stages.signals import SIGNALS, with_columns
+from gristmill.stages.signals import SIGNALS, Signals, with_columns
 
 
 def batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -38,6 +38,7 @@ def one(text: str, language: str = "python", path: str | None = None) -> dict[st
 
 
 def defined(text: str, language: str, path: str) -> dict[str, Any]:
+    text = re.sub("\r\n?", "\n", text)
     lines = text.split("\n")
     lines = lines[:-1] if lines[-1] == "" else lines
     heads = [text.encode()[:8192].split(b"\n")[:n] for n in (5, 40)]
@@ -76,6 +77,22 @@ def test_signals_of_real_files_are_their_definitions(shared_data: Path) -> None:
         assert (values["visible_html"] is None) == (file["language"] != "html")
         assert 0 <= values["encoded_data"] <= 1
     assert sum(found["generated"]) > 10
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_code_end_as_editors_end_them(end: str) -> None:
+    text = end.join(["x = 1", "", "# a comment", "y = 22", "print(x)", ""])
+    values = one(text)
+    assert (values["max_line_length"], values["mean_line_length"]) == (11, 6.0)
+    batch = batch_of([{"text": text, "language": "python"}])
+    counted = Signals().apply(batch).to_pylist()[0]
+    assert (counted["total_lines"], counted["bytes"]) == (5, len(text))
+    assert counted["comments"] == pytest.approx(11 / 35)
+    assert batch.column("text").to_pylist() == [text]
+
+
+def test_a_form_feed_ends_no_line_of_code() -> None:
+    assert one("a = 1\n\f\nb = 2\n")["mean_line_length"] == 11 / 3
 
 
 def test_other_domains_and_missing_texts_have_no_signals() -> None:
