@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gristmill.pipeline.init.kinds import Kind, is_code_name, kind_of, most_common
@@ -70,13 +70,14 @@ def layout_of(uri: str, found: Sequence[Found], is_folder: bool) -> Layout:
     files = [file for file in found if not isinstance(file, PassedOver)]
     layout = Layout(uri, is_folder, files)
     layout.left_out += [(file.path, 0, f"it is {file.why}") for file in found if isinstance(file, PassedOver)]
-    outputs = _outputs(files) if is_folder else []
+    outputs = set(_outputs(files)) if is_folder else set()
     layout.code = code_folders(files) if is_folder else []
+    code = set(layout.code)
     rest: list[Found] = []
     for file in files:
-        if any(_below(file.path, folder) for folder in outputs):
+        if _within(file.path, outputs):
             layout.left_out.append((file.path, file.size, "it is of an output of Gristmill"))
-        elif not any(_below(file.path, folder) for folder in layout.code):
+        elif not _within(file.path, code):
             why = is_beside(file.path, records=True) if is_folder or len(files) > 1 else None
             if why is not None:
                 layout.left_out.append((file.path, file.size, why))
@@ -115,6 +116,15 @@ def _is_documentation(path: str) -> bool:
 
 def _below(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
+
+
+def _within(path: str, folders: Container[str]) -> bool:
+    """Whether the path lies in one of the folders, however many they are."""
+    while path:
+        path = posixpath.dirname(path)
+        if path in folders:
+            return True
+    return False
 
 
 def _outputs(files: Sequence[Found]) -> list[str]:
@@ -174,12 +184,20 @@ def code_folders(files: Sequence[Found]) -> list[str]:
     """Folders of source code, none within another."""
     repositories = {""} if any(file.path.startswith(".git/") for file in files) else set()
     repositories |= {file.path.partition("/.git/")[0] for file in files if "/.git/" in file.path}
-    return _joined(sorted(_code_below("", files, repositories)), files)
+    above = {parent for each in repositories for parent in _parents(each)}
+    return _joined(sorted(_code_below("", files, repositories, above)), files)
 
 
-def _code_below(folder: str, files: Sequence[Found], repositories: set[str]) -> Iterator[str]:
+def _parents(path: str) -> Iterator[str]:
+    while path:
+        path = posixpath.dirname(path)
+        yield path
+
+
+def _code_below(folder: str, files: Sequence[Found], repositories: set[str], above: set[str]) -> Iterator[str]:
+    """above: folders that hold repositories."""
     seen = [file for file in files if not STATE_FOLDERS & set(file.path.split("/"))]
-    if folder in repositories or _is_code(seen, any(_below(each, folder) for each in repositories)):
+    if folder in repositories or (folder not in above and _is_code(seen)):
         yield folder
         return
     children: dict[str, list[Found]] = {}
@@ -189,12 +207,12 @@ def _code_below(folder: str, files: Sequence[Found], repositories: set[str]) -> 
         if slash and child not in STATE_FOLDERS:
             children.setdefault(f"{folder}/{child}" if folder else child, []).append(file)
     for child, inside in children.items():
-        yield from _code_below(child, inside, repositories)
+        yield from _code_below(child, inside, repositories, above)
 
 
-def _is_code(files: Sequence[Found], has_repositories: bool) -> bool:
+def _is_code(files: Sequence[Found]) -> bool:
     """Whether most files are source code, and data are no more than what lies about in a repository."""
-    if not files or has_repositories:
+    if not files:
         return False
     code = sum(1 for file in files if is_code_name(file.path) or posixpath.basename(file.path).lower() in PROJECT)
     data = sum(file.size for file in files if format_by_name(file.path) not in (None, "text"))
@@ -202,19 +220,16 @@ def _is_code(files: Sequence[Found], has_repositories: bool) -> bool:
 
 
 def _joined(folders: Sequence[str], files: Sequence[Found]) -> list[str]:
-    """The common parent in place of folders that are all there is in it."""
-    while len(folders) > 1:
-        parents = Counter(posixpath.dirname(folder) for folder in folders)
-        for parent, number in sorted(parents.items(), key=lambda pair: -len(pair[0])):
-            inside = [file for file in files if _below(file.path, parent)]
-            code = [file for file in inside if any(_below(file.path, folder) for folder in folders)]
-            rest = [file for file in inside if not any(_below(file.path, folder) for folder in folders)]
-            if number > 1 and len(code) and all(_is_small_print(file.path) for file in rest):
-                folders = sorted({folder for folder in folders if not _below(folder, parent)} | {parent})
-                break
-        else:
-            return list(folders)
-    return list(folders)
+    """The common parents in place of folders that are all there is in them."""
+    known = set(folders)
+    others = [file.path for file in files if not _within(file.path, known) and not _is_small_print(file.path)]
+    held = {parent for path in others for parent in _parents(path)}
+    while True:
+        numbers = Counter(posixpath.dirname(folder) for folder in known if folder)
+        parents = {parent for parent, number in numbers.items() if number > 1 and parent not in held}
+        if not parents:
+            return sorted(known)
+        known = {folder for folder in known if not folder or posixpath.dirname(folder) not in parents} | parents
 
 
 def _is_small_print(path: str) -> bool:

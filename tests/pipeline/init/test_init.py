@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from hub_server import HubServer
 from object_store import ObjectStore
+from pdf_files import column, document, wrapped
 from real_texts import programs, texts
 from typer.testing import CliRunner
 
@@ -115,6 +117,32 @@ def test_files_on_an_object_store(s3: ObjectStore) -> None:
     (source,) = configuration["sources"]
     assert source["uri"] == s3.uri("crawl")
     assert source["columns"] == {"text": "text", "id": "id"}
+
+
+def test_a_dataset_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    lines = "".join(json.dumps({"doc_id": f"d{i}", "content": f"{TEXT} {i}"}) + "\n" for i in range(20)).encode()
+    server = HubServer()
+    try:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no_token"))
+        files = {"README.md": b"# A card\n", ".gitattributes": b"", "data/train-00000.jsonl.gz": gzip.compress(lines)}
+        server.dataset("mill/grain", files)
+        for uri in ("hf://datasets/mill/grain", "hf://datasets/mill/grain/data/*.jsonl.gz"):
+            (source,) = init(uri)[0]["sources"]
+            assert source["columns"] == {"text": "content", "id": "doc_id"}
+            assert source["uri"].startswith("hf://datasets/mill/grain")
+    finally:
+        server.close()
+
+
+def test_pdfs(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    for i in range(2):
+        (folder / f"{i}.pdf").write_bytes(document(column(72, 700, wrapped(f"{TEXT} {i}", 400))))
+    (source,) = init(folder)[0]["sources"]
+    assert (source["uri"], source["format"]) == (str(folder), "pdf")
 
 
 def test_an_output_of_ours_is_left_out(tmp_path: Path) -> None:
