@@ -1,7 +1,8 @@
 """From a web page to the text of its main content and what it says about itself.
 
-    bytes -> text of the page (`page_encoding`), as HTML where it is XHTML (`page_xhtml`), its lines joined where a
-             script has no spaces (`kernels.text.source_breaks`) -> what the tree would cost (`kernels.text.markup`)
+    bytes -> text of the page (`page_encoding`), as HTML where it is XHTML (`page_xhtml`)
+          -> what the tree would cost (`kernels.text.markup`)
+          -> lines joined where a script has no spaces (`kernels.text.source_breaks`)
           -> main content (`page_text`, or trafilatura) and metadata (`page_metadata`), in a process of their own
              (`page_guard`)
 
@@ -22,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.extras import require
-from gristmill.kernels.text.markup import markup_cost
-from gristmill.kernels.text.page_hints import UNSPACED, hints
+from gristmill.kernels.text.markup import markup_counts
+from gristmill.kernels.text.page_hints import UNSPACED
 from gristmill.kernels.text.source_breaks import without_source_breaks
 from gristmill.stages.document import TIMESTAMP
 from gristmill.stages.page_encoding import decode, is_html
@@ -145,18 +146,15 @@ class Extract:
         utf8 = html.encode("utf-8", "replace")
         if is_xhtml(content_type, utf8):
             utf8 = html_of(utf8)
-        found = hints(utf8)
-        if found & UNSPACED:
-            utf8 = without_source_breaks(utf8)
         slow = self.engine == "trafilatura"
         most_depth = min(self.max_depth, TRAFILATURA_DEPTH) if slow else self.max_depth
         most_steps = TRAFILATURA_STEPS if slow else MAX_STEPS
-        depth, steps, copies = markup_cost(utf8, most_depth + 1, most_steps, MAX_COPIES)
+        depth, steps, copies, hints = markup_counts(utf8, most_depth + 1, most_steps, MAX_COPIES)
         if depth > most_depth:
             return "too_deep"
         if steps > most_steps or copies > MAX_COPIES:
             return "too_tangled"
-        return _Counted(utf8, found)
+        return _Counted(without_source_breaks(utf8) if hints & UNSPACED else utf8, hints)
 
 
 def _replace(column: pa.Array, at: np.ndarray, values: list[Any]) -> pa.Array:

@@ -19,12 +19,12 @@ NO_TEXT = ("img", "area", "svg", "object", "video", "audio", "embed")
 """CSS selectors of what has no text of its own. resiliparse drops it where it is told to drop `alt` texts, and
 figures with their captions, quotes and tables as well; so it is told to keep them, and these are dropped by name."""
 
-FORMULA, GUTTER, CELL, CAPTION, LONE, ALL = 1, 2, 4, 8, 16, 63
+FORMULA, CODE, CELL, CAPTION, LONE, ALL = 1, 2, 4, 8, 16, 63
 """Of `kernels.text.page_hints`, which the process that parses does not import: it compiles nothing."""
 
 MARK = "\ufdd0"
 """A noncharacter, which no text has."""
-_LONE = re.compile(r">(\s{0,64}[\u0800-\u1fff\u2c00-\ud7ff\uf900-\ufdcf\ufdf0-\uffdc])(?=\s{0,64}<)")
+_LONE = re.compile(r">(\s{0,64}[\u0800-\u1fff\u3000-\ud7ff\uf900-\ufdcf\ufdf0-\uffdc])(?=\s{0,64}<)")
 
 GUTTERS = (
     ".lineno, .linenos, .linenodiv, .line-numbers-rows, td.line-numbers, .line-number, td.gutter, .rouge-gutter, "
@@ -34,10 +34,11 @@ GUTTERS = (
 
 MAX_CELL = 1000
 """Characters of a cell that is made one line; a longer one is the page's layout, or prose."""
-MAX_ROWS = 20_000
+MAX_BREAKS = 20_000
 MAX_FIGURES = 2000
 _NOT_A_LINE = "table, pre, h1, h2, h3, h4, h5, h6, blockquote, form, article, section"
 _BREAKS = "p, div, br, ul, ol, li, dl, dt, dd, figure, figcaption, center"
+_IN_CELLS = f":is(td, th) > :is({_BREAKS}), :is(td, th) br"
 
 _CREDIT = re.compile(
     r"©|\(c\)|\b(?:fotos?|photos?|photograph|bild(?:er)?|images?|imagen|imágenes|grafik|quelle|source|fuente|crédito|"
@@ -61,8 +62,8 @@ def shape(tree: Any, hints: int) -> None:
     """Changes a `resiliparse.parse.html.HTMLTree`; `hints`: what it may hold, `kernels.text.page_hints`."""
     if hints & FORMULA:
         write_formulas(tree)
-    if hints & GUTTER:
-        for element in tree.document.query_selector_all(GUTTERS)[:MAX_ROWS]:
+    if hints & CODE:
+        for element in tree.document.query_selector_all(GUTTERS)[:MAX_BREAKS]:
             element.remove()
     if hints & CELL:
         _join_cells(tree)
@@ -77,25 +78,31 @@ def cut_credits(tree: Any) -> None:
 
 
 def _join_cells(tree: Any) -> None:
-    for row in tree.document.query_selector_all("tr")[:MAX_ROWS]:
-        cells = row.children[:]
-        if len(cells) < 2:
+    seen = None
+    for element in tree.document.query_selector_all(_IN_CELLS)[:MAX_BREAKS]:
+        cell = element.closest("td, th")
+        if cell is None or cell == seen:
             continue
-        for cell in cells:
-            if cell.first_element_child is None or cell.query_selector(_NOT_A_LINE) is not None:
-                continue
-            breaks = cell.query_selector_all(_BREAKS)[:]
-            if not breaks or len(cell.text or "") > MAX_CELL:
-                continue
-            for element in breaks:
-                if element.tag == "br":
-                    before, after = element.previous_sibling, element.next_sibling
-                    joined = is_unspaced(_text(before)[-1:]) and is_unspaced(_text(after)[:1])
-                    element.replace_with(tree.create_text_node("" if joined else " "))
-                else:
-                    before = [tree.create_text_node(" ")] if element.previous_sibling is not None else []
-                    after = [tree.create_text_node(" ")] if element.next_sibling is not None else []
-                    element.replace_with(*before, *element.child_nodes[:], *after)
+        seen = cell
+        row = cell.parent
+        if row is None or row.child_element_count < 2 or len(cell.text or "") > MAX_CELL:
+            continue
+        if cell.query_selector(_NOT_A_LINE) is None:
+            _join(tree, cell)
+
+
+def _join(tree: Any, cell: Any) -> None:
+    for element in cell.query_selector_all(_BREAKS)[:]:
+        if element.tag == "br":
+            before, after = element.previous_sibling, element.next_sibling
+            joined = is_unspaced(_text(before)[-1:]) and is_unspaced(_text(after)[:1])
+            element.replace_with(tree.create_text_node("" if joined else " "))
+        else:
+            around = [
+                [tree.create_text_node(" ")] if sibling is not None else []
+                for sibling in (element.previous_sibling, element.next_sibling)
+            ]
+            element.replace_with(*around[0], *element.child_nodes[:], *around[1])
 
 
 def _text(node: Any) -> str:

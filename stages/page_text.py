@@ -91,7 +91,7 @@ LIST_ITEM = 25
 
 _OPTIONS: dict[str, Any] = {"main_content": True, "preserve_formatting": True, "alt_texts": True, "links": False}
 _SELECTORS = {"class": ".{}", "id": "#{}", "tag": "{}", "itemprop": "[itemprop={}]", "role": "[role={}]"}
-_ANY = ", ".join(_SELECTORS[kind].format(value) for kind, value in ARTICLES)
+_ANY = ", ".join(("script", "style", *(_SELECTORS[kind].format(value) for kind, value in ARTICLES)))
 
 
 def main_text(tree: Any, hints: int) -> str:
@@ -103,27 +103,42 @@ def main_text(tree: Any, hints: int) -> str:
     shape(tree, hints)
     if hints & CAPTION:
         cut_credits(tree)
-    page = tree.create_element("div")
-    page.append(*body.child_nodes[:])
-    inner = body
+    articles = _articles(body)
+    everything = body.text or ""
+    content = body.child_nodes[:]
+    holder = body
+    body.replace_children()
     for _ in range(DEPTH):
-        inner = inner.append_child(tree.create_element("div"))
-    inner.append_child(page)
+        holder = holder.append_child(tree.create_element("div"))
+    page = tree.create_element("div")
+    page.append(*content)
+    for size, element in articles[:1]:
+        if size >= MIN_SHARE * len(everything):  # of all text, so of the main content
+            enough = max(MIN_ARTICLE, MIN_SHARE * _length(everything))
+            if text := _of_article(tree, holder, element, enough):
+                return without_trail(text)
+    holder.append_child(page)
     whole = _extracted(tree, SKIPPED)
     if len(whole) < MIN_ARTICLE:  # a name may have been that of the page itself
         whole = max(whole, _extracted(tree, ()), key=len)
-    enough = max(MIN_ARTICLE, MIN_SHARE * len(whole))
-    articles = _articles(tree, enough)
     page.remove()
-    for element in articles:
-        parent, follower = element.parent, element.next
-        inner.append_child(element)
-        _keep_lists(element)
-        part = _extracted(tree, SKIPPED)
-        if len(part) >= enough:
-            return without_trail(part)
-        parent.insert_before(element, follower)  # the next may be the one around it
+    enough = max(MIN_ARTICLE, MIN_SHARE * len(whole))
+    for element in [element for size, element in articles if size >= enough][:TRIES]:
+        if text := _of_article(tree, holder, element, enough):
+            return without_trail(text)
     return without_trail(whole)
+
+
+def _of_article(tree: Any, holder: Any, element: Any, enough: float) -> str:
+    """The text of one element of the page alone, put into `holder`; empty where it is not enough."""
+    parent, follower = element.parent, element.next
+    holder.append_child(element)
+    _keep_lists(element)
+    text = _extracted(tree, SKIPPED)
+    if len(text) >= enough:
+        return text
+    parent.insert_before(element, follower)  # the next may be the one around it
+    return ""
 
 
 def _extracted(tree: Any, skipped: tuple[str, ...]) -> str:
@@ -133,14 +148,19 @@ def _extracted(tree: Any, skipped: tuple[str, ...]) -> str:
     return text.strip()
 
 
+def _length(text: str) -> int:
+    """Characters with white space folded."""
+    return len(" ".join(text.split()))
+
+
 def _keep_lists(article: Any) -> None:
     """Makes the links plain in lists that are part of the article's text."""
     for element in article.query_selector_all("ul")[:MAX_LISTS]:
         links = element.query_selector_all("a")[:]
         if not links:
             continue
-        size = len(_folded(element))
-        linked = sum(len(_folded(link)) for link in links)
+        size = _length(element.text or "")
+        linked = sum(_length(link.text or "") for link in links)
         if linked <= LINKED * size:
             continue
         if element.getattr("class") or element.getattr("id"):
@@ -152,27 +172,24 @@ def _keep_lists(article: Any) -> None:
                 link.replace_with(*link.child_nodes[:])
 
 
-def _folded(element: Any) -> str:
-    return " ".join((element.text or "").split())
-
-
 def _paragraphs(element: Any) -> int:
     return sum(len(child.text or "") for child in element.children[:MAX_MARKED] if child.tag == "p")
 
 
-def _articles(tree: Any, enough: float) -> list[Any]:
-    """Of each of the first marks that the page has, the element with the most text, scripts included."""
+def _articles(body: Any) -> list[tuple[int, Any]]:
+    """Of each mark that the page has, the first first, the element with the most text, and how much that is."""
     found: dict[int, list[Any]] = {}
-    for element in tree.document.query_selector_all(_ANY)[:MAX_MARKED]:  # a slice: to iterate is quadratic
+    for element in body.query_selector_all(_ANY)[:MAX_MARKED]:  # a slice: to iterate is quadratic
+        if element.tag in ("script", "style"):  # so that they are no text of it
+            element.remove()
+            continue
         rank = _rank(element)
         if rank is not None:
             found.setdefault(rank, []).append(element)
-    result = []
-    for rank in sorted(found):
-        size, element = max(((len(e.text or ""), e) for e in found[rank][:CANDIDATES]), key=lambda pair: pair[0])
-        if size >= enough:
-            result.append(element)
-    return result[:TRIES]
+    return [
+        max(((len(element.text or ""), element) for element in found[rank][:CANDIDATES]), key=lambda pair: pair[0])
+        for rank in sorted(found)
+    ]
 
 
 def _rank(element: Any) -> int | None:

@@ -7,14 +7,28 @@ the attributes of a tag are compared with each other; so are the options of a se
 the stack and the list of active formatting elements as the standard does, wherever it leaves a doubt in the way that
 makes them longer, and adds up what a parser would do. It is no parser: nothing says what the page is.
 
-    page (n,) uint8 -> (depth, steps, copies)
+    page (n,) uint8 -> (depth, steps, copies), and what the page may hold (`page_hints`)
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
+from gristmill.kernels.text import page_hints
+from gristmill.kernels.text.page_hints import (
+    CAPTION,
+    CELL,
+    CODE,
+    FORMULA,
+    LONE,
+    UNSPACED,
+    is_lone,
+    joined_at,
+    may_be_formula,
+)
 from gristmill.kernels.text.tags import (
     ADDRESS,
     ANCHOR,
@@ -33,9 +47,12 @@ from gristmill.kernels.text.tags import (
     LI,
     LIST_ITEM,
     MARKER,
+    MATHS,
     NOBR,
     NOFRAMES,
     OPTION,
+    PICTURE,
+    PREFORMATTED,
     RAW,
     REOPENS,
     ROOT,
@@ -44,9 +61,11 @@ from gristmill.kernels.text.tags import (
     SELECT,
     SPECIAL,
     TABLE,
+    TABLE_CELL,
     TD,
     TEMPLATE,
     TH,
+    TITLES_FIGURE,
     TR,
     VOID,
     P,
@@ -70,13 +89,29 @@ ADOPTED = 8
 """Rounds of the adoption agency algorithm, section 13.2.6.4.7; each makes an element again."""
 
 
+class Counts(NamedTuple):
+    depth: int
+    """Elements open at once."""
+    steps: int
+    """Comparisons."""
+    copies: int
+    """Formatting elements made again."""
+    hints: int
+    """Bits of `page_hints`."""
+
+
 def markup_cost(page: bytes, max_depth: int, max_steps: int, max_copies: int) -> tuple[int, int, int]:
-    """(elements open at once, comparisons, formatting elements made again) that a parser of `page` comes to, about.
+    """The first three of `markup_counts`."""
+    return markup_counts(page, max_depth, max_steps, max_copies)[:3]
+
+
+def markup_counts(page: bytes, max_depth: int, max_steps: int, max_copies: int) -> Counts:
+    """What a parser of `page` comes to, about.
 
     max_depth: at most `MAX_STACK`. Counting ends where one of the limits is passed.
     """
     limits = np.array([min(max_depth, MAX_STACK), max_steps, max_copies], np.int64)
-    return tuple(int(n) for n in _cost(np.frombuffer(page, np.uint8), *tag_table(), limits))  # type: ignore[return-value]
+    return Counts(*(int(n) for n in _cost(np.frombuffer(page, np.uint8), *tag_table(), limits, page_hints.BLOCKS)))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -124,7 +159,7 @@ def _reconstruct(names, kinds, serials, formatting, places, places_serials, dept
 
 
 @numba.njit(cache=True, nogil=True)
-def _cost(data, hashes, flags, asked, limits):
+def _cost(data, hashes, flags, asked, limits, blocks):
     max_depth, max_steps, max_copies = limits
     names = np.zeros(max_depth + MAX_FORMATTING + 8, np.uint64)
     kinds = np.zeros(max_depth + MAX_FORMATTING + 8, np.int64)
@@ -138,6 +173,7 @@ def _cost(data, hashes, flags, asked, limits):
     selects = options = foreign = root_attributes = 0
     region = none  # an element whose content may be text or may not: its tags open elements and close none
     text = content = frames = False
+    seen = hints = 0
     at, n = 0, len(data)
     while at < n:
         if steps > max_steps or copies > max_copies or depth >= max_depth or active >= MAX_FORMATTING:
@@ -145,6 +181,8 @@ def _cost(data, hashes, flags, asked, limits):
         if data[at] != 60 or at + 1 >= n:
             text = True
             content = content or not (is_space(data[at]) or data[at] == 0)
+            if (data[at] >= 0xE0 or data[at] == 38) and not hints & UNSPACED and joined_at(data, at, blocks):
+                hints |= UNSPACED
             at += 1
             continue
         following = data[at + 1]
@@ -163,9 +201,16 @@ def _cost(data, hashes, flags, asked, limits):
                 text = True
                 at += 1
             continue
-        name, at = name_at(data, at + 2 if is_end else at + 1)
-        attributes, at, closed, signature, presented = behind_attributes(data, at, asked)
+        name, behind = name_at(data, at + 2 if is_end else at + 1)
+        attributes, at, closed, signature, presented = behind_attributes(data, behind, asked)
         kind = flags_of(name, hashes, flags)
+        seen |= kind
+        if not hints & LONE and is_lone(data, at):
+            hints |= LONE
+        if not hints & FORMULA and (
+            presented & 2 or ((kind & PICTURE or name == asked[SCRIPT]) and may_be_formula(data, behind, at, kind & PICTURE))
+        ):
+            hints |= FORMULA
         steps += depth + attributes * attributes + 1
 
         if text and region == none:
@@ -233,7 +278,7 @@ def _cost(data, hashes, flags, asked, limits):
             root_attributes += attributes
             steps += attributes * root_attributes
             continue
-        if inside and kind & BREAKS_OUT and (name != asked[FONT] or presented):
+        if inside and kind & BREAKS_OUT and (name != asked[FONT] or presented & 1):
             while depth > 0 and kinds[depth - 1] & FOREIGN and not kinds[depth - 1] & INTEGRATION:
                 depth -= 1
         elif inside or kind & FOREIGN:
@@ -340,4 +385,8 @@ def _cost(data, hashes, flags, asked, limits):
         if kind & MARKER:
             formatting[active] = none
             active += 1
-    return deepest, steps, copies
+    hints |= FORMULA if seen & MATHS else 0
+    hints |= CODE if seen & PREFORMATTED else 0
+    hints |= CELL if seen & TABLE_CELL else 0
+    hints |= CAPTION if seen & TITLES_FIGURE else 0
+    return deepest, steps, copies, hints

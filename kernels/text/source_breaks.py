@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from gristmill.kernels.text import utf8
-from gristmill.kernels.text.page_hints import is_joined, reference
+from gristmill.kernels.text.page_hints import BLOCKS, is_joined, reference
 from gristmill.kernels.text.tags import (
     RAW,
     SCRIPT,
@@ -30,7 +30,6 @@ from gristmill.kernels.text.tags import (
     name_hash,
     tag_table,
 )
-from gristmill.kernels.text.unspaced import JOINED_BLOCKS
 
 INLINE = (
     "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd label mark nobr q rb rp rt rtc ruby s samp small "
@@ -43,13 +42,8 @@ MAX_RUNS = 16
 
 def without_source_breaks(page: bytes) -> bytes:
     """`page`, UTF-8, without the breaks; the same object where it has none."""
-    out, size = _without(np.frombuffer(page, np.uint8), _blocks(), *tag_table(), *_names())
+    out, size = _without(np.frombuffer(page, np.uint8), BLOCKS, *tag_table(), *_names())
     return page if size == len(page) else out[:size].tobytes()
-
-
-@functools.cache
-def _blocks() -> np.ndarray:
-    return np.array(sorted(JOINED_BLOCKS), np.int64)
 
 
 @functools.cache

@@ -27,6 +27,11 @@ FOREIGN = 2048  # svg, math
 INTEGRATION = 4096  # in svg or math, HTML again
 BREAKS_OUT = 8192  # in svg or math, ends them
 REOPENS = 16384  # opens formatting elements again, as text and all that is not SPECIAL does
+MATHS = 1 << 15  # what a page's text needs to know, see `page_hints`
+PICTURE = 1 << 16
+PREFORMATTED = 1 << 17
+TABLE_CELL = 1 << 18
+TITLES_FIGURE = 1 << 19
 
 _NAMES = {
     VOID: "area base basefont bgsound br col command embed frame hr image img input keygen link meta param source "
@@ -52,6 +57,11 @@ _NAMES = {
     ROOT: "html head body",
     FOREIGN: "svg math",
     INTEGRATION: "foreignobject desc title mi mo mn ms mtext annotation-xml",
+    MATHS: "math mjx-container",
+    PICTURE: "img image",
+    PREFORMATTED: "pre code listing",
+    TABLE_CELL: "td th",
+    TITLES_FIGURE: "figcaption",
     REOPENS: "applet marquee object button select xmp area br embed img keygen wbr input image",
     BREAKS_OUT: "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing "
     "menu meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var font",
@@ -72,9 +82,9 @@ def tag_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 ASKED = ("p", "table", "option", "select", "script", "a", "nobr", "button", "template", "address", "div", "tr", "td",
-         "th", "br", "font", "frameset", "color", "face", "size", "li", "noframes")  # fmt: skip
+         "th", "br", "font", "frameset", "color", "face", "size", "li", "noframes", "data-tex")  # fmt: skip
 P, TABLE, OPTION, SELECT, SCRIPT, ANCHOR, NOBR, BUTTON, TEMPLATE, ADDRESS, DIV, TR, TD, TH, BR, FONT = range(16)
-FRAMESET, COLOR, FACE, SIZE, LI, NOFRAMES = range(16, 22)
+FRAMESET, COLOR, FACE, SIZE, LI, NOFRAMES, DATA_TEX = range(16, 23)
 
 
 def name_hash(name: str) -> int:
@@ -145,12 +155,13 @@ def name_at(data, at):
 
 @numba.njit(cache=True, nogil=True)
 def behind_attributes(data, at, asked):
-    """(attributes, place behind the tag, whether it ends in '/>', hash of all of them, whether color, face or size is
-    one)."""
+    """(attributes, place behind the tag, whether it ends in '/>', hash of all of them, 1 where color, face or size is
+    one, 2 where data-tex is)."""
     n = len(data)
     count = 0
     signature = np.uint64(_BASIS)
-    closed = presented = False
+    closed = False
+    presented = 0
     while at < n:
         byte = data[at]
         if byte == 62:
@@ -168,7 +179,10 @@ def behind_attributes(data, at, asked):
             name = (name ^ np.uint64(byte)) * np.uint64(_PRIME)
             first = False
             at += 1
-        presented = presented or name == asked[COLOR] or name == asked[FACE] or name == asked[SIZE]
+        if name == asked[COLOR] or name == asked[FACE] or name == asked[SIZE]:
+            presented |= 1
+        elif name == asked[DATA_TEX]:
+            presented |= 2
         behind = at
         while behind < n and is_space(data[behind]):
             behind += 1

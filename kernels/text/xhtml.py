@@ -43,8 +43,10 @@ def as_html(page: bytes) -> bytes:
     """`page`, UTF-8 markup that is XHTML by its own account, for an HTML parser."""
     data = np.frombuffer(page, np.uint8)
     tables = (*tag_table(), _PLAINTEXT)
-    sized = _written(data, np.empty(0, np.uint8), *tables)
-    out = np.empty(sized, np.uint8)
+    size, changed = _written(data, np.empty(0, np.uint8), *tables)
+    if not changed:
+        return page
+    out = np.empty(size, np.uint8)
     _written(data, out, *tables)
     return out.tobytes()
 
@@ -116,10 +118,10 @@ def _behind_instruction(data, at):
 
 @numba.njit(cache=True, nogil=True)
 def _written(data, out, hashes, flags, asked, plaintext):
-    """Bytes of the page as HTML; they are written where `out` is not empty."""
+    """(bytes of the page as HTML, whether they are others); they are written where `out` is not empty."""
     n = len(data)
     size = at = 0
-    endless = False
+    endless = changed = False
     while at < n:
         begin = at
         if data[at] != 60 or at + 1 >= n:
@@ -135,6 +137,7 @@ def _written(data, out, hashes, flags, asked, plaintext):
             at = min(at, n)
             kind = flags_of(name, hashes, flags)
             if is_end and kind & VOID:
+                changed = True
                 continue
             if not closed or is_end or kind & VOID or data[at - 1] != 62:
                 size = _copy(data, begin, at, out, size)
@@ -143,6 +146,7 @@ def _written(data, out, hashes, flags, asked, plaintext):
                     size = _copy(data, at, to, out, size)
                     at = to
                 continue
+            changed = True
             if name == plaintext:
                 continue
             until = at - 2  # of '/>'
@@ -159,6 +163,7 @@ def _written(data, out, hashes, flags, asked, plaintext):
             at = min(behind_comment(data, at + 4), n)
             size = _copy(data, begin, at, out, size)
         elif following == 33 and at + 8 < n and data[at + 2] == 91 and data[at + 8] == 91:  # <![CDATA[
+            changed = True
             at = find(data, at + 9, 93, 93, 62)
             ended = at >= begin + 12 and data[at - 1] == 62 and data[at - 2] == 93 and data[at - 3] == 93
             size = _escaped(data, begin + 9, at - 3 if ended else at, out, size)
@@ -167,12 +172,14 @@ def _written(data, out, hashes, flags, asked, plaintext):
                 at += 1
             size = _copy(data, begin, at, out, size)
             if at < n and data[at] == 91:
+                changed = True
                 behind = _behind_subset(data, at + 1)
                 endless = behind < 0  # nor has any that follows: looked for once
                 at = at + 1 if endless else behind - 1
         elif following == 63:
+            changed = True
             at = _behind_instruction(data, begin + 2)
         else:
             size = _copy(data, begin, at + 1, out, size)
             at += 1
-    return size
+    return size, changed
