@@ -89,9 +89,12 @@ FLOW = 200
 LIST_ITEM = 25
 """Characters from which an item of a list at the end is text."""
 
+NEVER = ("script", "style", "nav", "aside", "select", "textarea", "button")
+"""Elements of which resiliparse keeps no text: they are taken out first, so that they count for nothing."""
+
 _OPTIONS: dict[str, Any] = {"main_content": True, "preserve_formatting": True, "alt_texts": True, "links": False}
 _SELECTORS = {"class": ".{}", "id": "#{}", "tag": "{}", "itemprop": "[itemprop={}]", "role": "[role={}]"}
-_ANY = ", ".join(("script", "style", *(_SELECTORS[kind].format(value) for kind, value in ARTICLES)))
+_ANY = ", ".join((*NEVER, *(_SELECTORS[kind].format(value) for kind, value in ARTICLES)))
 
 
 def main_text(tree: Any, hints: int) -> str:
@@ -180,7 +183,7 @@ def _articles(body: Any) -> list[tuple[int, Any]]:
     """Of each mark that the page has, the first first, the element with the most text, and how much that is."""
     found: dict[int, list[Any]] = {}
     for element in body.query_selector_all(_ANY)[:MAX_MARKED]:  # a slice: to iterate is quadratic
-        if element.tag in ("script", "style"):  # so that they are no text of it
+        if element.tag in NEVER:
             element.remove()
             continue
         rank = _rank(element)
