@@ -35,6 +35,7 @@ GUTTERS = (
 MAX_CELL = 1000
 """Characters of a cell that is made one line; a longer one is the page's layout, or prose."""
 MAX_BREAKS = 20_000
+MAX_IN_CELL = 100
 MAX_FIGURES = 2000
 _NOT_A_LINE = "table, pre, h1, h2, h3, h4, h5, h6, blockquote, form, article, section"
 _BREAKS = "p, div, br, ul, ol, li, dl, dt, dd, figure, figcaption, center"
@@ -92,7 +93,8 @@ def _join_cells(tree: Any) -> None:
 
 
 def _join(tree: Any, cell: Any) -> None:
-    for element in cell.query_selector_all(_BREAKS)[:]:
+    breaks = cell.query_selector_all(_BREAKS)
+    for element in breaks[:] if len(breaks) <= MAX_IN_CELL else ():
         if element.tag == "br":
             before, after = element.previous_sibling, element.next_sibling
             joined = is_unspaced(_text(before)[-1:]) and is_unspaced(_text(after)[:1])

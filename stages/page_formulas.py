@@ -16,11 +16,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gristmill.stages.page_mathml import Math, mathml_tex
+from gristmill.stages.page_mathml import TOKENS, Math, mathml_tex
 
 MAX_FORMULAS = 5000
-MAX_NODES = 20_000
-"""Elements of one formula; a larger one is its characters."""
+MAX_NODES = 10_000
+"""Elements of one formula, and 100 in each other; a larger one is its characters."""
+MAX_DEPTH = 100
 
 _TEX = "annotation[encoding*=tex i]"
 _FOUND = (
@@ -98,7 +99,7 @@ def _of_mathml(math: Any) -> tuple[str, bool]:
     annotation = math.query_selector(_TEX)
     stated = annotation.text if annotation is not None else math.getattr("alttext")
     displayed = math.getattr("display") == "block" or math.getattr("mode") == "display"
-    return _tidy(stated or mathml_tex(_node(math, [MAX_NODES]))), displayed
+    return _tidy(stated or _structure(math)), displayed
 
 
 def _of_source(source: str) -> tuple[str, bool] | None:
@@ -118,11 +119,18 @@ def _of_picture(image: Any, classes: list[str]) -> tuple[str, bool] | None:
     return (tex, displayed) if tex else None
 
 
-def _node(element: Any, left: list[int], depth: int = 0) -> Math:
-    left[0] -= 1
-    deeper = element.children[:] if left[0] > 0 and depth < 100 else []
-    attributes = {name: element.getattr(name) or "" for name in element.attrs} if element.tag == "mfenced" else {}
-    return Math(element.tag, element.text or "", attributes, [_node(child, left, depth + 1) for child in deeper])
+def _structure(math: Any) -> str:
+    if len(math.query_selector_all("*")) > MAX_NODES:
+        return " ".join((math.text or "").split())
+    return mathml_tex(_node(math, 0))
+
+
+def _node(element: Any, depth: int) -> Math:
+    tag = element.tag
+    inner = element.children[:] if depth < MAX_DEPTH and tag not in TOKENS else []
+    attributes = {name: element.getattr(name) or "" for name in element.attrs} if tag == "mfenced" else {}
+    text = "" if inner else element.text or ""
+    return Math(tag, text, attributes, [_node(child, depth + 1) for child in inner])
 
 
 def _tidy(tex: str) -> str:

@@ -7,10 +7,8 @@ Characters stay what they are (∑, ≤, α); structure becomes TeX. `annotation
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
-
-MAX_DEPTH = 100
-"""Elements in each other; what lies deeper is its characters alone."""
 
 _NAMED = (
     "arccos arcsin arctan arg cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim liminf limsup ln log max "
@@ -18,16 +16,18 @@ _NAMED = (
 )
 FUNCTIONS = frozenset(_NAMED.split())
 """Those of which TeX has a command."""
+TOKENS = ("mi", "mn", "mo", "mtext", "ms")
 ACCENTS = {
     "¯": "bar", "‾": "bar", "_": "bar", "^": "hat", "ˆ": "hat", "~": "tilde", "˜": "tilde", "→": "vec", "⃗": "vec",
     "˙": "dot", "¨": "ddot", "ˇ": "check", "˘": "breve", "⏞": "overbrace",
 }  # fmt: skip
+_COMMAND = re.compile(r"\\[A-Za-z]+$")
 _LEFT_OUT = ("annotation", "annotation-xml", "mphantom", "none", "mprescripts")
 _INVISIBLE = dict.fromkeys(map(ord, "\u2061\u2062\u2063\u2064\u200b"))  # function application, times, comma, plus
 
 
 class Math(NamedTuple):
-    """An element of MathML, whatever parser it comes from. `text`: that of the element and all in it."""
+    """An element of MathML, whatever parser it comes from. `text`: all text in it, where it has no `children`."""
 
     tag: str
     text: str
@@ -35,16 +35,14 @@ class Math(NamedTuple):
     children: list[Math]
 
 
-def mathml_tex(node: Math, depth: int = 0) -> str:
-    """Without delimiters; empty where there is nothing to see."""
-    if depth > MAX_DEPTH:
-        return _characters(node)
+def mathml_tex(node: Math) -> str:
+    """Without delimiters; empty where there is nothing to see. It calls itself for what is within."""
     if node.tag in _LEFT_OUT:
         return ""
-    if node.tag in ("mi", "mn", "mo", "mtext", "ms"):
+    if node.tag in TOKENS:
         return _token(node)
     children = node.children[:1] if node.tag == "semantics" else node.children
-    parts = [mathml_tex(child, depth + 1) for child in children]
+    parts = [mathml_tex(child) for child in children]
     match node.tag, len(parts):
         case "mfrac", 2:
             return f"\\frac{{{parts[0]}}}{{{parts[1]}}}"
@@ -90,16 +88,12 @@ def _characters(node: Math) -> str:
 
 def _row(parts: list[str]) -> str:
     """One behind the other; a space where a command would run into a letter."""
-    out = ""
+    out: list[str] = []
     for part in parts:
-        between = part[:1].isalpha() and _ends_in_command(out)
-        out += " " + part if between else part
-    return " ".join(out.split())
-
-
-def _ends_in_command(tex: str) -> bool:
-    stripped = tex.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-    return len(stripped) < len(tex) and stripped.endswith("\\")
+        if out and part[:1].isalpha() and _COMMAND.search(out[-1]):
+            out.append(" ")
+        out.append(part)
+    return " ".join("".join(out).split())
 
 
 def _base(tex: str) -> str:

@@ -207,10 +207,10 @@ def _cost(data, hashes, flags, asked, limits, blocks):
         seen |= kind
         if not hints & LONE and is_lone(data, at):
             hints |= LONE
-        if not hints & FORMULA and (
-            presented & 2 or ((kind & PICTURE or name == asked[SCRIPT]) and may_be_formula(data, behind, at, kind & PICTURE))
-        ):
+        if presented & 2:
             hints |= FORMULA
+        elif (kind & PICTURE or name == asked[SCRIPT]) and not hints & FORMULA:
+            hints |= FORMULA if may_be_formula(data, behind, at, kind & PICTURE) else 0
         steps += depth + attributes * attributes + 1
 
         if text and region == none:
