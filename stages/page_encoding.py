@@ -14,7 +14,7 @@ import re
 _CHARSET = re.compile(r"charset\s*=[\s\"']*([\w.:-]+)", re.IGNORECASE)
 _META = re.compile(rb"<meta[^>]{0,300}?charset\s{0,20}=[\s\"']{0,20}([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
-_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_HTML = re.compile(rb"<(?:!doctype\s+(?:[\w.-]+:)?html|(?:[\w.-]+:)?html|head|body)\b", re.IGNORECASE)
 _DECLARATION = re.compile(rb"<\?xml[^>]*>", re.IGNORECASE)
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 MAX_LABEL = 1000  # characters of a content type
@@ -38,7 +38,7 @@ def is_html(content_type: str, page: bytes) -> bool:
 def _begins_html(head: bytes) -> bool:
     """Whether markup of a page comes first, behind a declaration and comments."""
     head = head.lstrip()
-    if declaration := _DECLARATION.match(head):
+    while declaration := _DECLARATION.match(head):
         head = head[declaration.end() :].lstrip()
     while head.startswith(b"<!--"):
         head = head[4:].partition(b"-->")[2].lstrip()

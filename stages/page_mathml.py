@@ -89,7 +89,7 @@ def _characters(node: Math) -> str:
 def _row(parts: list[str]) -> str:
     """One behind the other; a space where a command would run into a letter."""
     out: list[str] = []
-    for part in parts:
+    for part in filter(None, parts):
         if out and part[:1].isalpha() and _COMMAND.search(out[-1]):
             out.append(" ")
         out.append(part)

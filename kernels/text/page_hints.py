@@ -90,14 +90,19 @@ def joined_at(data, at, blocks):
 
 @numba.njit(cache=True, nogil=True)
 def may_be_formula(data, begin, end, picture):
-    """Whether attributes, from `begin` to `end`, have "math/" in them, or "tex" or "latex" as a word if it is a
-    picture."""
+    """Whether attributes, from `begin` to `end`, have "math/" in them; of a picture, "math-" or, as a word, "tex" or
+    "latex"."""
     for i in range(begin, end - 3):
         if data[i] | 32 == 116:
             second, third, fourth = data[i + 1] | 32, data[i + 2], data[i + 3]
             if picture and second == 101 and third | 32 == 120 and not is_letter(fourth):
                 if not is_letter(data[i - 1]) or (data[i - 1] | 32 == 97 and data[i - 2] | 32 == 108):
                     return True
-            elif second == 104 and third == 47 and data[i - 1] | 32 == 97 and data[i - 2] | 32 == 109:
+            elif (
+                second == 104
+                and (third == 47 or (picture and third == 45))
+                and data[i - 1] | 32 == 97
+                and data[i - 2] | 32 == 109
+            ):
                 return True
     return False

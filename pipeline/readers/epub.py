@@ -2,10 +2,13 @@
 
     META-INF/container.xml -> package document -> the items of its spine, in order -> text of each, empty lines between
 
-Items are XHTML and go through `fragment`; what of the spine is no text (pictures, `linear="no"`, the navigation
-document) is left out. Title, author, language, date, rights and publisher are those of the package. A book of
-which an item of the spine is encrypted is quarantined; obfuscated fonts are no encryption. What is read of an archive
-is bounded before it is decompressed: entries, compression methods, bytes of each and of all.
+Items are XHTML and go through `fragment`; of one that is something else, the fallback that the package names. Every
+item of the spine is accounted for: it is in the text, or counted (`epub.not_linear`, `epub.navigation`, `epub.no_text`:
+pictures and other media, `epub.empty_part`: a page without text, `epub.missing_part`), or, where it cannot be read, a
+quarantined row of its own; a book of which nothing else is left is one such row. Title, author, language, date, rights
+and publisher are those of the package. A book of which an item of the spine is encrypted is quarantined; obfuscated
+fonts are no encryption. What is read of an archive is bounded before it is decompressed: entries, compression methods,
+bytes of each and of all.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ MAX_DIRECTORY_BYTES = 1 << 24
 MAX_ENTRIES = 20_000  # of the archive; books have tens to some thousand
 MAX_PACKAGE_BYTES = 1 << 24
 END_OF_DIRECTORY = struct.Struct("<4s4H2LH")  # PKWARE APPNOTE, 4.3.16
-XHTML = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
+TEXT_TYPES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "text/x-oeb1-document")
+TEXT_NAMES = (".xhtml", ".html", ".htm", ".xht")
+"""Of an item without a media type, or with that of XML."""
+MAX_FALLBACKS = 10
 FONT_OBFUSCATION = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 """Algorithms of `encryption.xml` that hide fonts and nothing else (EPUB 3.3, section 4.3; Adobe's of EPUB 2)."""
 
@@ -54,7 +60,7 @@ def read_epub(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipp
         watched = Watched(file)
         try:
             with _opened(watched, segment.size) as archive:
-                yield _book(archive, segment, spec, max_document_bytes)
+                yield from _book(archive, segment, spec, max_document_bytes, skipped)
         except (EpubError, XmlError, FragmentError) as error:
             yield quarantined(segment.path, 0, error.reason, segment.size)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
@@ -82,36 +88,46 @@ def _opened(file: Watched, size: int) -> zipfile.ZipFile:
     return archive
 
 
-def _book(archive: zipfile.ZipFile, segment: Segment, spec: SourceSpec, max_document_bytes: int) -> Row:
+def _book(
+    archive: zipfile.ZipFile, segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped
+) -> Iterator[Row]:
     place = _package_place(archive)
     package = parse_xml(_read(archive, place, MAX_PACKAGE_BYTES))
-    parts = _spine(package, posixpath.dirname(place))
+    parts, left_out = _spine(package, posixpath.dirname(place))
     if _encrypted(archive) & {place, *parts}:
         raise EpubError("epub.encrypted")
     texts: list[str] = []
+    broken: list[Row] = []
     left = 4 * max_document_bytes  # of markup
     size = 0
-    missing = 0
-    for part in parts:
+    for part, media_type in parts.items():
         if part not in archive.NameToInfo:
-            missing += 1
+            left_out["epub.missing_part"] += 1
             continue
         data = _read(archive, part, left)
         left -= len(data)
-        page = decode(data, "application/xhtml+xml")
-        if page is None:
-            raise EpubError("read.invalid_utf8")
-        text = fragment_text(page)
+        try:
+            page = decode(data, "application/xhtml+xml")
+            if page is None:
+                raise FragmentError("read.invalid_utf8")
+            text = fragment_text(page, media_type)
+        except FragmentError as error:
+            broken.append(quarantined(f"{segment.path}/{part}", 0, error.reason, len(data), data))
+            continue
         size += len(text)
         if size > max_document_bytes:
             raise EpubError("read.too_large")
         if text:
             texts.append(text)
+        else:
+            left_out["epub.empty_part"] += 1
+    skipped.update(left_out)
     if not texts:
-        raise EpubError("read.no_text")
+        raise EpubError((broken[0].quarantined_by if broken else None) or "read.no_text")
     row = Row(segment.path, 0, "\n\n".join(texts), category="books", language=spec.language)
-    _describe(row, child(package, "metadata"), spec, missing)
-    return row
+    _describe(row, child(package, "metadata"), spec, left_out["epub.missing_part"])
+    yield row
+    yield from broken
 
 
 def _package_place(archive: zipfile.ZipFile) -> str:
@@ -140,19 +156,40 @@ def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     return data
 
 
-def _spine(package: Element, folder: str) -> list[str]:
-    """Names in the archive of the items with text, in reading order, each once."""
+def _spine(package: Element, folder: str) -> tuple[dict[str, str], Skipped]:
+    """(names in the archive of the items with text, in reading order, each once, with their media types; how many
+    items are no such thing, by reason)."""
     items = {item.get("id"): item for item in children(child(package, "manifest"), "item")}
-    result: dict[str, None] = {}
+    result: dict[str, str] = {}
+    left_out = Skipped()
     for reference in children(child(package, "spine"), "itemref"):
         item = items.get(reference.get("idref"))
-        if item is None or reference.get("linear") == "no" or item.get("media-type") not in XHTML:
-            continue
-        if "nav" in (item.get("properties") or "").split():
-            continue
-        href = unquote((item.get("href") or "").partition("#")[0])
-        result[posixpath.normpath(posixpath.join(folder, href))] = None
-    return list(result)
+        if item is None:
+            left_out["epub.missing_part"] += 1
+        elif reference.get("linear") == "no":
+            left_out["epub.not_linear"] += 1
+        elif "nav" in (item.get("properties") or "").split():
+            left_out["epub.navigation"] += 1
+        elif (text := _with_text(item, items)) is None:
+            left_out["epub.no_text"] += 1
+        else:
+            href = unquote((text.get("href") or "").partition("#")[0])
+            result[posixpath.normpath(posixpath.join(folder, href))] = text.get("media-type") or "application/xhtml+xml"
+    return result, left_out
+
+
+def _with_text(item: Element, items: dict[str | None, Element]) -> Element | None:
+    """The item, or the first of its fallbacks (EPUB 3.3, section 5.6.2.1), that is a page."""
+    found: Element | None = item
+    for _ in range(MAX_FALLBACKS):
+        if found is None:
+            return None
+        media_type = (found.get("media-type") or "").strip().lower()
+        named = (found.get("href") or "").partition("#")[0].lower().endswith(TEXT_NAMES)
+        if media_type in TEXT_TYPES or (named and media_type in ("", "text/xml", "application/xml", "text/plain")):
+            return found
+        found = items.get(found.get("fallback"))
+    return None
 
 
 def _encrypted(archive: zipfile.ZipFile) -> set[str]:

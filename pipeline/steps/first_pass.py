@@ -184,7 +184,7 @@ def read_partition(task: Task[Input, Pass]) -> ReadStats:
     return ReadStats(groups, units, brought, dict(sorted(encodings.items())), own_ids, dict(sorted(skipped.items())))
 
 
-READ = Step(read_partition, version=5, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
+READ = Step(read_partition, version=6, libraries=(*KERNELS, "pypdfium2", "resiliparse"))
 
 
 def empty_input() -> pa.Table:

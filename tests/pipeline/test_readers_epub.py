@@ -105,6 +105,53 @@ def test_parts_that_are_no_text_are_left_out_and_missing_ones_counted(tmp_path: 
     assert json.loads(row["metadata"])["missing_parts"] == 1
 
 
+ENDLESS = [
+    *("title/", 'script src="x.js"/', "style/", 'iframe src="v.html"/', "textarea/", "div/", 'a id="x"/', "p/", "i/"),
+    *("noscript/", "xmp/", "br></br"),
+]
+
+
+@pytest.mark.parametrize("tag", ENDLESS)
+def test_an_empty_element_of_xhtml_takes_nothing_with_it(tmp_path: Path, tag: str) -> None:
+    begun = chapter("A", "one", "two&nbsp;three").replace("<p>two", f"<{tag}><p>two")
+    row = read(
+        tmp_path, book({"a.xhtml": begun.replace("<title>A</title>", "<title/>"), "b.xhtml": chapter("B", "four")})
+    )
+    assert row["text"].replace("\xa0", " ").split() == ["A", "one", "two", "three", "B", "four"]
+
+
+def test_every_item_of_the_spine_is_in_the_text_or_counted_or_a_row(tmp_path: Path) -> None:
+    names = ["cover.xhtml", "a.xhtml", "gone.xhtml", "picture.xhtml", "deep.xhtml"]
+    chapters = {
+        "cover.xhtml": chapter("Cover", "c"),
+        "a.xhtml": chapter("A", "text"),
+        "picture.xhtml": "<html><body><img src='x.jpg' alt='x'/></body></html>",
+        "deep.xhtml": "<div>" * 5000,
+    }
+    opf = package(names, linear=' linear="no"').replace("</spine>", '<itemref idref="not in the manifest"/></spine>')
+    (tmp_path / "book.epub").write_bytes(book(chapters, opf))
+    rows = read_rows(tmp_path / "book.epub")
+    assert [(row["path"], row["text"], row["quarantined_by"]) for row in rows] == [
+        ("book.epub", "A\n\ntext", None),
+        ("book.epub/epub/text/deep.xhtml", None, "markup.too_deep"),
+    ]
+    assert json.loads(rows[0]["metadata"])["missing_parts"] == 2
+    assert read_skipped(tmp_path / "book.epub") == {
+        "epub.navigation": 1, "epub.no_text": 1, "epub.not_linear": 1, "epub.missing_part": 2, "epub.empty_part": 1,
+    }  # fmt: skip
+
+
+def test_an_item_that_is_no_page_is_read_by_its_fallback(tmp_path: Path) -> None:
+    opf = (
+        package(["a.xhtml"])
+        .replace('id="a.xhtml" media-type="application/xhtml+xml"', 'id="fallback" media-type="application/xhtml+xml"')
+        .replace(
+            "</manifest>", '<item id="a.xhtml" href="a.svg" media-type="image/svg+xml" fallback="fallback"/></manifest>'
+        )
+    )
+    assert read(tmp_path, book({"a.xhtml": chapter("A", "text")}, opf))["text"] == "A\n\ntext"
+
+
 def encryption(uri: str, algorithm: str) -> str:
     return (
         '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><enc:EncryptedData '
@@ -170,4 +217,4 @@ def test_other_files_beside_books_are_counted(tmp_path: Path) -> None:
     (folder / "a.epub").write_bytes(book({"a.xhtml": chapter("A", "text")}))
     (folder / "cover.jpg").write_bytes(b"x")
     assert [row["path"] for row in read_rows(folder, format="epub")] == ["a.epub"]
-    assert read_skipped(folder, format="epub") == {}
+    assert read_skipped(folder, format="epub") == {"epub.navigation": 1, "epub.no_text": 1}  # of the spine

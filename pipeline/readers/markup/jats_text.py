@@ -4,7 +4,7 @@
     lists            `•` or a number; definitions `term: definition`
     tables           label and caption, then a line a row with tabs between cells
     figures          label and caption
-    formulas         TeX where the article has it ($inline$, $$displayed$$), else the characters of the MathML
+    formulas         TeX where the article has it ($inline$, $$displayed$$), else as TeX what the MathML says
     superscripts     ^ before numbers (10^6), so that they do not read as 106; with a citation in it: dropped
 
 References, footnotes, acknowledgements, supplements, permissions and reviews (`sub-article`) are left out; citations
@@ -17,7 +17,9 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from gristmill.kernels.text.unspaced import folded
 from gristmill.pipeline.readers.markup.xml_tree import all_text, child
+from gristmill.stages.page_mathml import TOKENS, Math, mathml_tex
 
 _DROPPED = frozenset(
     {
@@ -34,6 +36,7 @@ _BLOCKS = frozenset(
     }
 )  # fmt: skip
 _LISTS = frozenset({"list", "def-list"})
+_STRUCTURE = re.compile(r"[\\^_{]")
 _FORMULAS = {"inline-formula": "$", "disp-formula": "$$"}
 _NUMBER = re.compile(r"[+−–-]?\d[\d.,]*|[+−–-]|[a-z]")
 _ORDERED = frozenset(
@@ -68,7 +71,7 @@ class _Text:
             self.blocks.append(line)
 
     def flush(self) -> None:
-        line = " ".join("".join(self._line).split())
+        line = folded("".join(self._line))
         self._line = []
         self.paragraph(line)
 
@@ -128,7 +131,7 @@ class _Text:
 
 def all_inline(element: Element) -> str:
     """The element's text on one line."""
-    return " ".join(_content(element).split())
+    return folded(_content(element))
 
 
 def _content(element: Element, without: frozenset[str] = frozenset()) -> str:
@@ -150,7 +153,7 @@ def _inline(part: Element, without: frozenset[str] = frozenset()) -> str:
         text = _content(part, without)
         return f"^{text}" if _NUMBER.fullmatch(text.strip()) else text
     if name == "break":
-        return " "
+        return "\n"  # a space, or nothing between characters of a script without spaces
     if name in _BLOCKS or name in ("title", "list-item", "def", "td", "th"):
         return f" {_content(part, without)} "
     return _content(part, without)
@@ -167,10 +170,14 @@ def _formula(part: Element) -> str:
         return f"{mark}{bare}{mark}" if bare else ""
     formula = next(part.iter("math"), None)
     if formula is not None:
-        for annotation in list(formula.iter("annotation")):
-            annotation.text = None
-        return "".join("".join(formula.itertext()).split())
-    return " ".join(_content(part).split())
+        written = mathml_tex(_math(formula))
+        return f"{mark}{written}{mark}" if _STRUCTURE.search(written) else "".join(written.split())
+    return folded(_content(part))
+
+
+def _math(element: Element) -> Math:
+    text = "" if len(element) and element.tag not in TOKENS else "".join(element.itertext())
+    return Math(element.tag, text, dict(element.attrib), [_math(child) for child in element])
 
 
 def _list_lines(part: Element, depth: int) -> list[str]:
@@ -186,7 +193,7 @@ def _list_lines(part: Element, depth: int) -> list[str]:
         if item.tag != "list-item":
             continue
         number += 1
-        own = " ".join(_content(item, _LISTS).split())
+        own = folded(_content(item, _LISTS))
         if own:
             lines.append(f"{'  ' * depth}{f'{number}.' if ordered else '•'} {own}")
         for inner in _outermost(item, _LISTS):

@@ -14,6 +14,8 @@ from html.entities import html5
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from gristmill.kernels.text.unspaced import folded
+
 MAX_DEPTH = 200
 MAX_ELEMENTS = 1_000_000
 """A full-text article has some thousand, one with tables of data a hundred thousand."""
@@ -88,7 +90,7 @@ def child(element: Element | None, *path: str) -> Element | None:
 
 def all_text(element: Element | None) -> str:
     """All text in the element, white space folded; empty for None."""
-    return "" if element is None else " ".join("".join(element.itertext()).split())
+    return "" if element is None else folded("".join(element.itertext()))
 
 
 def children(element: Element | None, name: str) -> Iterator[Element]:
