@@ -4,9 +4,10 @@
 
 DATA: a folder with web/html-trafilatura-eval.tar.zst and web/html-readability.tar.zst (GRISTMILL_TEST_DATA, else
 ../shared/data). Strings that extraction must and must not keep (trafilatura's evaluation pages; limits were chosen on
-half of them, the other half is `held out`), F1 over words against Readability's expected pages, speed on one core with
-decoding in every figure, what the guarding process costs, URLs a second. Speeds are of CPU time, the child process's
-included, and comparable within a run: all engines take turns on blocks of pages, and the best of the rounds counts.
+half of them, the other half is `held out`), F1 over words against Readability's expected pages, list items of both
+that are kept, speed on one core with decoding in every figure, what the guarding process costs, URLs a second. Speeds
+are of CPU time, the child process's included, and comparable within a run: all engines take turns on blocks of pages,
+and the best of the rounds counts.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ from resiliparse.parse.html import HTMLTree  # noqa: E402
 from gristmill.stages.document import RAW  # noqa: E402
 from gristmill.stages.extract import Extract  # noqa: E402
 from gristmill.stages.page_encoding import decode  # noqa: E402
-from gristmill.stages.page_engine import extract_page  # noqa: E402
+from gristmill.stages.page_engine import Extracted, extract_page  # noqa: E402
 from gristmill.stages.page_guard import Guard  # noqa: E402
 from gristmill.stages.page_metadata import metadata  # noqa: E402
 from gristmill.stages.urls import Urls  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "extract.json"
 BLOCK = 25
+ITEM = 15  # letters and digits of a list item that is looked for; shorter ones are found by chance
 SLOW_PAGES = 100  # trafilatura is timed on these alone
 ROUNDS = 5
 Engine = Callable[[list[bytes]], list[str]]
@@ -103,6 +105,7 @@ def main() -> None:
         "inputs": {"evaluation pages": len(judged), "Readability pages": len(names)},
         "strings": strings(judged),
         "words": words(readability, names),
+        "list items": items(judged, readability, names),
         "metadata": said(judged, readability, names),
         "speed": speed([page for _, _, page in judged]),
         "guard": guarded([page for _, _, page in judged][:300]),
@@ -166,6 +169,41 @@ def words(files: dict[str, bytes], names: list[str]) -> dict[str, Any]:
     return found
 
 
+def items(judged: list[Any], files: dict[str, bytes], names: list[str]) -> dict[str, Any]:
+    """Share kept of the list items of Readability's expected pages, and of the strings of the evaluation pages that
+    must be kept and stand in a list item of the page (or hold one); letters and digits compared. An item is an <li>
+    without another in it, of at least `ITEM` letters and digits."""
+
+    def listed(page: str) -> list[str]:
+        elements = HTMLTree.parse(page).document.query_selector_all("li")[:]  # type: ignore[union-attr]
+        found = [letters(element.text) for element in elements if element.query_selector("li") is None]
+        return [item for item in found if len(item) >= ITEM]
+
+    expected = [(files[name + "source.html"], listed(files[name + "expected.html"].decode())) for name in names]
+    strings = []
+    for _, truth, page in judged:
+        of_page = listed(decode(page, "text/html") or "") if truth["with"] else []
+        wanted = [letters(string) for string in truth["with"]]
+        strings.append((page, [s for s in wanted if any(s in i or i in s for i in of_page) and s]))
+    result: dict[str, Any] = {}
+    for engine_name, engine in ENGINES.items():
+        result[engine_name] = {}
+        for kind, pages in (("Readability", expected), ("evaluation strings", strings)):
+            pages = [(page, wanted) for page, wanted in pages if wanted]
+            texts = [letters(text) for text in engine([page for page, _ in pages])]
+            kept = [w in text for (_, wanted), text in zip(pages, texts, strict=True) for w in wanted]
+            result[engine_name][kind] = {
+                "items": len(kept),
+                "kept": sum(kept),
+                "share": round(sum(kept) / len(kept), 4),
+            }
+    return result
+
+
+def letters(text: str | None) -> str:
+    return re.sub(r"\W+", "", text or "")
+
+
 def said(judged: list[Any], files: dict[str, bytes], names: list[str]) -> dict[str, Any]:
     """Titles, letters and digits in lower case compared, and days of publication."""
 
@@ -178,7 +216,7 @@ def said(judged: list[Any], files: dict[str, bytes], names: list[str]) -> dict[s
         found = trafilatura.extract_metadata(decode(page, "text/html") or "", default_url=url)
         return (found.title, found.date) if found else (None, None)
 
-    def letters(text: str | None) -> str:
+    def words(text: str | None) -> str:
         return re.sub(r"\W+", " ", text or "").casefold().strip()
 
     result = {}
@@ -188,7 +226,7 @@ def said(judged: list[Any], files: dict[str, bytes], names: list[str]) -> dict[s
             title, day = read(url if url.startswith("http") else None, page)
             if truth.get("title"):
                 counts["titles"] += 1
-                counts["titles right"] += letters(truth["title"]) == letters(title)
+                counts["titles right"] += words(truth["title"]) == words(title)
             if re.fullmatch(r"\d{4}-\d\d-\d\d", truth.get("date") or ""):
                 counts["dates"] += 1
                 counts["dates found"] += day is not None
@@ -197,7 +235,7 @@ def said(judged: list[Any], files: dict[str, bytes], names: list[str]) -> dict[s
             about = json.loads(files.get(page_name + "expected-metadata.json", b"{}"))
             if about.get("title"):
                 counts["Readability titles"] += 1
-                counts["Readability titles right"] += letters(about["title"]) == letters(
+                counts["Readability titles right"] += words(about["title"]) == words(
                     read("http://fakehost/test/page.html", files[page_name + "source.html"])[0]
                 )
         result[name] = dict(counts)
@@ -251,20 +289,20 @@ def guarded(pages: list[bytes]) -> dict[str, Any]:
     """CPU seconds of both processes for the same pages, parsed in this one and in the guarding one, and of the whole
     stage; best of the rounds for each block. Wall time would be that of the scheduler where other work waits."""
     guard = Guard("resiliparse", 60)
-    texts = [(decode(page, "text/html") or "").encode("utf-8", "replace") for page in pages]
+    stage = Extract()
+    texts = [counted for page in pages if not isinstance(counted := stage._counted(page, "text/html"), Extracted | str)]
     begun = time.perf_counter()
     guard.extract(b"<p>", None)
     start = time.perf_counter() - begun
     assert guard._child is not None
     child = Path(f"/proc/{guard._child.pid}")
-    stage = Extract()
 
     def cpu() -> float:
         return time.process_time() + int((child / "schedstat").read_text().split()[0]) / 1e9
 
     calls: dict[str, Callable[[int], Any]] = {
-        "in the same process": lambda i: extract_page(str(texts[i], "utf-8"), None, "resiliparse"),
-        "in a process of its own": lambda i: guard.extract(texts[i], None),
+        "in the same process": lambda i: extract_page(str(texts[i].html, "utf-8"), None, "resiliparse", texts[i].hints),
+        "in a process of its own": lambda i: guard.extract(texts[i].html, None, texts[i].hints),
         "before it: decoding, counting": lambda i: stage._counted(pages[i], "text/html"),
     }
     total = dict.fromkeys(calls, 0.0)
@@ -342,7 +380,7 @@ def show(result: dict[str, Any]) -> None:
             f"{kept['held out']['f1']:>13.3f}{result['words'][name]['f1']:>10.3f}"
             f"{fast['pages_per_second']:>9.0f}{fast['mb_per_second']:>7.1f}"
         )
-    for name in ("metadata", "guard", "urls"):
+    for name in ("list items", "metadata", "guard", "urls"):
         print(name, json.dumps(result[name], ensure_ascii=False))
 
 

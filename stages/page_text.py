@@ -82,10 +82,9 @@ LINKED = 0.2
 """Share of a list's characters in links above which resiliparse drops it."""
 MOSTLY_LINKED = 0.8
 """In an article a list up to this is kept: its items say something beside their links."""
-NAMED_LINKED = 0.5
-"""The same for a list with a class or an id, which navigation more often has."""
 FLOW = 200
-"""Characters of the paragraphs beside a list of links from which it belongs to the text: references, sources."""
+"""Characters of the paragraphs beside a list of links, without a class or an id, from which it belongs to the text:
+references, sources."""
 LIST_ITEM = 25
 """Characters from which an item of a list at the end is text."""
 
@@ -166,11 +165,8 @@ def _keep_lists(article: Any) -> None:
         linked = sum(_length(link.text or "") for link in links)
         if linked <= LINKED * size:
             continue
-        if element.getattr("class") or element.getattr("id"):
-            kept = linked <= NAMED_LINKED * size
-        else:
-            kept = linked <= MOSTLY_LINKED * size or _paragraphs(element.parent) >= FLOW
-        if kept:
+        in_flow = not (element.getattr("class") or element.getattr("id")) and _paragraphs(element.parent) >= FLOW
+        if linked <= MOSTLY_LINKED * size or in_flow:
             for link in links:
                 link.replace_with(*link.child_nodes[:])
 
