@@ -9,7 +9,8 @@
 A function of the page alone. What would take too long is refused by size and by what building the tree would cost,
 which is counted and is not linear: a page of 50 KB with 3,000 open <font> tags took 10 s and 1.7 GB, one of 60,000
 nested <div> 41 s. The limit of CPU time behind that is the one thing here that another machine could decide otherwise;
-the worst pages that could be made take 7 s with resiliparse and some 16 s with trafilatura.
+the worst pages that could be made take 12 s with resiliparse (10 MB of `<br>` in a cell of a table) and some 16 s with
+trafilatura.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class Extract:
         utf8 = html.encode("utf-8", "replace")
         if is_xhtml(content_type, utf8):
             utf8 = html_of(utf8)
+            if len(utf8) > self.max_page_bytes:
+                return "too_large"
         slow = self.engine == "trafilatura"
         most_depth = min(self.max_depth, TRAFILATURA_DEPTH) if slow else self.max_depth
         most_steps = TRAFILATURA_STEPS if slow else MAX_STEPS

@@ -33,7 +33,7 @@ from gristmill.stages.own import own_function
 
 CHILD_BYTES = 4 << 30
 """Address space of a child; 1,225 real pages took 54 MB of it at most (with trafilatura 114 MB), the
-worst page of 10 MB that could be made 0.44 GB."""
+worst page of 10 MB that could be made 1.3 GB."""
 STALLED = 20
 """Times the seconds of a request by the clock after which a child that does not answer is given up."""
 _HEADER = struct.Struct("<dqq")  # CPU seconds; bytes of the content, of the address, -1: none

@@ -104,6 +104,11 @@ def _script_language(data: bytes) -> str | None:
     return language
 
 
+def page_type(name: str) -> str:
+    """The media type of a page in a file of this name."""
+    return "application/xhtml+xml" if name.lower().endswith(".xhtml") else "text/html"
+
+
 def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | None:
     """The document that a file's bytes are; None for binary data under a name that promises nothing."""
     name = stored_name(path)
@@ -115,7 +120,7 @@ def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | Non
         if language is None:
             return None
     if language is None and extension in HTML:
-        return Row(path, record, content=data, content_type="text/html", language=spec.language, metadata=metadata)
+        return Row(path, record, content=data, content_type=page_type(name), language=spec.language, metadata=metadata)
     has_nul = b"\0" in data[:NUL_BYTES] and (spec.encoding is not None or wide_encoding(data) is None)
     if language is None and extension not in PROSE and has_nul:
         return None

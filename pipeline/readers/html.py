@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterator
 
 from gristmill.pipeline.readers.archive import Entry, entries
-from gristmill.pipeline.readers.files import BINARY, HTML
+from gristmill.pipeline.readers.files import BINARY, HTML, page_type
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
 from gristmill.pipeline.readers.segments import Segment
 from gristmill.pipeline.readers.source import SourceSpec
@@ -35,7 +35,7 @@ def read_html(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipp
                 entry.path,
                 entry.record,
                 content=entry.data,
-                content_type="text/html",
+                content_type=page_type(entry.name),
                 category="web",
                 language=spec.language,
                 metadata=metadata,

@@ -68,3 +68,12 @@ def test_too_large_and_truncated_pages_are_rows_with_a_reason(tmp_path: Path) ->
     (tmp_path / "t.tar").write_bytes(data[: data.index(b"c.html") + 512 + 20])
     rows = read_rows(tmp_path / "t.tar", format="html", limits={"max_document_bytes": 1000})
     assert [row["quarantined_by"] for row in rows] == [None, "read.too_large", "read.truncated"]
+
+
+def test_the_name_of_an_xhtml_file_says_that_it_is_xml(tmp_path: Path) -> None:
+    page = "<html><head><title/></head><body><p>text</p></body></html>"
+    for name in ("a.xhtml", "b.html"):
+        (tmp_path / name).write_text(page)
+    for read_as in ("html", "text"):
+        types = {row["path"]: row["content_type"] for row in read_rows(tmp_path, format=read_as)}
+        assert types == {"a.xhtml": "application/xhtml+xml", "b.html": "text/html"}

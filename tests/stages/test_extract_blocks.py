@@ -237,6 +237,14 @@ def test_xhtml_is_read_as_xml_where_the_page_says_that_it_is(media: str, begin: 
     assert "\xa0x" in text
 
 
+def test_an_expanded_page_has_the_limit_of_any_other() -> None:
+    page = f"{XHTML}<p>{PROSE}</p>{'<a/>' * 1000}</body></html>"
+    schema = pa.schema([RAW.field(name) for name in ("text", "url", "content", "content_type")])
+    batch = pa.RecordBatch.from_pylist([{"content": page.encode(), "content_type": "text/html"}], schema)
+    (row,) = Extract(max_page_bytes=len(page) + 100).apply(batch).to_pylist()
+    assert row["quarantined_by"] == "extract.too_large"
+
+
 def test_prefixes_and_entities_of_xhtml_are_resolved() -> None:
     page = (
         '<!DOCTYPE html [<!ENTITY mill "The Old Mill"><!ENTITY dash "&#8212;"><!ENTITY bad "<b>">]>'

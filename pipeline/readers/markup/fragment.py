@@ -39,6 +39,8 @@ def fragment_text(html: str, media_type: str = "text/html") -> str:
         raise FragmentError("read.too_large")
     if is_xhtml(media_type, utf8):
         utf8 = html_of(utf8)
+        if len(utf8) > MAX_BYTES:
+            raise FragmentError("read.too_large")
     most = Extract.max_depth
     depth, steps, copies, hints = markup_counts(utf8, most + 1, MAX_STEPS, MAX_COPIES)
     if depth > most:
