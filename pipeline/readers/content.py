@@ -74,6 +74,7 @@ _MARKS = (
 _TEXTUAL = ("ORC", "BM", "RIFF", "ID3", "LZIP", "Obj", "GIF8")
 """Marks that a text may begin with: they count where what follows is no text."""
 
+BLANK = b" \t\r\n"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 CONTROLS = 500  # a text may hold one control character among so many bytes
 _DECODER = json.JSONDecoder()
@@ -96,8 +97,10 @@ def content_of(head: bytes) -> str:
     encoding = wide_encoding(head)
     if encoding is not None:
         head = head.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
-    elif not _is_text(head):
-        return "binary"
+    elif not _is_text(head):  # or JSON with damage behind its beginning
+        is_json = head.lstrip(BLANK)[:1] in (b"{", b"[")
+        kind = _json(head.lstrip(BLANK).decode("utf-8", "replace"), whole) if is_json else None
+        return kind or "binary"
     return _textual(head, whole)
 
 
@@ -112,7 +115,7 @@ def _begins_arrow(head: bytes) -> bool:
 
 
 def _textual(head: bytes, whole: bool) -> str:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\0")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(BLANK + b"\0")
     if not text:
         return "text"
     if text[:1] in (b"{", b"["):
@@ -157,8 +160,8 @@ def _json(text: str, whole: bool) -> str | None:
     rest, _, behind = text[end:].partition("\n")
     if text[0] == "[":
         of_records = isinstance(value, list) and all(isinstance(each, dict | str) for each in value[:LINES])
-        alone = not rest.strip() or rest.lstrip()[:1] in "[{"
-        return "json" if of_records and alone else None
+        in_other = rest.lstrip()[:1] in (",", "}", "]", ":")  # the middle of a line
+        return "json" if of_records and not in_other else None
     if "\n" in text[:end]:
         return "json"
     if rest.strip():
