@@ -77,18 +77,19 @@ def _is_prose(head: bytes, encoding: str, width: int) -> bool:
     except UnicodeDecodeError:
         return False
     scripts = set()
-    written = 0
+    written = plain = 0
     for character in text:
         kind = unicodedata.category(character)
         if kind in ("Cn", "Co", "Cs") or (kind == "Cc" and character not in "\t\n\r\f"):
             return False
-        written += kind[0] in "LMNZ" or character in "\t\n\r\f"
         code = ord(character)
+        plain += code < 128
+        written += code < 128 or kind[0] in "LMNZ"
         if kind[0] in "LM":
             scripts.add(
                 "ideographs" if 0x2E80 <= code <= 0x9FFF else "hangul" if 0xAC00 <= code < 0xD7A4 else code >> 8
             )
-    return written * 10 >= len(text) * 6 and 0 < len(scripts) <= MAX_SCRIPTS
+    return written * 10 >= len(text) * 6 and plain > 0 and 0 < len(scripts) <= MAX_SCRIPTS
 
 
 @dataclass(frozen=True)

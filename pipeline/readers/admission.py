@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gristmill.pipeline.readers.content import HEAD_BYTES, KINDS, content_of
+from gristmill.pipeline.readers.content import HEAD_BYTES, KINDS, TO_UNPACK, content_of
 from gristmill.pipeline.readers.csv_shape import is_table
 from gristmill.pipeline.readers.files import PROSE, wanted
 from gristmill.pipeline.readers.folder import open_file
@@ -230,7 +230,12 @@ def _fits(spec: SourceSpec, stated: str, seen: Seen, reach: Reach) -> tuple[str 
         return (content if stated in RECORDS else stated), None
     if named == stated or {named, stated} <= {"jsonl", "json"} or {named, stated} <= {"warc", "wet"}:
         return _as_named(stated, seen), None
-    return None, f"it holds {KINDS[content]}, and the source says format: {stated}"
+    return None, _holds(content, f"the source says format: {stated}")
+
+
+def _holds(content: str, asked: str) -> str:
+    remedy = "; unpack it first" if content in TO_UNPACK else ""
+    return f"it holds {KINDS[content]}, and {asked}{remedy}"
 
 
 def _fits_text(spec: SourceSpec, seen: Seen, named: str | None, reach: Reach) -> tuple[str | None, str | None]:
@@ -239,7 +244,7 @@ def _fits_text(spec: SourceSpec, seen: Seen, named: str | None, reach: Reach) ->
         return "text", None
     if content not in _TEXTUAL:
         promises = named == "text" and content == "binary"  # damaged, or of an encoding that nobody knows
-        return ("text", None) if promises else (None, f"it holds {KINDS[content]}, and the source says format: text")
+        return ("text", None) if promises else (None, _holds(content, "the source says format: text"))
     if content == "empty":
         return "text", EMPTY
     if reach == "pattern" or named == "text":
@@ -285,7 +290,7 @@ def _of_one_kind(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
         if kind in family and not (one != "text" and _documents(seen)):
             result.files.append((seen, _as_named(kind or one, seen)))
         else:
-            why = f"it holds {KINDS[seen.content]}, and the folder is read as {one}"
+            why = _holds(seen.content, f"the folder is read as {one}")
             result.left_out.append((seen.found.path, seen.found.size, why))
     return _with_notes(spec, result)
 
@@ -315,5 +320,6 @@ def _with_notes(spec: SourceSpec, result: Admitted) -> Admitted:
     for (content, named, chosen), paths in groups.items():
         which = f"{paths[0]!r} is" if len(paths) == 1 else f"{len(paths):,} files, {paths[0]!r} one of them, are"
         what = "quarantined" if chosen == FOREIGN else "read as what is inside"
+        what += "; unpack it first" if content in TO_UNPACK else ""
         result.notes.append(f"source {spec.name}: {which} {named} by name and {KINDS[content]} by content; {what}")
     return result

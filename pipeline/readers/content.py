@@ -39,13 +39,13 @@ KINDS = {
     "zip": "a zip archive",
     "7z": "a 7z archive",
     "rar": "a rar archive",
-    "packed": "compressed twice",
-    "lz4": "compressed with lz4",
-    "compress": "compressed with compress (.Z)",
-    "lzip": "compressed with lzip",
-    "lzma": "compressed with lzma of old",
-    "snappy": "compressed with snappy",
-    "lzo": "compressed with lzo",
+    "packed": "data compressed twice",
+    "lz4": "data compressed with lz4",
+    "compress": "data compressed with compress (.Z)",
+    "lzip": "data compressed with lzip",
+    "lzma": "data compressed with lzma of old",
+    "snappy": "data compressed with snappy",
+    "lzo": "data compressed with lzo",
     "orc": "ORC",
     "avro": "Avro",
     "feather1": "Feather of version 1",
@@ -59,6 +59,9 @@ KINDS = {
     "office": "an office document of old",
 }
 """Content -> what it is called in a sentence."""
+
+TO_UNPACK = {"zip", "7z", "rar", "lz4", "compress", "lzip", "lzma", "snappy", "lzo"}
+"""Content that whoever has it can make readable."""
 
 _MARKS = (
     (b"PAR1", "parquet"), (b"PARE", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "feather1"), (b"WARC/", "warc"),
