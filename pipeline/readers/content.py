@@ -80,6 +80,7 @@ _TEXTUAL = ("ORC", "BM", "RIFF", "ID3", "LZIP", "Obj", "GIF8")
 BLANK = b" \t\r\n"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 CONTROLS = 500  # a text may hold one control character among so many bytes
+_PRETTY = re.compile(r"\{\s*\n\s*\"")
 _DECODER = json.JSONDecoder()
 
 
@@ -154,8 +155,8 @@ def _json(text: str, whole: bool) -> str | None:
     try:
         value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
-        cut = not whole and (error.msg.startswith("Unterminated string") or error.pos >= len(text) - CUT)
-        if cut and text[0] == "{":
+        cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - CUT * (not whole)
+        if text[0] == "{" and (cut or _PRETTY.match(text)):
             return "json" if "\n" in text or _in_records(text) else "jsonl"
         return "json" if text[0] == "[" and (cut or _has_first(text)) else None
     except RecursionError:
