@@ -103,8 +103,7 @@ def content_of(head: bytes) -> str:
         head = head.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
     elif not _is_text(head):  # or JSON with damage behind its beginning
         is_json = head.lstrip(BLANK)[:1] in (b"{", b"[")
-        kind = _json(head.lstrip(BLANK).decode("utf-8", "replace"), whole) if is_json else None
-        return kind or "binary"
+        return (is_json and _json(head.lstrip(BLANK).decode("utf-8", "replace"), whole)) or "binary"
     return _textual(head, whole)
 
 

@@ -146,8 +146,9 @@ def test_a_batch_that_promises_more_than_text_can_be_is_refused(tmp_path: Path) 
     data = written(pa.table({"text": ["x" * 3000]}), pa.ipc.new_stream, "zstd")
     batch = frames_of(io.BytesIO(data), len(data)).batches[0]
     size = (3000).to_bytes(8, "little")
-    assert data.count(size, batch.offset) == 1
-    bomb = data.replace(size, (1 << 40).to_bytes(8, "little"))
+    place = data.rindex(size)  # what the buffer of the text says of itself
+    assert batch.offset < place
+    bomb = data[:place] + (1 << 40).to_bytes(8, "little") + data[place + 8 :]
     (row,) = read_rows(put(tmp_path / "a.arrow", bomb))
     assert row["quarantined_by"] == "read.truncated"
 
