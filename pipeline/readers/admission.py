@@ -275,8 +275,8 @@ def _of_one_kind(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
             )
         if set(data) == {"code"}:
             raise ValueError(
-                f"sources.{spec.name}: {spec.uri} is a folder of source code ({data['code']:,} files); "
-                "add `format: tree` to the source"
+                f"sources.{spec.name}: {spec.uri} is a folder of source code ({data['code']:,}); "
+                "add `format: tree` for source code"
             )
         remedy = "`format: tree` for source code, or " if "code" in data else ""
         raise ValueError(

@@ -25,7 +25,7 @@ import xxhash
 from gristmill.pipeline.readers.admission import ENCODED, Reach, Seen, admit, encoding_of, has_records, is_beside, look
 from gristmill.pipeline.readers.arrow_frames import frames_of
 from gristmill.pipeline.readers.csv_shape import head_lines, header_of
-from gristmill.pipeline.readers.folder import PassedOver, find, open_file
+from gristmill.pipeline.readers.folder import PassedOver, find, find_within, open_file
 from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
 from gristmill.pipeline.readers.source import SourceSpec
@@ -135,7 +135,7 @@ def _chosen(
 def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[str, int, str]], Reach]:
     """(those whose content decides, those that their place leaves out, what the URI is)."""
     whole = spec.format is not None and format_named(spec.format).hidden
-    found = sorted(find(spec.uri, confined=True) if whole else find(spec.uri), key=lambda file: file.path)
+    found = sorted(find_within(spec.uri) if whole else find(spec.uri), key=lambda file: file.path)
     notes += _commit(spec, found)
     no_files = [file for file in found if isinstance(file, PassedOver)]
     notes += [f"source {spec.name}: {file.path!r} is {file.why} and is passed over" for file in no_files[:MAX_NOTES]]

@@ -224,7 +224,7 @@ def test_a_folder_that_holds_one_format_needs_none_stated(tmp_path: Path) -> Non
     ("files", "sentence"),
     [
         ({"a.parquet": parquet(), "b.jsonl": LINES, "c.txt": b"words"}, r"parquet 1, jsonl 1, text 1\); add `format:`"),
-        ({"a.py": b"x = 1\n", "b.c": b"int x;\n"}, "folder of source code .2 files.; add `format: tree`"),
+        ({"a.py": b"x = 1\n", "b.c": b"int x;\n"}, "folder of source code .2.; add `format: tree`"),
         (
             {"a.png": PICTURE, "b.zip": zipped()},
             "without a file whose format can be told .a picture 1, a zip archive 1",
