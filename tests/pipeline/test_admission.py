@@ -12,18 +12,23 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 import zstandard
+from corpus import differences, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read_rows, read_skipped
 
+from gristmill.pipeline.config.keys import load
 from gristmill.pipeline.readers.content import KINDS, content_of
 from gristmill.pipeline.readers.inventory import inventory
 from gristmill.pipeline.readers.left_out import LeftOut
 from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.run import Result, run
 
 LINES = b'{"text": "one"}\n{"text": "two"}\n'
 PAGE = b"<!DOCTYPE html><html><body><h1>404 Not Found</h1></body></html>"
@@ -262,28 +267,57 @@ def test_what_a_tree_passes_over_is_counted_by_extension(tmp_path: Path) -> None
     assert read_skipped(tmp_path, format="tree", domain="code") == {"files.unwanted_name": 3}
 
 
-@pytest.mark.slow
-def test_the_record_of_a_run_has_what_was_left_out(tmp_path: Path, language_model: Path) -> None:
-    import yaml
-
-    from gristmill.pipeline.config.keys import load
-    from gristmill.pipeline.run import run
-
-    texts = [f"The {letter} stands by the river; farmers bring it grain in autumn." for letter in "abcdefghijklmn"]
-    lines = b"".join(json.dumps({"text": text * 20}).encode() + b"\n" for text in texts)
-    lay(tmp_path / "in", {"a.jsonl": lines, "notes.md": b"# words"})
+@pytest.fixture(scope="module")
+def run_of_every_kind(tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> tuple[Path, Result]:
+    """(the configuration, its run in one process) of the same texts as JSON, tables, Arrow and text."""
+    folder = tmp_path_factory.mktemp("kinds")
+    places = ("mill", "bridge", "church", "market", "school", "tower", "station", "harbour", "castle", "garden")
+    texts = [
+        f"The old {place} stands by the river where the water runs slowly between the willows {number}. "
+        f"Farmers brought their grain to the {place} in autumn, and the miller ground it for a small share.\n" * 3
+        for place in places
+        for number in range(12)
+    ]
+    records = [{"id": f"{i:03d}", "text": text} for i, text in enumerate(texts)]
+    frame = pd.DataFrame(records)
+    lay(folder / "json", {"a.json": json.dumps(records[:40], indent=1).encode("utf-16"), "notes.md": b"# words"})
+    (folder / "tables").mkdir()
+    frame[40:80].to_csv(folder / "tables" / "b.csv.gz", index=False)
+    frame[60:90].to_csv(folder / "tables" / "c.tsv", index=False, sep="\t")
+    frame[80:].to_feather(folder / "d.feather")
+    lay(folder / "texts", {f"{i}.txt": text.encode("utf-16-le") for i, text in enumerate(texts[:20])})
+    uris = {"json": "json", "tables": "tables", "arrow": "d.feather", "texts": "texts"}
     config = {
-        "output": str(tmp_path / "out"),
-        "sources": [{"name": "s", "uri": str(tmp_path / "in"), "format": "jsonl"}],
-        "stages": [{"language": {"model": str(language_model)}}],
+        "output": str(folder / "out"),
+        "sources": [{"name": name, "uri": str(folder / uri)} for name, uri in uris.items()],
+        "stages": [{"language": {"model": str(language_model)}}, "exact_dedup"],
         "tokenizer": {"vocab_size": 1200, "sample_bytes": 100_000},
         "blends": {"pretrain": {"domains": {"english": 1.0}, "on_shortage": "renormalize"}},
+        "plan": {"partition_bytes": 9_000},
     }
-    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(config))
-    result = run(load(str(tmp_path / "pipeline.yaml")), inline=True)
-    (row,) = result.record["inputs"]["left_out"]
-    assert (row["source"], row["extension"], row["files"], row["bytes"]) == ("s", ".md", 1, 7)
-    assert any("'notes.md' is left out" in note for note in result.record["notes"])
+    config["sources"][0]["format"] = "json"  # type: ignore[index]
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(config))
+    return folder / "pipeline.yaml", run(load(str(folder / "pipeline.yaml")), inline=True)
+
+
+@pytest.mark.slow
+def test_the_record_of_a_run_has_what_was_left_out(run_of_every_kind: tuple[Path, Result]) -> None:
+    record = run_of_every_kind[1].record
+    (row,) = record["inputs"]["left_out"]
+    assert (row["source"], row["extension"], row["files"], row["bytes"]) == ("json", ".md", 1, 7)
+    assert any("'notes.md' is left out" in note for note in record["notes"])
+    read = record["funnel"][0]
+    assert (read["documents_in"], read["quarantined"]) == (40 + 40 + 30 + 40 + 20, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_write_the_same_bytes(
+    run_of_every_kind: tuple[Path, Result], tmp_path: Path, workers: int, one_ray: None
+) -> None:
+    path, result = run_of_every_kind
+    other = run(load(str(path), [f"output={tmp_path / 'out'}"]), workers=workers)
+    assert differences(tree(Path(other.output)), tree(Path(result.output))) == []
 
 
 CONTENTS = {
