@@ -43,12 +43,15 @@ _WIDE_PUNCTUATION = "、。，：；（）「」『』《》〈〉【】！？�
 QUOTED, MARKED, WIDE_QUOTED = 3e-3, 3e-4, 0.02  # share of each of these in a text
 CAPITAL = 0.05  # of a letter's uses
 WESTERN_LETTER, LATIN_LETTER, STRANGE, IMPOSSIBLE = 5e-5, 2e-6, 1e-7, 1e-9
-ODD_CASE, MIXED_WORD, LONE = -4.0, -8.0, -3.0  # logarithm, for each
+ODD_CASE, MIXED_WORD, LONE = -4.0, -8.0, -8.0  # logarithm, for each
 UNUSUAL, FOREIGN = -4.0, -8.0  # logarithm, once: of other Latin letters than the western ones, of another script
 LIKELY, POSSIBLE = -8.5, -13.0
 """Mean logarithm of a character beyond ASCII: of a text, and of an English one with a few of them."""
 FEW = 0.05
 MIN_LETTERS = 4  # fewer are no text
+SHORT = 80  # characters in which there is white space, on average
+UNBROKEN = ("th", "zh", "zh-Hant", "ja")
+"""Languages without spaces between words."""
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 CONTROLS = 500  # a text may hold one control character among so many bytes
@@ -57,6 +60,7 @@ CONTEXT = 1024  # bytes of a long line that are looked at before the first one b
 _BEYOND = re.compile(r"[^\x00-\x7f]")
 _MIXED = re.compile(rf"[A-Za-z](?=[^\x00-\x7f{_PUNCTUATION}])|[^\x00-\x7f{_PUNCTUATION}](?=[A-Za-z])")
 _LONE = re.compile(rf"(?<![^\x00-\x7f{_PUNCTUATION}])[^\x00-\x7f{_PUNCTUATION}](?![^\x00-\x7f{_PUNCTUATION}])")
+_SPACES = re.compile(r"\s")
 _ODD = re.compile(r"[a-z][À-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪĮİĶĻĽŁŃŅŇŌŐŒŔŘŚŞŠŢŤŪŮŰŲŸŹŻŽȘȚ]")
 
 
@@ -76,7 +80,10 @@ def guess(data: bytes) -> str | None:
         ascii_letters = letters - sum(number for character, number in counts.items() if character.isalpha())
         mixed, lone, odd = (len(pattern.findall(text)) for pattern in (_MIXED, _LONE, _ODD))
         few = total <= FEW * len(text)
+        unbroken = len(text) > SHORT and _SPACES.subn("", text)[1] * SHORT < len(text)
         for language in languages:
+            if unbroken and language not in UNBROKEN:
+                continue
             weigh, density = _weights(language)
             score = sum(number * weigh(character) for character, number in counts.items())
             if language in LATIN:

@@ -24,7 +24,7 @@ MAX_DAMAGED = 0.01  # share of characters
 WIDE_BYTES = 4096  # of the beginning, that tell UTF-16 and UTF-32 without a mark
 MAX_SCRIPTS = 4  # of 256 characters each; all of Chinese and Japanese, and all of Korean, are one
 _CODING = re.compile(rb"^[ \t\f]*(?:#|//|--|;|%|/?\*).*?coding[:=][ \t]*([-\w.]+)")
-_NO_TEXT = {"idna", "punycode", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+_NO_TEXT = {"idna", "punycode", "utf_7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -39,7 +39,7 @@ def known_encoding(label: str) -> str | None:
         "".encode(codec.name)  # LookupError where it makes bytes of bytes
     except (LookupError, ValueError):
         return None
-    return None if codec.name in _NO_TEXT else codec.name
+    return None if codec.name.replace("-", "_") in _NO_TEXT else codec.name
 
 
 def wide_encoding(head: bytes) -> str | None:
@@ -77,18 +77,19 @@ def _is_prose(head: bytes, encoding: str, width: int) -> bool:
     except UnicodeDecodeError:
         return False
     scripts = set()
-    written = 0
+    written = plain = 0
     for character in text:
         kind = unicodedata.category(character)
         if kind in ("Cn", "Co", "Cs") or (kind == "Cc" and character not in "\t\n\r\f"):
             return False
-        written += kind[0] in "LMNZ" or character in "\t\n\r\f"
         code = ord(character)
+        plain += code < 128
+        written += code < 128 or kind[0] in "LMNZ"
         if kind[0] in "LM":
             scripts.add(
                 "ideographs" if 0x2E80 <= code <= 0x9FFF else "hangul" if 0xAC00 <= code < 0xD7A4 else code >> 8
             )
-    return written * 10 >= len(text) * 6 and 0 < len(scripts) <= MAX_SCRIPTS
+    return written * 10 >= len(text) * 6 and plain > 0 and 0 < len(scripts) <= MAX_SCRIPTS
 
 
 @dataclass(frozen=True)

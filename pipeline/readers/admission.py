@@ -13,11 +13,13 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gristmill.pipeline.readers.content import HEAD_BYTES, KINDS, content_of
-from gristmill.pipeline.readers.csv_shape import is_table
+import xxhash
+
+from gristmill.pipeline.readers.content import HEAD_BYTES, KINDS, TO_UNPACK, content_of
+from gristmill.pipeline.readers.csv_shape import head_lines, header_of, is_table
 from gristmill.pipeline.readers.files import PROSE, wanted
 from gristmill.pipeline.readers.folder import open_file
 from gristmill.pipeline.readers.format_table import FOREIGN, FORMATS, format_named
@@ -25,7 +27,7 @@ from gristmill.pipeline.readers.source import SourceSpec, format_by_name, stored
 from gristmill.pipeline.readers.stream import INPUT_BYTES, beginning, compression_of
 from gristmill.stages.languages import language_of_path
 from gristmill.stages.text_encoding import known_encoding, wide_encoding
-from gristmill.storage.uris import Found
+from gristmill.storage.uris import Found, is_local
 
 Reach = Literal["file", "pattern", "folder"]
 """What a URI is."""
@@ -80,7 +82,16 @@ class Seen:
     encoding: str | None
     """utf-16-le and the like, where its text is in that."""
     head: bytes = field(repr=False, default=b"")
-    """The first bytes of what may be a table."""
+    """The first bytes of a text; `without_head` of many files are held at once."""
+    is_table: bool = False
+    """Whether its first lines are those of a table of separated values."""
+    columns: tuple[str, ...] = ()
+    """Of what may be such a table."""
+    digest: str | None = None
+    """xxh3_128 of a small local file, which has been read whole."""
+
+    def without_head(self) -> Seen:
+        return replace(self, head=b"")
 
 
 @dataclass
@@ -94,19 +105,29 @@ class Admitted:
     notes: list[str] = field(default_factory=list)
 
 
-def look(found: Found) -> Seen:
-    """OSError where the file cannot be read."""
+def look(found: Found, of_tables: bool = False) -> Seen:
+    """of_tables: whether a text whose name says nothing may be one. OSError where the file cannot be read."""
     with open_file(found.uri) as file:
-        return looked(found, file.read(INPUT_BYTES), file.read)
+        first = file.read(INPUT_BYTES)
+        seen = looked(found, first, file.read, of_tables)
+    if is_local(found.uri) and len(first) == found.size < INPUT_BYTES:
+        return replace(seen, digest=xxhash.xxh3_128_hexdigest(first))
+    return seen
 
 
-def looked(found: Found, first: bytes, more: Callable[[int], bytes]) -> Seen:
+def looked(found: Found, first: bytes, more: Callable[[int], bytes], of_tables: bool = False) -> Seen:
     """first: the file's first bytes; more: gives those that follow."""
     compression = compression_of(first)
     head, broken = beginning(first, more, HEAD_BYTES)
     content = content_of(head) if head or not broken else "binary"
     encoding = wide_encoding(head) if content in _TEXTUAL else None
-    return Seen(found, content, compression, encoding, head if content == "text" else b"")
+    if content != "text":
+        return Seen(found, content, compression, encoding)
+    named = format_by_name(found.path)
+    if named != "csv" and (named is not None or not of_tables):
+        return Seen(found, content, compression, encoding, head)
+    columns = tuple(header_of(head_lines(head), found.path))
+    return Seen(found, content, compression, encoding, head, is_table(head, found.path), columns)
 
 
 def admit(spec: SourceSpec, reach: Reach, files: Sequence[Seen]) -> Admitted:
@@ -224,13 +245,18 @@ def _fits(spec: SourceSpec, stated: str, seen: Seen, reach: Reach) -> tuple[str 
     named = format_by_name(path)
     if stated == "text":
         return _fits_text(spec, seen, named, reach)
-    if stated == "csv" and content == "text" and (named == "csv" or (named is None and is_table(seen.head, path))):
+    if stated == "csv" and content == "text" and (named == "csv" or (named is None and seen.is_table)):
         return stated, None
     if content in contents and content != "text":
         return (content if stated in RECORDS else stated), None
     if named == stated or {named, stated} <= {"jsonl", "json"} or {named, stated} <= {"warc", "wet"}:
         return _as_named(stated, seen), None
-    return None, f"it holds {KINDS[content]}, and the source says format: {stated}"
+    return None, _holds(content, f"the source says format: {stated}")
+
+
+def _holds(content: str, asked: str) -> str:
+    remedy = "; unpack it first" if content in TO_UNPACK else ""
+    return f"it holds {KINDS[content]}, and {asked}{remedy}"
 
 
 def _fits_text(spec: SourceSpec, seen: Seen, named: str | None, reach: Reach) -> tuple[str | None, str | None]:
@@ -239,7 +265,7 @@ def _fits_text(spec: SourceSpec, seen: Seen, named: str | None, reach: Reach) ->
         return "text", None
     if content not in _TEXTUAL:
         promises = named == "text" and content == "binary"  # damaged, or of an encoding that nobody knows
-        return ("text", None) if promises else (None, f"it holds {KINDS[content]}, and the source says format: text")
+        return ("text", None) if promises else (None, _holds(content, "the source says format: text"))
     if content == "empty":
         return "text", EMPTY
     if reach == "pattern" or named == "text":
@@ -270,8 +296,8 @@ def _of_one_kind(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
             )
         if set(data) == {"code"}:
             raise ValueError(
-                f"sources.{spec.name}: {spec.uri} is a folder of source code ({data['code']:,} files); "
-                "add `format: tree` to the source"
+                f"sources.{spec.name}: {spec.uri} is a folder of source code ({data['code']:,}); "
+                "add `format: tree` for source code"
             )
         remedy = "`format: tree` for source code, or " if "code" in data else ""
         raise ValueError(
@@ -285,7 +311,7 @@ def _of_one_kind(spec: SourceSpec, files: Sequence[Seen]) -> Admitted:
         if kind in family and not (one != "text" and _documents(seen)):
             result.files.append((seen, _as_named(kind or one, seen)))
         else:
-            why = f"it holds {KINDS[seen.content]}, and the folder is read as {one}"
+            why = _holds(seen.content, f"the folder is read as {one}")
             result.left_out.append((seen.found.path, seen.found.size, why))
     return _with_notes(spec, result)
 
@@ -315,5 +341,6 @@ def _with_notes(spec: SourceSpec, result: Admitted) -> Admitted:
     for (content, named, chosen), paths in groups.items():
         which = f"{paths[0]!r} is" if len(paths) == 1 else f"{len(paths):,} files, {paths[0]!r} one of them, are"
         what = "quarantined" if chosen == FOREIGN else "read as what is inside"
+        what += "; unpack it first" if content in TO_UNPACK else ""
         result.notes.append(f"source {spec.name}: {which} {named} by name and {KINDS[content]} by content; {what}")
     return result

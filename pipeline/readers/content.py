@@ -39,13 +39,13 @@ KINDS = {
     "zip": "a zip archive",
     "7z": "a 7z archive",
     "rar": "a rar archive",
-    "packed": "compressed twice",
-    "lz4": "compressed with lz4",
-    "compress": "compressed with compress (.Z)",
-    "lzip": "compressed with lzip",
-    "lzma": "compressed with lzma of old",
-    "snappy": "compressed with snappy",
-    "lzo": "compressed with lzo",
+    "packed": "data compressed twice",
+    "lz4": "data compressed with lz4",
+    "compress": "data compressed with compress (.Z)",
+    "lzip": "data compressed with lzip",
+    "lzma": "data compressed with lzma of old",
+    "snappy": "data compressed with snappy",
+    "lzo": "data compressed with lzo",
     "orc": "ORC",
     "avro": "Avro",
     "feather1": "Feather of version 1",
@@ -59,6 +59,9 @@ KINDS = {
     "office": "an office document of old",
 }
 """Content -> what it is called in a sentence."""
+
+TO_UNPACK = {"zip", "7z", "rar", "lz4", "compress", "lzip", "lzma", "snappy", "lzo"}
+"""Content that whoever has it can make readable."""
 
 _MARKS = (
     (b"PAR1", "parquet"), (b"PARE", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "feather1"), (b"WARC/", "warc"),
@@ -74,8 +77,10 @@ _MARKS = (
 _TEXTUAL = ("ORC", "BM", "RIFF", "ID3", "LZIP", "Obj", "GIF8")
 """Marks that a text may begin with: they count where what follows is no text."""
 
-_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+BLANK = b" \t\r\n"
+_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte not in b"\t\n\v\f\r\x1b")
 CONTROLS = 500  # a text may hold one control character among so many bytes
+_PRETTY = re.compile(r"\{\s*\n\s*\"")
 _DECODER = json.JSONDecoder()
 
 
@@ -96,13 +101,14 @@ def content_of(head: bytes) -> str:
     encoding = wide_encoding(head)
     if encoding is not None:
         head = head.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
-    elif not _is_text(head):
-        return "binary"
+    elif not _is_text(head):  # or JSON with damage behind its beginning
+        is_json = head.lstrip(BLANK)[:1] in (b"{", b"[")
+        return (is_json and _json(head.lstrip(BLANK).decode("utf-8", "replace"), whole)) or "binary"
     return _textual(head, whole)
 
 
 def _is_text(head: bytes) -> bool:
-    return len(_CONTROLS.findall(head)) * CONTROLS <= len(head)
+    return (len(head) - len(head.translate(None, _CONTROLS))) * CONTROLS <= len(head)
 
 
 def _begins_arrow(head: bytes) -> bool:
@@ -112,7 +118,7 @@ def _begins_arrow(head: bytes) -> bool:
 
 
 def _textual(head: bytes, whole: bool) -> str:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\0")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(BLANK + b"\0")
     if not text:
         return "text"
     if text[:1] in (b"{", b"["):
@@ -128,7 +134,7 @@ def _textual(head: bytes, whole: bool) -> str:
 
 def _mostly_objects(text: bytes) -> bool:
     """Of the first lines; the last one may be cut off."""
-    lines = text.split(b"\n")
+    lines = text.split(b"\n", 4 * LINES)
     lines = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line.strip()][:LINES]
     return sum(map(_is_object, lines)) * 2 > len(lines)
 
@@ -148,8 +154,8 @@ def _json(text: str, whole: bool) -> str | None:
     try:
         value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
-        cut = not whole and (error.msg.startswith("Unterminated string") or error.pos >= len(text) - CUT)
-        if cut and text[0] == "{":
+        cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - CUT * (not whole)
+        if text[0] == "{" and (cut or _PRETTY.match(text)):
             return "json" if "\n" in text or _in_records(text) else "jsonl"
         return "json" if text[0] == "[" and (cut or _has_first(text)) else None
     except RecursionError:
@@ -157,8 +163,8 @@ def _json(text: str, whole: bool) -> str | None:
     rest, _, behind = text[end:].partition("\n")
     if text[0] == "[":
         of_records = isinstance(value, list) and all(isinstance(each, dict | str) for each in value[:LINES])
-        alone = not rest.strip() or rest.lstrip()[:1] in "[{"
-        return "json" if of_records and alone else None
+        in_other = rest.lstrip()[:1] in (",", "}", "]", ":")  # the middle of a line
+        return "json" if of_records and not in_other else None
     if "\n" in text[:end]:
         return "json"
     if rest.strip():

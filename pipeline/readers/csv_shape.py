@@ -14,6 +14,7 @@ from gristmill.stages.text_encoding import wide_encoding
 
 SEPARATORS = (",", "\t", ";", "|")
 RECORDS = 50  # of the beginning, that tell
+AGREEING = 0.9  # share of them with as many values as the header, in a table
 
 
 def head_lines(head: bytes) -> list[str]:
@@ -32,7 +33,9 @@ def separator_of(lines: Iterable[str], path: str) -> str:
 
 
 def header_of(lines: list[str], path: str) -> list[str]:
-    """Names of the columns that have one."""
+    """Names of the columns that have one; none where most rows have other numbers of values, as of damaged files."""
+    if _score(lines, separator_of(lines, path))[0] < AGREEING:
+        return []
     try:
         first = next((record for record in csv.reader(lines, delimiter=separator_of(lines, path)) if record), [])
     except csv.Error:
@@ -44,7 +47,7 @@ def is_table(head: bytes, path: str) -> bool:
     """Whether the lines have as many columns as the first, at least two."""
     lines = head_lines(head)
     agreeing, columns = _score(lines, separator_of(lines, path))
-    return columns > 1 and agreeing >= 0.9 and len(lines) > 1
+    return columns > 1 and agreeing >= AGREEING and len(lines) > 1
 
 
 def _score(lines: list[str], separator: str) -> tuple[float, int]:

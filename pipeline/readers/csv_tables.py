@@ -33,7 +33,7 @@ class _TooLongError(Exception):
 
 
 class _BrokenError(Exception):
-    """The stream ends in damage. args: the line."""
+    """The stream ends in damage. args: the line, its number."""
 
 
 def read_csv(segment: Segment, spec: SourceSpec, max_document_bytes: int, skipped: Skipped) -> Iterator[Row]:
@@ -138,8 +138,9 @@ def _rows(lines: _Lines, separator: str) -> Iterator[_Found | _Fault]:
         except _TooLongError:
             yield lines.passed_over()
         except _BrokenError as error:
-            (line,) = error.args
-            yield _Fault(lines.number, line.fault, lines.size + line.size, lines.excerpt() or line.data[:EXCERPT_BYTES])
+            line, number = error.args
+            number = lines.number if lines.row else number
+            yield _Fault(number, line.fault, lines.size + line.size, lines.excerpt() or line.data[:EXCERPT_BYTES])
             return
         reader = csv.reader(lines, delimiter=separator, strict=True)
 
@@ -161,12 +162,18 @@ class _Lines:
     next_number: int = 1
     damaged: bool = False
     encoding: str | None = None
+    broken: _BrokenError | None = None
+    """Damage that was met too early, to be told when reading comes to it."""
 
     def head(self) -> list[str]:
         """The first lines, which stay to be read."""
         size = 0
         while size < HEAD_BYTES:
-            taken = self._fetch()
+            try:
+                taken = self._fetch()
+            except _BrokenError as error:
+                self.broken = error
+                break
             if taken is None:
                 break
             self.waiting.append(taken)
@@ -177,7 +184,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        taken = self.waiting.popleft() if self.waiting else self._fetch()
+        taken = self._next()
         if taken is None:
             raise StopIteration
         if not self.row:
@@ -188,6 +195,13 @@ class _Lines:
             raise _TooLongError
         return self._text(taken[1])
 
+    def _next(self) -> tuple[int, bytes, int] | None:
+        if self.waiting:
+            return self.waiting.popleft()
+        if self.broken is not None:
+            raise self.broken
+        return self._fetch()
+
     def _fetch(self) -> tuple[int, bytes, int] | None:
         line = next(self.source, None)
         if line is None:
@@ -196,9 +210,7 @@ class _Lines:
         self.next_number += line.lines
         if line.fault is not None:
             if line.fault != "read.too_large":
-                if not self.row:
-                    self.number = number
-                raise _BrokenError(line)
+                raise _BrokenError(line, number)
             return number, b"x" * (self.limit + 1), 1  # too long in any case
         data = b"\n" * line.lines if line.lines > 1 else line.data.removeprefix(BOM) + b"\n"
         return number, data, line.lines
@@ -240,9 +252,12 @@ class _Lines:
         """The row, with the lines up to the one where its quotes are closed."""
         excerpt, size = self.excerpt(), self.size
         is_open = sum(data.count(b'"') for _, data, _ in self.row) % 2
-        while is_open and (taken := self.waiting.popleft() if self.waiting else self._fetch()) is not None:
-            is_open ^= taken[1].count(b'"') % 2
-            size += len(taken[1])
+        try:
+            while is_open and (taken := self._next()) is not None:
+                is_open ^= taken[1].count(b'"') % 2
+                size += len(taken[1])
+        except _BrokenError as error:
+            self.broken = error  # a row of its own
         return _Fault(self.number, "read.too_large", size, excerpt)
 
 

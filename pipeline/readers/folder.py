@@ -72,6 +72,11 @@ def find(uri: str, confined: bool = False) -> list[Found]:
     return sorted(found_here, key=lambda file: file.path)
 
 
+def find_within(uri: str) -> list[Found]:
+    """The same, but that links out of the folder are passed over."""
+    return find(uri, confined=True)
+
+
 def open_file(uri: str) -> pa.NativeFile:
     """Opens a file for reading at any position. FileNotFoundError or OSError from the storage where it fails."""
     if not is_local(uri) or is_plain(uri):

@@ -24,8 +24,7 @@ import xxhash
 
 from gristmill.pipeline.readers.admission import ENCODED, Reach, Seen, admit, encoding_of, has_records, is_beside, look
 from gristmill.pipeline.readers.arrow_frames import frames_of
-from gristmill.pipeline.readers.csv_shape import head_lines, header_of
-from gristmill.pipeline.readers.folder import PassedOver, find, open_file
+from gristmill.pipeline.readers.folder import PassedOver, find, find_within, open_file
 from gristmill.pipeline.readers.format_table import format_named
 from gristmill.pipeline.readers.left_out import LeftOut, sentences, tally
 from gristmill.pipeline.readers.source import SourceSpec
@@ -135,7 +134,7 @@ def _chosen(
 def _files(spec: SourceSpec, notes: list[str]) -> tuple[list[Found], list[tuple[str, int, str]], Reach]:
     """(those whose content decides, those that their place leaves out, what the URI is)."""
     whole = spec.format is not None and format_named(spec.format).hidden
-    found = sorted(find(spec.uri, confined=True) if whole else find(spec.uri), key=lambda file: file.path)
+    found = sorted(find_within(spec.uri) if whole else find(spec.uri), key=lambda file: file.path)
     notes += _commit(spec, found)
     no_files = [file for file in found if isinstance(file, PassedOver)]
     notes += [f"source {spec.name}: {file.path!r} is {file.why} and is passed over" for file in no_files[:MAX_NOTES]]
@@ -197,31 +196,38 @@ def _readable(spec: SourceSpec, file: Found) -> Iterator[None]:
 
 def _looked(spec: SourceSpec, file: Found) -> Seen:
     with _readable(spec, file):
-        return look(file)
+        return look(file, of_tables=spec.stated == "csv").without_head()
 
 
 def _entry(spec: SourceSpec, seen: Seen, format_name: str) -> FileEntry:
     file = seen.found
-    with _readable(spec, file), open_file(file.uri) as stream:
-        if is_local(file.uri) and file.size <= WHOLE_BYTES:
-            digest = xxhash.xxh3_128(stream.read(EDGE_BYTES))
-            while block := stream.read(1 << 22):
-                digest.update(block)
-        else:
-            digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + stream.read(EDGE_BYTES))
-            if file.etag is None:
-                stream.seek(max(0, file.size - EDGE_BYTES))
-                digest.update(stream.read(EDGE_BYTES))
-        tag = file.etag or http_etag(file.uri)
-        etag = xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
-        is_table = format_named(format_name).cut == "row_groups" and seen.compression is None
-        row_groups = _row_groups(spec, file, format_name, stream) if is_table else ()
-    if format_name == "csv" and seen.head:
-        refuse_twice(spec, file, header_of(head_lines(seen.head), file.path))
+    is_table = format_named(format_name).cut == "row_groups" and seen.compression is None
+    etag = seen.digest or ""
+    row_groups: tuple[int, ...] = ()
+    if is_table or not etag:
+        with _readable(spec, file), open_file(file.uri) as stream:
+            etag = _etag(file, stream)
+            row_groups = _row_groups(spec, file, format_name, stream) if is_table else ()
+    if format_name == "csv":
+        refuse_twice(spec, file, seen.columns)
     encoding = encoding_of(spec, seen) if format_name in ENCODED else None
     return FileEntry(
         spec.name, file.uri, file.path, file.size, etag, format_name, seen.compression, row_groups, encoding
     )
+
+
+def _etag(file: Found, stream: pa.NativeFile) -> str:
+    if is_local(file.uri) and file.size <= WHOLE_BYTES:
+        digest = xxhash.xxh3_128(stream.read(EDGE_BYTES))
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    else:
+        digest = xxhash.xxh3_128(file.size.to_bytes(8, "little") + stream.read(EDGE_BYTES))
+        if file.etag is None:
+            stream.seek(max(0, file.size - EDGE_BYTES))
+            digest.update(stream.read(EDGE_BYTES))
+    tag = file.etag or http_etag(file.uri)
+    return xxhash.xxh3_128_hexdigest(tag.encode()) if tag else digest.hexdigest()
 
 
 def _row_groups(spec: SourceSpec, file: Found, format_name: str, stream: pa.NativeFile) -> tuple[int, ...]:

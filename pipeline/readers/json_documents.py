@@ -209,7 +209,7 @@ class Values:
     def _line(self, fault: str | None) -> Line:
         data = bytes(self.held)
         blank = len(data) - len(data.lstrip(BLANK))
-        size = len(data) + self.dropped - blank
+        size = len(data) + self.dropped - blank if self.dropped or fault else len(data.strip(BLANK))
         if fault is not None:
             return Line(self.offset + blank, size, data[blank : blank + EXCERPT_BYTES], fault)
         if self.dropped:

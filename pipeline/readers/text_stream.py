@@ -35,9 +35,9 @@ def as_utf8(chunks: Iterator[bytes], stated: str | None) -> Iterator[bytes]:
     if encoding is None and stated is not None and (named := known_encoding(stated)) != "utf-8":
         encoding = named
     if not first:
-        return iter(())
+        return
     chunks = chain([first], chunks)
-    return chunks if encoding is None else recoded(chunks, encoding)
+    yield from chunks if encoding is None else recoded(chunks, encoding)
 
 
 def recoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -7,17 +7,20 @@ break the schema, ids given twice, bytes that do not add up, documents before th
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
 import lzma
 import random
+import re
 import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from gristmill.pipeline.engine.accounting import check, check_chain
 from gristmill.pipeline.engine.commit import Output
 from gristmill.pipeline.engine.manifest import Role
 from gristmill.pipeline.engine.task import Task
+from gristmill.pipeline.readers.arrow_frames import frames_of
 from gristmill.pipeline.readers.formats import read
 from gristmill.pipeline.readers.inventory import FileEntry, inventory
 from gristmill.pipeline.readers.rows import READ
@@ -95,6 +99,12 @@ def bases(shared_data: Path, folder: Path) -> list[Base]:
                {"domain": "code"}) for kind in ("", "gz", "zst")),
         *(Base("parquet", f"{i}.parquet", parquet(texts, **options)) for i, options in enumerate(
             ({"compression": "none"}, {"compression": "snappy", "use_dictionary": False}, {"compression": "zstd"}))),
+        Base("json", "a.json", json.dumps(texts, ensure_ascii=False, indent=1).encode()),
+        Base("json.gz", "b.json.gz", json.dumps(texts[:20]).encode(), "gz"),
+        Base("csv", "a.csv", table_of_values(texts, ",")),
+        Base("csv.gz", "a.tsv.gz", table_of_values(texts, "\t"), "gz"),
+        Base("arrow", "a.arrow", arrow(texts, pa.ipc.new_file)),
+        *(Base(f"arrow.{kind}", f"{kind}.arrow", arrow(texts, pa.ipc.new_stream, kind)) for kind in ("zstd", "lz4")),
         Base("text", "a.txt", texts[0]["text"].encode()), Base("text.gz", "a.txt.gz", texts[1]["text"].encode(), "gz"),
         Base("code", "a.py", programs[0]["text"].encode(), fields={"domain": "code", "format": "tree"}),
         *(Base("html", f"{i}.html", page) for i, page in enumerate(pages(shared_data))),
@@ -118,6 +128,25 @@ def parquet(rows: list[dict[str, Any]], **options: Any) -> bytes:
     buffer = io.BytesIO()
     table = pa.table({name: [row.get(name) for row in rows] for name in ("text", "id", "url", "lang")})
     pq.write_table(table, buffer, row_group_size=20, **options)
+    return buffer.getvalue()
+
+
+def table_of_values(rows: list[dict[str, Any]], separator: str) -> bytes:
+    """With `\\n` alone at the ends of lines, in values too."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+    writer.writerow(["id", "text", "url"])
+    writer.writerows(
+        [row["id"], re.sub(r"[\r\v\f\x1c-\x1e\x85\u2028\u2029]", " ", row["text"]), row.get("url")] for row in rows
+    )
+    return out.getvalue().encode()
+
+
+def arrow(rows: list[dict[str, Any]], new: Callable[..., Any], compression: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    table = pa.table({name: [row.get(name) for row in rows] for name in ("text", "id", "url", "lang")})
+    with new(buffer, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as out:
+        out.write_table(table, max_chunksize=10)
     return buffer.getvalue()
 
 
@@ -310,12 +339,26 @@ def missing(damaged: Case, rows: list[dict[str, Any]]) -> list[str]:
     found = Counter((row["record"], document(row)) for row in rows)
     if base.format == "parquet":
         return [f"row {n} is lost" for n, kept in base.rows[: rows_before(damaged)] if not found[n, kept]]
-    if base.format.partition(".")[0] not in ("jsonl", "warc", "wet", "tree"):
+    if base.format.partition(".")[0] not in ("jsonl", "json", "csv", "arrow", "warc", "wet", "tree"):
         return []
-    ends = [*(record for record, _ in base.rows[1:]), len(base.inner)]
-    lookahead = 0 if base.format.startswith("jsonl") else LOOKAHEAD
+    ends = ends_of(base)
+    lookahead = 0 if base.format.startswith(("json", "csv", "arrow")) else LOOKAHEAD
     whole = [row for row, end in zip(base.rows, ends) if end + lookahead <= damaged.intact]
     return [f"record {record} is lost" for record, kept in whole if not found[record, kept]]
+
+
+def ends_of(base: Base) -> list[int]:
+    """Where in `inner` each of the undamaged rows ends."""
+    if base.format.startswith("arrow"):
+        ends = []
+        for frame in frames_of(io.BytesIO(base.inner), len(base.inner)).batches:
+            ends += [frame.offset + frame.size] * frame.rows
+        return ends
+    starts = [record for record, _ in base.rows]
+    if base.format.startswith("csv"):
+        lines = [0, *accumulate(len(line) for line in base.inner.splitlines(keepends=True))]
+        starts = [lines[number - 1] for number in starts]
+    return [*starts[1:], len(base.inner)]
 
 
 def rows_before(damaged: Case) -> int:

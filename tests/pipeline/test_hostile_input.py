@@ -51,7 +51,7 @@ def test_a_folder_of_broken_files_is_a_first_pass_like_any_other(damaged: tuple,
     bases, _, stages = damaged
     folder = tmp_path / "input"
     folder.mkdir()
-    for seed in range(100):
+    for seed in range(160):
         case = mutations.case(bases, seed)
         if not case.base.fields:
             (folder / f"{seed}-{case.base.name}").write_bytes(case.stored)
@@ -110,11 +110,29 @@ def members() -> list[bytes]:
     return parts
 
 
+TABLE = [b"id,text\n0,document\n", *(b'%d,"document %d, with a\x20comma"\n' % (i, i) for i in range(1, 12))]
+
+
+def batches() -> list[bytes]:
+    """Of a stream of Arrow IPC; the first with the schema."""
+    out = io.BytesIO()
+    ends = []
+    schema = pa.schema([pa.field("text", pa.string())])
+    with pa.ipc.new_stream(out, schema) as writer:
+        for i in range(12):
+            writer.write_batch(pa.record_batch([[f"document {i}"]], schema=schema))
+            ends.append(out.tell())
+    data = out.getvalue()
+    return [data[begin:end] for begin, end in zip([0, *ends], ends)]
+
+
+BATCHES = batches()
 CUT = {
-    "a.jsonl": (LINES, 1), "a.warc": (RECORDS, 5), "a.tar": (members(), 424),
+    "a.jsonl": (LINES, 1), "a.warc": (RECORDS, 5), "a.tar": (members(), 424), "a.csv": (TABLE, 1),
+    "a.arrows": (BATCHES, 0),
 }  # fmt: skip
 """Name -> (the pieces that are documents, bytes at a piece's end that it can do without)."""
-REASONS = {"read.truncated", "read.malformed_json", "read.invalid_utf8"}
+REASONS = {"read.truncated", "read.malformed_json", "read.invalid_utf8", "csv.malformed", "csv.ragged"}
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -132,7 +150,10 @@ def test_a_file_cut_anywhere_keeps_the_documents_before_the_cut(tmp_path: Path, 
         kept = [row for row in rows if row["quarantined_by"] is None]
         there = len(mutations.unpacked(packing, stored[:cut])) if packing in ("gz", "") else 0
         assert len(kept) >= sum(end - spare <= there for end in bounds[1:]), cut
-        assert [row["record"] for row in kept] == bounds[: len(kept)]
+        if name in ("a.csv", "a.arrows"):  # lines and rows are counted
+            assert [row["record"] for row in kept] == [i + (name == "a.csv") * 2 for i in range(len(kept))]
+        else:
+            assert [row["record"] for row in kept] == bounds[: len(kept)]
         assert {row["quarantined_by"] for row in rows[len(kept) :]} <= REASONS
         assert rows[len(kept) :] or packing or any(end - spare <= cut <= end for end in bounds)
 
@@ -346,7 +367,7 @@ def peak_megabytes(file: Path, limit: int) -> tuple[int, str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.warc", "a.txt", "a.tar"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.warc", "a.txt", "a.tar"])
 def test_a_document_of_200_mb_is_quarantined_within_twice_the_limit(tmp_path: Path, name: str) -> None:
     limit, size = 32_000_000, 200_000_000
     file = tmp_path / name
@@ -354,6 +375,8 @@ def test_a_document_of_200_mb_is_quarantined_within_twice_the_limit(tmp_path: Pa
     opener = gzip.open if name.endswith("gz") else open
     heads = {
         "a.jsonl": b'{"text": "',
+        "a.json": b'[{"text": "',
+        "a.csv": b'text\n"',
         "a.txt": b"",
         "a.warc": b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n" % size,
     }
@@ -363,7 +386,17 @@ def test_a_document_of_200_mb_is_quarantined_within_twice_the_limit(tmp_path: Pa
         out.write(heads.get(name.removesuffix(".gz"), info.tobuf()))
         for i in range(size // len(piece)):
             out.write(piece if i % 8 else b"%08d" % i * (len(piece) // 8))  # no bomb
-        out.write(b'"}\n' if "jsonl" in name else b"\r\n\r\n" if "warc" in name else b"")
+        out.write(
+            b'"}]\n'
+            if name == "a.json"
+            else b'"}\n'
+            if "jsonl" in name
+            else b'"\n'
+            if name == "a.csv"
+            else b"\r\n\r\n"
+            if "warc" in name
+            else b""
+        )
     rows, reasons, peak = peak_megabytes(file, limit)
     assert (rows, reasons) == (1, "['read.too_large']")
     assert peak < 2.2 * limit / 1e6 + 30  # MB: a block, its decompressed form and the modules of the reader

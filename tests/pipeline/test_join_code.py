@@ -161,8 +161,8 @@ def test_a_reversed_listing_writes_the_same_bytes(
 ) -> None:
     import gristmill.pipeline.readers.inventory
 
-    find = gristmill.pipeline.readers.inventory.find
-    monkeypatch.setattr(gristmill.pipeline.readers.inventory, "find", lambda uri: list(reversed(find(uri))))
+    find = gristmill.pipeline.readers.inventory.find_within
+    monkeypatch.setattr(gristmill.pipeline.readers.inventory, "find_within", lambda uri: list(reversed(find(uri))))
     result = run(load(str(config_path), [f"output={tmp_path / 'out'}"]), inline=True)
     assert differences(tree(Path(result.output)), tree(Path(done.output))) == []
 
