@@ -24,6 +24,7 @@ from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.values import Record, Value
 from gristmill.stages.code_domain import CodeDomain
 from gristmill.stages.languages import iso_code
+from gristmill.user_data import found as fetched_or_there
 
 CHARACTERS = 4_000
 """Of a text that are looked at."""
@@ -32,8 +33,8 @@ ENGLISH = frozenset({"the", "of", "and", "to", "in", "a", "is", "that", "for", "
 ENGLISH_SHARE = 0.12
 """Of the words of English prose some 25 % are among these; of other European languages under 5 %."""
 MOST_CODE, TOLD_BY_CONTENT = 0.9, 0.55
-"""Least shares of the records of a source of code. Of 3,000 files in 42 languages, Markdown and YAML among them, the text
-alone tells 60 %; of articles one in a thousand."""
+"""Least shares of the records of a source of code. Of 3,000 files in 42 languages, Markdown and YAML among them, the
+text alone tells 60 %; of articles one in a thousand."""
 MOST_BYTES = 64_000_000  # of a document
 
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.S | re.I)
@@ -59,11 +60,9 @@ class Shares:
     @property
     def is_code(self) -> bool:
         """Nearly all records name it; or, where none does, more than half of the texts are told by their content."""
-        told = self.code_records - self.by_content
-        return self.records > 0 and (
-            self.code_records >= MOST_CODE * self.records
-            or (not told and self.by_content >= TOLD_BY_CONTENT * self.records)
-        )
+        by_content = self.by_content == self.code_records
+        least = TOLD_BY_CONTENT if by_content else MOST_CODE
+        return self.records > 0 and self.code_records >= least * self.records
 
     def share(self, domain: str) -> float:
         total = self.domains.total()
@@ -71,10 +70,10 @@ class Shares:
 
 
 def default_model() -> str:
-    """Where the stage `language` looks for its model."""
+    """Where the stage `language` finds its model, or would look for it."""
     from gristmill.stages.registry import load
 
-    return str(load("language")().model)
+    return fetched_or_there(str(load("language")().model))
 
 
 def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) -> Shares:
