@@ -1,8 +1,8 @@
 """In which languages a sample is: shares of English, of other languages and of source code, by characters.
 
 By the language model where it is there, as the stage `language` will do it; without it by what the records state, and
-else by the most frequent words of English. A record is code where it names a programming language or a path of a source
-file, or where its text looks like code. Estimates to write a configuration by; a run measures.
+else by the most frequent words of English. Code is what the readers and the stage `code_domain` take for it. These are
+estimates to write a configuration by; a run measures.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gristmill.pipeline.init.values import is_language, is_programming_language
+from gristmill.pipeline.init.values import is_language
 from gristmill.pipeline.readers.field_paths import value_at
+from gristmill.pipeline.readers.records import record_row
+from gristmill.pipeline.readers.rows import Row, row_batch
+from gristmill.pipeline.readers.source import SourceSpec
 from gristmill.pipeline.readers.values import Record, Value
-from gristmill.stages.code_keys import code_evidence
+from gristmill.stages.code_domain import CodeDomain
 from gristmill.stages.languages import iso_code
+from gristmill.user_data import found as fetched_or_there
 
 CHARACTERS = 4_000
 """Of a text that are looked at."""
@@ -27,20 +32,12 @@ RECORDS = 300
 ENGLISH = frozenset({"the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "was", "with", "on", "as", "are"})
 ENGLISH_SHARE = 0.12
 """Of the words of English prose some 25 % are among these; of other European languages under 5 %."""
-CODE_LINES = 0.5
-"""Share of the lines that end or begin as those of programs do."""
-SIGNS = 0.03
-"""Share of the characters that are `{}();=`. With both limits 60 % of 3,000 files in 42 programming languages, markup
-and tables among them, were told from 12,000 articles in 100 languages, of which none was taken for code."""
-
-MOST_CODE, HALF = 0.9, 0.5
+MOST_CODE, TOLD_BY_CONTENT = 0.9, 0.55
+"""Least shares of the records of a source of code. Of 3,000 files in 42 languages, Markdown and YAML among them, the
+text alone tells 60 %; of articles one in a thousand."""
+MOST_BYTES = 64_000_000  # of a document
 
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.S | re.I)
-_SIGN = re.compile(r"[{}();=]")
-_CODE_LINE = re.compile(
-    r"(?:.*[;{})\]]|\s*(?:def|class|import|from|return|if|for|while|else|elif|public|private|static|function|var|let|"
-    r"const|#include|#define|package|func|fn|use|end|module|begin)\b.*|(?:\t| {4,})\S.*|\s*(?://|/\*|\*|#|--).*)"
-)
 
 
 @dataclass
@@ -62,11 +59,10 @@ class Shares:
 
     @property
     def is_code(self) -> bool:
-        """Nearly all records name it; or, where none does, half of the texts look like it: as many cannot be told."""
-        told = self.code_records - self.by_content
-        return self.records > 0 and (
-            self.code_records >= MOST_CODE * self.records or (not told and self.by_content >= HALF * self.records)
-        )
+        """Nearly all records name it; or, where none does, more than half of the texts are told by their content."""
+        by_content = self.by_content == self.code_records
+        least = TOLD_BY_CONTENT if by_content else MOST_CODE
+        return self.records > 0 and self.code_records >= least * self.records
 
     def share(self, domain: str) -> float:
         total = self.domains.total()
@@ -74,30 +70,30 @@ class Shares:
 
 
 def default_model() -> str:
-    """Where the stage `language` looks for its model."""
+    """Where the stage `language` finds its model, or would look for it."""
     from gristmill.stages.registry import load
 
-    return str(load("language")().model)
+    return fetched_or_there(str(load("language")().model))
 
 
 def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) -> Shares:
     """columns: ours -> theirs, as a source's; `text` or `content` at least."""
     found = Shares()
+    records = records[:: max(1, len(records) // RECORDS)]
     prose: list[str] = []
     stated: list[str | None] = []
-    for record, text, is_page in _texts(records, columns):
+    for record, text, code in zip(records, _texts(records, columns), _code(records, columns), strict=True):
+        if not text:
+            continue
         found.records += 1
-        keys = not is_page and _is_code_by_keys(record, columns)
-        named = not is_page and _is_named_code(record, columns)
-        content = not (is_page or keys or named) and looks_like_code(text)
-        if keys or named or content:
-            found.code_records += 1
-            found.by_keys += keys
-            found.by_content += content
-            found.domains["code"] += len(text)
-        else:
+        if code is None:
             prose.append(text)
             stated.append(_stated(record, columns))
+            continue
+        found.code_records += 1
+        found.by_keys += code == "keys"
+        found.by_content += code == "content"
+        found.domains["code"] += len(text)
     codes, found.identified = _codes(prose, stated, model)
     for text, code in zip(prose, codes, strict=True):
         found.languages[code] += len(text)
@@ -105,15 +101,12 @@ def shares_of(records: Sequence[Record], columns: dict[str, str], model: str) ->
     return found
 
 
-def _texts(records: Sequence[Record], columns: dict[str, str]) -> Iterator[tuple[Record, str, bool]]:
-    step = max(1, len(records) // RECORDS)
-    for record in records[::step]:
+def _texts(records: Sequence[Record], columns: dict[str, str]) -> Iterator[str]:
+    """The beginning of each, '' where there is none; of pages what stands between tags."""
+    for record in records:
         text = value_at(record, columns["text"]) if "text" in columns else None
         content = value_at(record, columns["content"]) if "content" in columns else None
-        shown = _shown(text)
-        page = "" if shown else _TAG.sub(" ", _shown(content))
-        if (shown or page).strip():
-            yield record, (shown or page)[: 10 * CHARACTERS], not shown
+        yield (_shown(text) or _TAG.sub(" ", _shown(content)))[: 10 * CHARACTERS].strip()
 
 
 def _shown(value: Value) -> str:
@@ -122,26 +115,26 @@ def _shown(value: Value) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_named_code(record: Record, columns: dict[str, str]) -> bool:
-    if record.get("domain") == "code" and columns.get("text") == "text":
-        return True
-    named = value_at(record, columns["programming_language"]) if "programming_language" in columns else None
-    return isinstance(named, str) and is_programming_language(named)
+def _code(records: Sequence[Record], columns: dict[str, str]) -> list[str | None]:
+    """What says that a record is source code, as a run would see it: its programming language or reader, its `keys`, or
+    its `content`; None where nothing does."""
+    spec = SourceSpec("sample", "sample", columns=columns)
+    rows: list[Row] = []
+    for i, record in enumerate(records):
+        path = record.get("path") if "domain" in record else None
+        row = record_row(path if isinstance(path, str) else "", i, deepcopy(record), spec.columns_in_use(), spec)
+        rows.append(row or Row("", i))
+    said = [row.domain for row in rows]
+    decided = CodeDomain().apply(row_batch(rows, spec, MOST_BYTES)).column("domain").to_pylist()
+    return [_why(*each, columns) for each in zip(records, said, decided, strict=True)]
 
 
-def _is_code_by_keys(record: Record, columns: dict[str, str]) -> bool:
-    evidence = code_evidence(record)
-    stated = value_at(record, columns.get("language", "language"))
-    return evidence is not None and evidence.code(stated if isinstance(stated, str) else None) is not None
-
-
-def looks_like_code(text: str) -> bool:
-    """Whether most of the first lines are those of a program, and they have its signs."""
-    text = text[:CHARACTERS]
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < 4 or len(_SIGN.findall(text)) < SIGNS * len(text):
-        return False
-    return sum(1 for line in lines if _CODE_LINE.fullmatch(line)) >= CODE_LINES * len(lines)
+def _why(record: Record, said: str | None, decided: str | None, columns: dict[str, str]) -> str | None:
+    if columns.get("text") == "text" and record.get("domain") == "code":
+        return "reader"
+    if said == "code":
+        return "language" if "programming_language" in columns else "keys"
+    return "content" if decided == "code" else None
 
 
 def _stated(record: Record, columns: dict[str, str]) -> str | None:

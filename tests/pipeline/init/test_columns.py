@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gristmill.pipeline.init.columns import Mapped, mapped
-from gristmill.pipeline.init.domains import looks_like_code
 from gristmill.pipeline.init.values import columns_of, words_of
 from gristmill.pipeline.readers.field_paths import field_names, value_at
 
@@ -155,12 +154,3 @@ def test_when_a_document_was_made_comes_before_when_it_was_added() -> None:
 )  # fmt: skip
 def test_words_of_a_name(name: str, words: list[str]) -> None:
     assert words_of(name) == words
-
-
-def test_programs_look_like_code_and_prose_does_not() -> None:
-    import argparse
-    from pathlib import Path
-
-    source = Path(argparse.__file__).read_text("utf-8")
-    assert looks_like_code(source[20_000:])
-    assert not looks_like_code("\n".join([TEXT] * 10))

@@ -209,6 +209,18 @@ def test_a_configuration_is_short_and_says_what_it_does_not_use(tmp_path: Path) 
     assert "`source` is books, wiki" in result.stdout
 
 
+def test_code_without_a_word_about_it_is_seen_in_its_text(tmp_path: Path) -> None:
+    for name, some in (("a", programs()), ("b", texts()), ("c", (*texts()[:20], *programs()[:20]))):
+        path = tmp_path / name / "part.jsonl"
+        path.parent.mkdir()
+        path.write_text("".join(json.dumps({"content": text, "n": i % 7}) + "\n" for i, text in enumerate(some)))
+    assert init(tmp_path / "a")[0]["sources"][0]["domain"] == "code"
+    assert "domain" not in init(tmp_path / "b")[0]["sources"][0]
+    configuration, said = init(tmp_path / "c")
+    assert "domain" not in configuration["sources"][0]
+    assert "of the records look like source code" in said
+
+
 def test_programs_get_what_was_found_as_json(tmp_path: Path) -> None:
     records(tmp_path / "a.jsonl", lang="en")
     result = CliRunner().invoke(app, ["init", str(tmp_path / "a.jsonl"), "--json"])
