@@ -440,9 +440,11 @@ def summary(
     size = sum(group.bytes for group in groups.values())
     code = {group.language for group in groups.values() if group.domain == "code"}
     languages = {group.language for group in groups.values() if group.domain != "code"}
+    spoken = [plural(len(languages), "language")] if languages else []
+    spoken += [plural(len(code), "programming language")] if code else []
     lines = [
         f"{plural(first.documents_in, 'document')} ({size_text(first.bytes_in)}) in, {kept:,} ({size_text(size)}) "
-        f"curated, in {plural(len(languages), 'language')} and {plural(len(code), 'programming language')}"
+        f"curated, in {' and '.join(spoken) or 'no language'}"
     ]
     for name, blend in blends.items():
         whole = max(1, sum(blend["tokens_by_domain"].values()))

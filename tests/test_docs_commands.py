@@ -149,7 +149,7 @@ def furnish(folder: Path, model: Path) -> None:
         json.dumps(task | {"split": split}) for task in (question, number) for split in ("train",) * 8 + ("test",)
     )
     (folder / "benchmarks.jsonl.zst").write_bytes(zstandard.compress(tasks.encode()))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     for name in ("prose", "code"):
         shutil.copy(folder / f"{name}.jsonl", folder / "data")
     paragraphs = "".join(f"<p>{row['text']}</p>" for row in rows[:3])

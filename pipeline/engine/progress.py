@@ -126,12 +126,13 @@ class Terminal:
 
     def status(self) -> list[str]:
         """Now, in parts: the step or what is done between two, its tasks, amounts, time so far, time left."""
+        now = time.monotonic()
+        running = self._running(now)  # which may take seconds to answer: the run does not wait for it
         with self.lock:
-            now = time.monotonic()
             current, left = self.outlook.current, self.outlook.seconds_left(now)
             parts = [f"{self.outlook.place}  {current.name}" if current else self.doing]
             if current:
-                amount = self.amount + self._running(now)
+                amount = self.amount + running
                 parts.append(f"{current.done:,} of {plural(current.tasks, 'task')}")
                 parts.append(plural(amount.documents, "document") if amount.documents else "")
                 parts.append(size_text(amount.bytes) if amount.bytes else "")

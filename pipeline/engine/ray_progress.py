@@ -18,7 +18,7 @@ from gristmill.pipeline.engine.under_way import Amount
 
 NAMESPACE = b"gristmill"
 REPORT_S = 5.0
-TIMEOUT_S = 5.0
+TIMEOUT_S = 1.0
 
 _key: bytes | None = None
 """Of the task that this worker process runs; a worker runs one at a time."""

@@ -266,7 +266,9 @@ def test_run_says_what_came_out_and_where_the_report_is(
     assert result.returncode == 0, result.stderr
     *summary, report = result.stdout.splitlines()
     assert summary[0].startswith("150 documents (")
+    assert summary[0].endswith(" curated, in 1 language")
     assert summary[1].startswith("blend english: ")
+    assert " tokens in 1 shard: english 100.00 %" in summary[1]
     assert report == f"report: {folder}/here/report/index.html"
     assert "read " in result.stderr
     assert "Warning" not in result.stderr

@@ -263,7 +263,7 @@ def test_a_mistake_is_one_sentence(
     os.mkdir("out")
     with pytest.raises(SystemExit) as ended:
         main(["lm", "train", "out", "--inline", *words])
-    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("lm/")]
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("step ")]
     assert ended.value.code == 2
     assert len(said) == 1
     assert sentence in said[0]
