@@ -162,7 +162,9 @@ def test_a_reversed_listing_writes_the_same_bytes(
     import gristmill.pipeline.readers.inventory
 
     find = gristmill.pipeline.readers.inventory.find
-    monkeypatch.setattr(gristmill.pipeline.readers.inventory, "find", lambda uri: list(reversed(find(uri))))
+    monkeypatch.setattr(
+        gristmill.pipeline.readers.inventory, "find", lambda uri, **given: list(reversed(find(uri, **given)))
+    )
     result = run(load(str(config_path), [f"output={tmp_path / 'out'}"]), inline=True)
     assert differences(tree(Path(result.output)), tree(Path(done.output))) == []
 
