@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -298,3 +299,41 @@ def test_publishing_again_takes_the_files_of_the_earlier_layout_away(output: Pat
     (tmp_path / "curated" / "files.json").write_text("{}")
     publish(engine, "curated", [])
     assert not list((tmp_path / "curated").rglob("*")) or not (tmp_path / "curated").exists()
+
+
+def test_shards_of_a_run_are_read_by_megatron_and_laid_out_for_datatrove(output: Path) -> None:
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset", exc_type=ImportError)
+    from megatron.core.datasets.utils import get_blend_from_list
+
+    folder = output / "shards" / "pretrain"
+    prefixes, weights = get_blend_from_list((folder / "megatron.txt").read_text().split())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["dtype"] == "uint16"
+    assert [*map(int, weights)] == [shard["tokens"] for shard in manifest["shards"]]
+    for prefix in prefixes:
+        data = indexed.IndexedDataset(str(folder / prefix))
+        tokens = np.fromfile(folder / f"{prefix}.ds", "<u2")
+        ends = np.fromfile(folder / f"{prefix}.ds.index", "<u8")
+        starts = [0, *ends[:-1].tolist()]
+        assert len(data) == len(ends) > 3
+        for i, (start, end) in enumerate(zip(starts, ends.tolist(), strict=True)):
+            assert data[i].tolist() == tokens[start:end].tolist()
+        assert set(tokens[ends - 1].tolist()) == {manifest["eos_id"]}
+        assert (folder / f"{prefix}.ds").samefile(folder / f"{prefix}.bin")
+        lines = (folder / f"{prefix}.ds.metadata").read_text().split("\n")
+        assert lines[:2] == [f"gristmill-{manifest['tokenizer_sha256'][:16]}|2", str(len(tokens))]
+
+
+def test_without_auto_the_bytes_of_the_shards_are_int32_and_the_ds_is_a_file_of_its_own(
+    output: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(output, tmp_path / "out")
+    result = run(load(str(output.parent / "pipeline.yaml"), [f"output={copy}", "shards.dtype=int32"]), inline=True)
+    assert [step["name"] for step in result.record["steps"] if step["computed"]] == ["blend/pretrain/write"]
+    whole, half = copy / "shards" / "pretrain" / "shard-00000", output / "shards" / "pretrain" / "shard-00000"
+    assert np.fromfile(f"{whole}.bin", "<i4").tolist() == np.fromfile(f"{half}.bin", "<u2").tolist()
+    for suffix in (".ds", ".ds.index", ".docs.parquet"):
+        assert Path(f"{whole}{suffix}").read_bytes() == Path(f"{half}{suffix}").read_bytes()
+    assert verify(str(copy)) == []

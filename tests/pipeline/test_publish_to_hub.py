@@ -31,8 +31,8 @@ def output(small_output: Path, tmp_path: Path) -> Path:
     return shutil.copytree(small_output, tmp_path / "out", ignore=shutil.ignore_patterns("work", "report"))
 
 
-def publish(hub: UploadHub, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = {
+def environment(hub: UploadHub, **given: str) -> dict[str, str]:
+    return {
         **os.environ,
         "HF_ENDPOINT": hub.endpoint,
         "HF_TOKEN": TOKEN,
@@ -40,10 +40,13 @@ def publish(hub: UploadHub, *arguments: str, **environment: str) -> subprocess.C
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
-        **environment,
+        **given,
     }
+
+
+def publish(hub: UploadHub, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gristmill.pipeline.cli", "publish", *arguments]
-    return subprocess.run(command, env=given, capture_output=True, text=True)
+    return subprocess.run(command, env=environment(hub, **given), capture_output=True, text=True)
 
 
 def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -64,35 +67,62 @@ def test_the_repository_has_the_curated_files_and_the_card(hub: UploadHub, outpu
     curated = files(output, "curated")
     said = json.loads(done.stdout)
     assert (said["repository"], said["files"], said["edited"]) == ("org/corpus", len(curated), False)
-    assert hub.repositories["org/corpus"] == curated | {"README.md": (output / "README.md").read_bytes()}
-    assert hub.private == {"org/corpus": True}
-    assert hub.commits[-1] == "Data set card"
+    card = (output / "README.md").read_bytes()
+    assert hub.files("org/corpus") == curated | {"README.md": card, ".gitattributes": b"*.parquet filter=lfs\n"}
+    assert hub.repositories["org/corpus"].private
+    assert hub.messages[-1] == "Data set card"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_was_published_is_loaded_from_the_hub_by_subset(
+    hub: UploadHub, output: Path, tmp_path: Path, streaming: bool
+) -> None:
+    pytest.importorskip("datasets")
+    assert publish(hub, str(output), TARGET, "--public").returncode == 0
+    (tmp_path / "load.py").write_text(
+        "import collections, datasets, json\n"
+        "load = lambda name: datasets.load_dataset('org/corpus', name, split='train', "
+        f"streaming={streaming}, cache_dir='{tmp_path}')\n"
+        "count = lambda name: collections.Counter(row['subset'] for row in load(name))\n"
+        "print(json.dumps({name: count(name) for name in ('all', 'code', 'english-en')}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "load.py")], env=environment(hub), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((output / "run.json").read_text())
+    documents = {f"{g['domain']}-{g['language']}": g["documents"] for g in record["groups"]}
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["all"] == documents
+    assert found["code"] == {name: n for name, n in documents.items() if name.startswith("code-")}
+    assert found["english-en"] == {"english-en": documents["english-en"]}
 
 
 def test_a_second_time_nothing_is_sent_again_and_what_is_gone_is_deleted(hub: UploadHub, output: Path) -> None:
     assert publish(hub, str(output), TARGET, "--public").returncode == 0
-    assert hub.private == {"org/corpus": False}
-    hub.repositories["org/corpus"] |= {"curated/domain=old/part-00000.parquet": b"old", "LICENSE": b"mine"}
+    assert not hub.repositories["org/corpus"].private
+    hub.repositories["org/corpus"].push({"curated/domain=old/part-00000.parquet": b"old", "LICENSE": b"mine"})
     sent = len(hub.puts)
     assert publish(hub, str(output), TARGET).returncode == 0
     assert len(hub.puts) == sent
-    assert not [path for path in hub.repositories["org/corpus"] if "domain=old" in path]
-    assert hub.repositories["org/corpus"]["LICENSE"] == b"mine"
+    assert not [path for path in hub.files("org/corpus") if "domain=old" in path]
+    assert hub.files("org/corpus")["LICENSE"] == b"mine"
 
 
 def test_after_a_failure_the_same_command_goes_on(hub: UploadHub, output: Path) -> None:
     hub.fail = 3
     assert "run the same command again" in sentence(publish(hub, str(output), TARGET), 1)
-    assert "README.md" not in hub.repositories["org/corpus"]
+    assert "README.md" not in hub.files("org/corpus")
     sent = {*hub.puts}
     assert publish(hub, str(output), TARGET).returncode == 0
     assert len(hub.puts) == len({*hub.puts}) > len(sent)
-    assert files(output, "curated").items() <= hub.repositories["org/corpus"].items()
+    assert files(output, "curated").items() <= hub.files("org/corpus").items()
 
 
 def test_with_the_ledger_the_card_names_it(hub: UploadHub, output: Path) -> None:
     assert publish(hub, str(output), TARGET, "--ledger").returncode == 0
-    there = hub.repositories["org/corpus"]
+    there = hub.files("org/corpus")
     assert files(output, "ledger").items() <= there.items()
     assert b"config_name: ledger" in there["README.md"]
 
@@ -102,7 +132,7 @@ def test_a_card_that_somebody_has_edited_goes_as_it_is(hub: UploadHub, output: P
     (output / "README.md").write_bytes(edited)
     done = publish(hub, str(output), TARGET)
     assert "has been edited" in done.stdout
-    assert hub.repositories["org/corpus"]["README.md"] == edited
+    assert hub.files("org/corpus")["README.md"] == edited
 
 
 def test_an_output_that_is_not_whole_is_not_published(hub: UploadHub, output: Path) -> None:
