@@ -50,8 +50,8 @@ def batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.Table.from_pylist(rows, DOCUMENT).combine_chunks().to_batches()[0]
 
 
-def told(*rows: dict[str, Any], **fields: Any) -> list[tuple[str | None, str | None]]:
-    found = CodeDomain(**fields).apply(batch_of(list(rows)))
+def told(*rows: dict[str, Any]) -> list[tuple[str | None, str | None]]:
+    found = CodeDomain().apply(batch_of(list(rows)))
     return list(zip(found.column("domain").to_pylist(), found.column("language").to_pylist(), strict=True))
 
 
@@ -150,9 +150,9 @@ def test_what_is_decided_stays() -> None:
     assert CodeDomain().apply(batch).column("domain").to_pylist() == [None, "code"]
 
 
-def test_a_source_can_be_excepted() -> None:
-    rows = [{"text": C, "source": "forum"}, {"text": C, "source": "web"}]
-    assert told(*rows, except_sources=["forum"]) == [NOTHING, ("code", "c")]
+def test_prose_by_its_source_or_format_is_never_code() -> None:
+    assert told({"text": C, "domain": "prose", "language": "en"}, {"text": C}) == [(None, "en"), ("code", "c")]
+    assert told({"text": C, "domain": "prose"}) == [NOTHING]
 
 
 def test_nothing_to_say_returns_the_batch() -> None:
