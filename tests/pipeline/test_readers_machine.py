@@ -164,8 +164,9 @@ def test_each_kind_of_file_becomes_a_document_of_its_kind(tmp_path: Path) -> Non
     assert {path: (row["domain"], row["language"]) for path, row in rows.items()} == {
         "man/man1/ls.1.gz": ("prose", "en"), "man/de/man1/ls.1.gz": ("prose", "de"), "man/ja/man1/x.1": ("prose", "ja"),
         "doc/ls/copyright": ("prose", None), "doc/ls/changelog.gz": ("prose", None),
-        "doc/ls/index.html": ("prose", None), "doc/ls/README": ("prose", None), "locale/fr/LC_MESSAGES/ls.mo": ("prose", "fr"),
-        "locale/pt_BR/LC_MESSAGES/bad.mo": ("prose", None), "lib/tcl8.6/a.tcl": ("code", "tcl"),
+        "doc/ls/index.html": ("prose", None), "doc/ls/README": ("prose", None),
+        "locale/fr/LC_MESSAGES/ls.mo": ("prose", "fr"), "locale/pt_BR/LC_MESSAGES/bad.mo": ("prose", None),
+        "lib/tcl8.6/a.tcl": ("code", "tcl"),
         "stdlib/os.py": ("code", "python"), "site-packages/pkg/mod.c": ("code", "c"),
         "site-packages/pkg-1.dist-info/METADATA": ("prose", None),
     }  # fmt: skip
