@@ -21,7 +21,6 @@ import gzip
 import io
 import json
 import os
-import platform
 import sys
 import tarfile
 import time
@@ -37,6 +36,7 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import xxhash  # noqa: E402
 import zstandard  # noqa: E402
+from machine import described  # noqa: E402
 
 from gristmill.kernels.text.code_shape import count  # noqa: E402
 from gristmill.kernels.text.utf8 import buffers  # noqa: E402
@@ -60,13 +60,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--fit", action="store_true")
     given = parser.parse_args()
-    code, others = sources(given.data), {**negatives(given.data), **of_this_computer()}
+    code = sources(given.data)
+    others = {**negatives(given.data), **of_this_computer()}
     if given.fit:
         fit(code, others)
         return
     result = {"recall": recall(code), "false_positives": {k: share(v) for k, v in others.items()}}
     result["cost"] = cost(others["prose"])
-    result["machine"] = f"{platform.processor() or platform.machine()}, Python {platform.python_version()}"
+    result |= described()
     RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(result, indent=1, ensure_ascii=False))
 

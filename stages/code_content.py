@@ -73,13 +73,13 @@ OPENINGS = (
 
 def stated(texts: pa.Array) -> pa.Array:
     """What (n,) texts say of their own language: (n,) string, null where nothing."""
-    head = pc.utf8_slice_codeunits(pc.fill_null(texts, ""), 0, 400)
+    head = _with_line_feeds(pc.utf8_slice_codeunits(pc.fill_null(texts, ""), 0, 400))
     head = pc.if_else(pc.starts_with(head, "\ufeff"), pc.utf8_slice_codeunits(head, 1, 400), head)
     shebang = _named(head, _SHEBANG)
     found: pa.Array = _looked_up(shebang, INTERPRETERS)
     modes = pc.coalesce(_named(head, "(?m)" + _EMACS), _named(head, "(?m)" + _VIM))
     found = pc.coalesce(found, _looked_up(modes, MODES))
-    whole = pc.binary_slice(pc.fill_null(texts, "").cast(pa.large_binary()), 0, HEAD_BYTES)
+    whole = _heads(texts)
     for pattern, language in OPENINGS:
         fits = pc.match_substring_regex(whole, pattern)
         found = pc.coalesce(found, pc.if_else(fits, pa.scalar(language), pa.scalar(None, pa.string())))
@@ -88,7 +88,7 @@ def stated(texts: pa.Array) -> pa.Array:
 
 def scores(texts: pa.Array, languages: Collection[str]) -> np.ndarray:
     """(n, languages) int64: sums of the weights of the signs that (n,) texts have; of null 0."""
-    heads = pc.binary_slice(pc.fill_null(texts, "").cast(pa.large_binary()), 0, HEAD_BYTES)
+    heads = _heads(texts)
     result = np.zeros((len(texts), len(languages)), np.int64)
     for column, language in enumerate(languages):
         for weight, pattern in SIGNS.get(language, ()):
@@ -118,6 +118,18 @@ def alone(texts: pa.Array) -> pa.Array:
     clear = (order[:, -1] >= ALONE_SCORE) & (order[:, -1] - order[:, -2] >= ALONE_LEAD)
     best = pa.array(names).take(pa.array(found.argmax(1), mask=~clear)) if len(texts) else pa.nulls(0, pa.string())
     return pc.coalesce(own, best)
+
+
+def _heads(texts: pa.Array) -> pa.Array:
+    """(n,) large_binary: what is searched for signs."""
+    return _with_line_feeds(pc.binary_slice(pc.fill_null(texts, "").cast(pa.large_binary()), 0, HEAD_BYTES))
+
+
+def _with_line_feeds(heads: pa.Array) -> pa.Array:
+    """Patterns know LF alone as the end of a line."""
+    if not pc.any(pc.match_substring(heads, "\r"), min_count=0).as_py():
+        return heads
+    return pc.replace_substring(pc.replace_substring(heads, "\r\n", "\n"), "\r", "\n")
 
 
 def _named(heads: pa.Array, pattern: str) -> pa.Array:

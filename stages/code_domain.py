@@ -9,7 +9,7 @@ TeX too; a record with keys of a repository is (`stages.code_keys`).
     stage `code_domain`: domain code and the programming language for the rows that are; the others stay as they are
 
 It runs by itself before the other stages look at text. Rows whose domain is decided stay as they are: `domain:` of a
-source restricts.
+source restricts. Of rows that are prose by their format or their source it only takes that word away.
 """
 
 from __future__ import annotations
@@ -53,39 +53,32 @@ _EXTENSION = r"[\w)\]-]\.[A-Za-z][A-Za-z0-9+]{0,11}$"
 
 @dataclass(frozen=True)
 class CodeDomain:
-    except_sources: tuple[str, ...] = ()
-    """Names of sources in which nothing is recognised as code: forums and tutorials that are to stay prose."""
+    """No configuration: a source that holds no code says `domain: prose`."""
 
     name: ClassVar[str] = "code_domain"
     version: ClassVar[int] = 1
-    needs: ClassVar[tuple[str, ...]] = ("text", "domain", "language", "source", "path", "own_id", "url", "metadata")
+    needs: ClassVar[tuple[str, ...]] = ("text", "domain", "language", "path", "own_id", "url", "metadata")
     adds: ClassVar[tuple[str, ...]] = ("domain", "language")
     edits: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "except_sources", tuple(self.except_sources))
-
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Fills `domain` and `language` of rows that are code."""
         undecided = pc.and_(batch.column("text").is_valid(), batch.column("domain").is_null())
-        if self.except_sources:
-            excepted = pc.is_in(batch.column("source"), pa.array(self.except_sources, pa.string()))
-            undecided = pc.and_(undecided, pc.invert(excepted))
         for name in ("dropped_by", "quarantined_by"):
             if name in batch.schema.names:
                 undecided = pc.and_(undecided, batch.column(name).is_null())
         chosen = undecided.to_numpy(zero_copy_only=False)
-        if not chosen.any():
-            return batch
-        at, languages = self._code(batch, chosen)
-        if not len(at):
+        at, languages = self._code(batch, chosen) if chosen.any() else (np.zeros(0, np.int64), pa.nulls(0, pa.string()))
+        given = batch.column("domain")
+        said = pc.fill_null(pc.equal(given, "prose"), False)
+        if not len(at) and not pc.any(said, min_count=0).as_py():
             return batch
         place = np.full(batch.num_rows, -1, np.int64)
         place[at] = np.arange(len(at))
         language = pc.coalesce(languages.take(pa.array(place, mask=place < 0)), batch.column("language"))
-        domain = pc.if_else(pa.array(place >= 0), "code", batch.column("domain"))
-        return with_columns(batch, {"domain": domain, "language": language})
+        rest = pc.if_else(said, pa.scalar(None, pa.string()), given)  # `language` decides
+        return with_columns(batch, {"domain": pc.if_else(pa.array(place >= 0), "code", rest), "language": language})
 
     def _code(self, batch: pa.RecordBatch, chosen: np.ndarray) -> tuple[np.ndarray, pa.Array]:
         """(rows that are code, their programming languages)."""

@@ -4,8 +4,8 @@ Collections of source code name where a file lies and what it is in; a record th
 looks like, a README too:
 
     max_stars_repo_path, max_stars_repo_name    The Stack v1, StarCoder's data (Kocetkov et al. 2022, Li et al. 2023)
-    a repository, and a path that names         The Stack v2, CodeParrot's github-code, RedPajama's GitHub
-    a language
+    a repository (or a `source` on GitHub and   The Stack v2, CodeParrot's github-code, RedPajama's GitHub
+    the like), and a path that names a language
     a programming language, and a path,         collections that have `lang` or `language` and `ext`, `extension` or
     extension or repository that fits           `path`
 
@@ -33,6 +33,9 @@ EVIDENT_KEYS = KEYS.union(METADATA_KEYS)
 """A record without any of them is not asked."""
 NATURAL = frozenset(("ts", "el", "sh", "io"))
 """Aliases of programming languages that are ISO 639-1 codes: Tsonga, Greek, Serbo-Croatian, Ido."""
+_FORGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:github|gitlab|bitbucket|codeberg|gitee)\.(?:com|org)/[\w.-]+/[\w.-]+", re.I
+)
 _KEY_IN_JSON = re.compile('"(?:{})"'.format("|".join(sorted(KEYS))))
 _MAX_JSON_CHARACTERS = 1 << 16
 
@@ -87,12 +90,17 @@ def _evidence(record: Mapping[str, Any]) -> Evidence | None:
     allowed = candidates_of_path(path) if path else ()
     if not allowed and extension:
         allowed = candidates_of_path(f"a.{extension.lstrip('.')}")
-    repository = _first(record, REPOSITORY_KEYS) is not None
+    repository = _first(record, REPOSITORY_KEYS) is not None or _is_forge(record.get("source"))
     stack = _first(record, STACK_KEYS) is not None
     if not (allowed or repository or stack):
         return None
     named = next((found for name in LANGUAGE_KEYS if (found := known_language(record.get(name)))), None)
     return Evidence(stack or (repository and bool(allowed)), named, allowed, repository)
+
+
+def _is_forge(source: object) -> bool:
+    """Whether a record's `source` is the address of a repository, as in github.com/owner/name."""
+    return isinstance(source, str) and _FORGE.match(source) is not None
 
 
 def _first(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:

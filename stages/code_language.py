@@ -29,7 +29,7 @@ class CodeLanguage:
     are looked at. detected: path and content decide wherever they tell; what a record names stays elsewhere."""
 
     name: ClassVar[str] = "code_language"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("text", "language", *NEEDS)
     adds: ClassVar[tuple[str, ...]] = ("language",)
     edits: ClassVar[bool] = False

@@ -23,7 +23,7 @@ DOCUMENT = pa.schema(
         pa.field("path", pa.string(), nullable=False),  # below the source's root; '/' separators
         pa.field("record", pa.int64(), nullable=False),  # see readers: byte offset, row number, or 0
         pa.field("own_id", pa.string()),
-        pa.field("domain", pa.string()),  # english | multilingual | code; decided by `language`
+        pa.field("domain", pa.string()),  # english | multilingual | code; a reader's prose is decided by `language`
         pa.field("category", pa.string()),  # web, books, news, papers, encyclopedia, legal, finance, misc
         pa.field("language", pa.string()),  # ISO 639-1, or the programming language for code
         pa.field("url", pa.string()),

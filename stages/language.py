@@ -111,7 +111,7 @@ class Language:
 
         low = pc.fill_null(pc.less(scores_all, self.min_score), False)
         unlisted = pc.invert(pc.is_in(names_all, pa.array(self.languages, pa.string())))
-        unexpected = pc.fill_null(pc.not_equal(domains, decided), False)
+        unexpected = pc.fill_null(pc.and_(pc.not_equal(domains, decided), pc.not_equal(domains, "prose")), False)
         reason = pc.if_else(
             low,
             "language.score",

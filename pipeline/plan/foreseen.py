@@ -64,7 +64,9 @@ def before_reading(config: Config) -> list[Finding]:
 def possible_domains(config: Config) -> set[str]:
     """Domains that sources and `languages` allow."""
     stated = {spec.domain for spec in config.sources}
-    possible = set(DOMAINS) if None in stated else {domain for domain in stated if domain}
+    possible = set(DOMAINS) if None in stated else {domain for domain in stated if domain in DOMAINS}
+    if "prose" in stated:
+        possible |= {"english", "multilingual"}
     if config.languages is not None:
         if "en" not in config.languages:
             possible.discard("english")

@@ -205,7 +205,9 @@ def _total(amounts: Sequence[Amount]) -> Amount:
 def _groups(part: Part, rates: Rates) -> list[tuple[str, str, float]]:
     """The part's groups; of a source that holds one domain, those of it."""
     given = list(part.groups if part.groups is not None else rates.kind(part.kind).groups)
-    if part.domain:
+    if part.domain == "prose":
+        given = [group for group in given if group[0] != "code"] or [("english", "en", 1.0)]
+    elif part.domain:
         given = [group for group in given if group[0] == part.domain] or [
             (part.domain, "en" if part.domain == "english" else "unknown", 1.0)
         ]

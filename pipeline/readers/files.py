@@ -22,7 +22,7 @@ from gristmill.pipeline.readers.forward import Forward
 from gristmill.pipeline.readers.names import text_name
 from gristmill.pipeline.readers.rows import Row, Skipped, metadata_json, quarantined
 from gristmill.pipeline.readers.segments import Segment
-from gristmill.pipeline.readers.source import SourceSpec, stored_name
+from gristmill.pipeline.readers.source import PROSE_DOMAINS, SourceSpec, stored_name
 from gristmill.pipeline.readers.stream import BrokenStreamError, blocks, compression_of, joined
 from gristmill.pipeline.readers.tar import BLOCK, BrokenArchiveError, checksum_fits, members
 from gristmill.stages.languages import language_of_path
@@ -139,7 +139,7 @@ def file_row(path: str, record: int, data: bytes, spec: SourceSpec) -> Row | Non
 
 
 def _is_prose(spec: SourceSpec) -> bool:
-    return spec.domain in ("english", "multilingual") or (spec.format != "tree" and spec.domain != "code")
+    return spec.domain in PROSE_DOMAINS or (spec.format != "tree" and spec.domain != "code")
 
 
 def _is_archive(path: str) -> bool:

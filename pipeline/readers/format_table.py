@@ -38,6 +38,8 @@ class Format:
     """`module:function` that lists a source's files; None: they are those below its URI."""
     contents: tuple[str, ...] = ()
     """What its files hold, as keys of `pipeline.readers.content.KINDS`; empty: the reader alone can tell."""
+    prose: bool = False
+    """Whether its documents are prose whatever they look like: nothing of them is recognised as code by its content."""
     hidden: bool = False
     """Whether files of a folder count whose name begins with a dot or `_`, and files of any extension."""
 
@@ -141,6 +143,7 @@ _ROWS = (
         "a page, a catalogue, a source file",
         scheme="machine:",
         listing=f"{_READERS}.machine:choose",
+        prose=True,
     ),
     Format(
         "mediawiki",
@@ -150,6 +153,7 @@ _ROWS = (
         "offset of `<page>`",
         "`dbname:page id`",
         contents=("xml",),
+        prose=True,
     ),
     Format(
         "epub",
@@ -158,6 +162,7 @@ _ROWS = (
         "a book: its spine in order",
         extensions=(".epub",),
         contents=("epub",),
+        prose=True,
     ),
     Format(
         "pdf",
@@ -166,6 +171,7 @@ _ROWS = (
         "a document: its columns in reading order",
         "0, or the member's offset",
         extensions=(".pdf",),
+        prose=True,
     ),
     Format(
         "jats",
@@ -175,6 +181,7 @@ _ROWS = (
         "0, or the member's offset, plus the article's ordinal",
         "DOI, else PMC's or PubMed's number",
         extensions=(".nxml",),
+        prose=True,
     ),
     Format(
         "latex",
@@ -183,6 +190,7 @@ _ROWS = (
         "a paper: main file with its includes",
         "0, or the member's offset",
         "`arXiv:number` where the file is named so",
+        prose=True,
     ),
     Format(
         "stackexchange",
@@ -191,6 +199,7 @@ _ROWS = (
         "a question with its answers by score",
         "offset of the question's row",
         "URL where the path names the site",
+        prose=True,
     ),
     Format(
         "html",

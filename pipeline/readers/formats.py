@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from itertools import chain
 from types import ModuleType
@@ -48,6 +49,8 @@ def read(
     from gristmill.pipeline.readers.rows import batches, joined, row_id
 
     counts: Skipped = Counter() if skipped is None else skipped
+    if spec.domain is None and all(format_named(name).prose for name in _formats(partition, spec)):
+        spec = replace(spec, domain="prose")
     columns = _columns(partition, spec)
     if columns is not None:
         parts = (columns.read_columns(s, spec, max_document_bytes, batch_bytes, counts) for s in partition.segments)
@@ -59,9 +62,13 @@ def read(
     yield from batches(rows, spec, max_document_bytes, batch_bytes)
 
 
+def _formats(partition: Partition, spec: SourceSpec) -> set[str]:
+    return {segment.format or format_of(spec, segment.path) for segment in partition.segments}
+
+
 def _columns(partition: Partition, spec: SourceSpec) -> ModuleType | None:
     """The module that reads all of the partition as columns, if there is one."""
-    modules = {format_named(segment.format or format_of(spec, segment.path)).columns for segment in partition.segments}
+    modules = {format_named(name).columns for name in _formats(partition, spec)}
     name = modules.pop() if len(modules) == 1 else None
     module = import_module(name) if name is not None else None
     return module if module is not None and module.can_read(spec) else None

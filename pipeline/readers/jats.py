@@ -78,7 +78,7 @@ def _row(path: str, record: int, text: str, article: Element, spec: SourceSpec) 
     elif pmc:
         row.url = f"https://www.ncbi.nlm.nih.gov/pmc/articles/{pmc}/"
     row.license = _license(meta)
-    row.timestamp = _published(meta)
+    row.timestamp, stated = _published(meta)
     if row.language is None and article.get("lang"):
         row.language = iso_code(article.get("lang", ""))
     journal = child(article, "front", "journal-meta")
@@ -86,6 +86,7 @@ def _row(path: str, record: int, text: str, article: Element, spec: SourceSpec) 
         "journal": all_text(child(journal, "journal-title-group", "journal-title"))
         or all_text(child(journal, "journal-title"))
         or None,
+        "timestamp": stated if row.timestamp is None else None,
         "article_type": article.get("article-type"),
         "pmid": ids.get("pmid"),
         "pmcid": pmc,
@@ -112,13 +113,16 @@ def _license(meta: Element | None) -> str | None:
     return all_text(child(permissions, "copyright-statement"))[:MAX_LICENSE_CHARACTERS] or None
 
 
-def _published(meta: Element | None) -> int | None:
+def _published(meta: Element | None) -> tuple[int | None, str | None]:
+    """(the earliest of the dates, the first as it is stated)."""
+    stated: list[str] = []
     found = []
     for date in children(meta, "pub-date"):
         year, month, day = (all_text(date.find(part)) for part in ("year", "month", "day"))
         parts = [part for part in (year, month if year else "", day if month else "") if part]
         when = parse_timestamp("-".join(parts)) if parts else None
+        stated += ["-".join(parts)] if parts else []
         if when is not None:
             # a year alone is taken as its first day, which must not come before a date that is known to the day
             found.append((-len(parts), when))
-    return min(found)[1] if found else None
+    return min(found)[1] if found else None, next(iter(stated), None)

@@ -84,7 +84,7 @@ class Candidate:
 
 def choose(spec: SourceSpec) -> list[Found]:
     """The files that `spec` takes, at most `max_bytes` of them uncompressed."""
-    candidates = [c for c in _candidates(root_of(spec)) if spec.domain in (None, _domain(c.kind, c.group))]
+    candidates = [c for c in _candidates(root_of(spec)) if spec.domain in (None, *_domains(c.kind, c.group))]
     if not candidates:
         raise ValueError(f"sources.{spec.name}: nothing to read on this computer; name files of your own as a source")
     groups: dict[str, dict[str, list[Candidate]]] = {}
@@ -103,9 +103,11 @@ def choose(spec: SourceSpec) -> list[Found]:
     return [Found(c.uri, c.path, c.stored) for c in chosen]
 
 
-def _domain(kind: str, language: str) -> str:
-    """What the place of a file promises; the stage `language` decides."""
-    return "code" if kind in CODE_KINDS else "english" if language == "en" else "multilingual"
+def _domains(kind: str, language: str) -> tuple[str, ...]:
+    """What the place of a file promises, as a source may state it; the stage `language` decides."""
+    if kind in CODE_KINDS:
+        return ("code",)
+    return ("english" if language == "en" else "multilingual", "prose")
 
 
 def shares(available: Mapping[str, int], budget: int) -> dict[str, int]:

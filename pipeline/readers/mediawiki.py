@@ -151,7 +151,11 @@ def _row(
     row.own_id = f"{site.name}:{page_id}" if site.name and page_id else page_id or None
     if site.pages and title:
         row.url = site.pages + quote(title.replace(" ", "_"), safe="/:@!$*(),;~'")
-    row.timestamp = parse_timestamp(revision.findtext("timestamp"))
+    saved = revision.findtext("timestamp")
+    row.timestamp = parse_timestamp(saved)
+    undated = saved if row.timestamp is None else None
     row.language = spec.language or site.language
-    row.metadata = metadata_json(spec.metadata, {"revision": revision.findtext("id"), "wiki": site.name})
+    row.metadata = metadata_json(
+        spec.metadata, {"revision": revision.findtext("id"), "wiki": site.name, "timestamp": undated}
+    )
     return row

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from gristmill.pipeline.readers.field_paths import remove, value_at
 from gristmill.pipeline.readers.rows import Row, encodable, metadata_json
-from gristmill.pipeline.readers.source import SourceSpec
+from gristmill.pipeline.readers.source import PROSE_DOMAINS, SourceSpec
 from gristmill.pipeline.readers.timestamps import is_missing, parse_timestamp
 from gristmill.pipeline.readers.values import Record as Record
 from gristmill.pipeline.readers.values import Value as Value
@@ -78,7 +78,7 @@ def domain_and_language(
 ) -> tuple[str | None, str | None]:
     """('code', programming language) where the record is source code by its keys or the source holds code, else the
     stated language. evidence: what the other keys of the record say, if that was asked already."""
-    if spec.domain in ("english", "multilingual"):
+    if spec.domain in PROSE_DOMAINS:
         return None, language or spec.language
     named = name_of(record, columns["programming_language"])
     if named:

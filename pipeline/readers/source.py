@@ -19,6 +19,9 @@ __all__ = ["COLUMNS", "FORMATS", "SourceSpec", "format_by_name", "format_of", "s
 COMPRESSIONS = (".gz", ".gzip", ".bgz", ".zst", ".zstd", ".bz2", ".bzip2", ".xz")
 """Ends of names that say nothing of what is inside. What a file is compressed with is told by its first bytes."""
 
+PROSE_DOMAINS = ("english", "multilingual", "prose")
+"""Domains of a source that holds no code."""
+
 COLUMNS = {
     "text": "text",
     "url": "url",
@@ -40,7 +43,8 @@ class SourceSpec:
     format: str | None = None
     """A name of `FORMATS`, or `module:function`: a reader of one's own. None: by the names of the files."""
     domain: str | None = None
-    """english | multilingual | code: the source holds only this; None: `language` decides."""
+    """english | multilingual | code: the source holds only this; prose: no code, `language` decides between the other
+    two; None: what is no code by keys, paths or content is prose."""
     category: str | None = None
     """None: web for WARC and WET, legal for licences of packages, misc for the rest."""
     priority: int = 0
@@ -67,9 +71,10 @@ class SourceSpec:
                 format_named(self.format)
             except ValueError as error:
                 raise ValueError(f"sources.{self.name}.format: {error}") from error
-        if self.domain not in (None, "english", "multilingual", "code"):
+        if self.domain not in (None, *PROSE_DOMAINS, "code"):
+            domains = ", ".join(PROSE_DOMAINS)
             raise ValueError(
-                f"sources.{self.name}: unknown domain {self.domain!r}; use english, multilingual, code or leave it out"
+                f"sources.{self.name}: unknown domain {self.domain!r}; use {domains}, code or leave it out"
             )
         known = {*COLUMNS, "id", "category", "content"}
         unknown = sorted(set(self.columns) - known)

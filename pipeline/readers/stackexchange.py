@@ -158,12 +158,14 @@ def _bounded(posts: Iterator[Post], max_document_bytes: int) -> Iterator[Post]:
 
 def _describe(row: Row, question: Post, answers: list[Post], site: str | None, spec: SourceSpec) -> None:
     number = question["Id"]
-    row.timestamp = parse_timestamp(question.get("CreationDate"))
+    created = question.get("CreationDate")
+    row.timestamp = parse_timestamp(created)
     if site:
         row.url = row.own_id = f"https://{site}/questions/{number}"
     row.license = " AND ".join(sorted({_license(post) for post in (question, *answers)}))
     accepted = question.get("AcceptedAnswerId")
-    more: dict[str, int | list[int] | list[str] | None] = {
+    more: dict[str, str | int | list[int] | list[str] | None] = {
+        "timestamp": created if row.timestamp is None else None,
         "post": int(number),
         "score": _number(question.get("Score")),
         "tags": _TAG.findall(question.get("Tags", "")) or None,

@@ -23,9 +23,6 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from gristmill.stages.moments import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -79,12 +76,6 @@ def parse_timestamp(value: object) -> int | None:
 def is_missing(value: object) -> bool:
     """Whether a value of a date's column says that there is no date, so that nothing was left unread."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def unread(metadata: pa.Array | pa.ChunkedArray, timestamps: pa.Array | pa.ChunkedArray) -> int:
-    """How many rows have a date that could not be read or that no document can have: it is kept in their metadata."""
-    kept = metadata.filter(timestamps.is_null()).drop_null()
-    return int(pc.sum(pc.match_substring(kept, '"timestamp":'), min_count=0).as_py()) if len(kept) else 0
 
 
 def _from_text(text: str) -> int | None:

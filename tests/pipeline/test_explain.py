@@ -22,6 +22,7 @@ from gristmill.pipeline.views.explain.diff import Line
 from gristmill.pipeline.views.explain.explanation import Explanation, explain
 from gristmill.pipeline.views.explain.find import PREFIX_DIGITS, find, parse
 from gristmill.pipeline.views.explain.show import page, safe
+from gristmill.stages.registry import PREPARING
 from gristmill.storage.store import Store
 from gristmill.tokenizer.encode import Encoder
 
@@ -350,7 +351,7 @@ def test_without_run_json_the_ledger_still_tells_the_way(bare: Path) -> None:
     part = of(bare, URL.format("near"))
     assert part.summary == whole.summary
     assert any("run.json is missing" in note for note in part.notes)
-    assert [step.stage for step in part.steps][:4] == ["read", "extract", "language", "signals"]
+    assert [step.stage for step in part.steps][:6] == ["read", "extract", *PREPARING, "language", "signals"]
 
 
 def test_a_uri_is_the_same_as_a_path(output: Path) -> None:

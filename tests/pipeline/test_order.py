@@ -73,7 +73,7 @@ def test_what_is_code_and_where_lines_end_is_decided_as_soon_as_there_is_text() 
     assert names(order([Own(), Extract(), Lines()]).first) == ["own", "extract", *PREPARING, "lines", "signals"]
     assert names(order([Own(), ExactDedup()]).first) == [*PREPARING, "own", "signals"]
     assert names(order([ExactDedup()]).first) == [*PREPARING, "signals"]
-    given = CodeDomain(except_sources=("forum",))
+    given = CodeDomain()
     found = order([Own(), given])
     assert names(found.first) == ["own", "code_domain", "line_ends", "signals"]
     assert found.first[1] is given

@@ -162,12 +162,13 @@ def computer(root: Path) -> SourceSpec:
 def test_each_kind_of_file_becomes_a_document_of_its_kind(tmp_path: Path) -> None:
     rows = {row["path"]: row for row in read_table(computer(tmp_path)).to_pylist()}
     assert {path: (row["domain"], row["language"]) for path, row in rows.items()} == {
-        "man/man1/ls.1.gz": (None, "en"), "man/de/man1/ls.1.gz": (None, "de"), "man/ja/man1/x.1": (None, "ja"),
-        "doc/ls/copyright": (None, None), "doc/ls/changelog.gz": (None, None), "doc/ls/index.html": (None, None),
-        "doc/ls/README": (None, None), "locale/fr/LC_MESSAGES/ls.mo": (None, "fr"),
-        "locale/pt_BR/LC_MESSAGES/bad.mo": (None, None), "lib/tcl8.6/a.tcl": ("code", "tcl"),
+        "man/man1/ls.1.gz": ("prose", "en"), "man/de/man1/ls.1.gz": ("prose", "de"), "man/ja/man1/x.1": ("prose", "ja"),
+        "doc/ls/copyright": ("prose", None), "doc/ls/changelog.gz": ("prose", None),
+        "doc/ls/index.html": ("prose", None), "doc/ls/README": ("prose", None),
+        "locale/fr/LC_MESSAGES/ls.mo": ("prose", "fr"), "locale/pt_BR/LC_MESSAGES/bad.mo": ("prose", None),
+        "lib/tcl8.6/a.tcl": ("code", "tcl"),
         "stdlib/os.py": ("code", "python"), "site-packages/pkg/mod.c": ("code", "c"),
-        "site-packages/pkg-1.dist-info/METADATA": (None, None),
+        "site-packages/pkg-1.dist-info/METADATA": ("prose", None),
     }  # fmt: skip
     assert rows["man/man1/ls.1.gz"]["text"] == RENDERED
     assert rows["man/ja/man1/x.1"]["text"] == "X(1)\n日本語"

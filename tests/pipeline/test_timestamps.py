@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reading import read_table
 
 from gristmill.pipeline.readers.source import SourceSpec
-from gristmill.pipeline.readers.timestamps import is_missing, parse_timestamp, unread
+from gristmill.pipeline.readers.timestamps import is_missing, parse_timestamp
+from gristmill.pipeline.steps.first_pass import brought_by
 from gristmill.stages.moments import END, FIRST, LAST_YEAR
 from gristmill.stages.page_dates import parse_date
 
@@ -123,6 +123,5 @@ def test_what_could_not_be_read_is_kept_and_counted(tmp_path: Path) -> None:
     kept = [None if row is None else json.loads(row)["timestamp"] for row in table.column("metadata").to_pylist()]
     assert kept == [None, 0, "soon", None, None, "9999-12-31", None]
     assert table.column("timestamp").null_count == 5
-    assert unread(table.column("metadata"), table.column("timestamp")) == 3
-    assert unread(pa.chunked_array([pa.nulls(0, pa.string())]), pa.chunked_array([pa.nulls(0)])) == 0
+    assert brought_by(table.combine_chunks().to_batches()[0]).unread_dates == 3
     assert [is_missing(each) for each in (None, "", " \t", float("nan"), "x", 0)] == [True] * 4 + [False] * 2
