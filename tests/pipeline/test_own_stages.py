@@ -209,7 +209,7 @@ def test_a_decision_by_no_rule_is_refused_in_a_sentence() -> None:
         ("own_of_all:numbers", "numbers of the module own_of_all is not callable; name a function"),
         (":read", "names no function; write module:function"),
         ("pipeline.readers.jsonl:read_jsonl", "pipeline.readers.jsonl is now gristmill.pipeline.readers.jsonl; write"),
-        ("jsnl", "unknown format 'jsnl'; use one of jsonl, parquet,"),
+        ("jsnl", "unknown format 'jsnl'; use one of jsonl, json, parquet,"),
     ],
 )
 def test_a_reader_that_is_none_is_one_sentence_with_its_place(reader: str, said: str) -> None:

@@ -211,7 +211,7 @@ def test_what_is_not_there_is_the_users_mistake(config: Path, tmp_path: Path) ->
         (("gone.txt",), "gone.txt: no such file"),
         ((".",), ".: is a folder; name one file of it"),
         (("pipeline.yaml", "--source", "yours"), "has no source 'yours'; its sources: mine"),
-        (("pipeline.yaml", "--format", "pdf"), "--format pdf: is no format; use one of jsonl"),
+        (("pipeline.yaml", "--format", "docx"), "--format docx: is no format; use one of jsonl"),
     ]:
         error = call(*arguments).exception
         assert isinstance(error, ValueError)
