@@ -33,13 +33,19 @@ class Proposal:
     memory_per_worker: int | None = None
 
 
+ROOM = WIDTH - 60
+"""Characters for the inputs in the first line."""
+
+
 def yaml_of(proposal: Proposal, path: str) -> str:
     """path: of the configuration, for the commands that are named."""
     files = sum(len(source.files) for source in proposal.sources)
     size = sum(source.bytes for source in proposal.sources)
     shown = " ".join(redacted(uri) for uri in proposal.inputs)
-    if len(shown) > WIDTH - 40:
+    if len(shown) > ROOM and len(proposal.inputs) > 1:
         shown = f"{redacted(proposal.inputs[0])} and {len(proposal.inputs) - 1:,} more"
+    if len(shown) > ROOM:
+        shown = f"…{shown[-ROOM:]}"
     lines = [
         f"# Made by `gristmill init` from {shown}: {files:,} file{'s' if files != 1 else ''}, {size_text(size)}.",
         f"#   gristmill plan {path}     says what a run will do and take",

@@ -156,7 +156,8 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 def test_a_corpus_without_code_ends_after_the_first_pass_and_both_remedies_work(
     tmp_path: Path, language_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = minimal(tmp_path, language_model, prose())
+    plain = [row["text"] for row in prose() if "```" not in row["text"] and "import " not in row["text"]]
+    path = minimal(tmp_path, language_model, [{"text": f"{text} {i}"} for i in range(4) for text in plain])
     code_, _, err = answer(capsys, "run", path, "--inline")
     assert code_ == 1
     assert "blend pretrain: 15% multilingual and 15% code of it are wanted, and there is none" in err

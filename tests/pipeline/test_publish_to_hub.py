@@ -87,9 +87,8 @@ def test_what_was_published_is_loaded_from_the_hub_by_subset(
         "count = lambda name: collections.Counter(row['subset'] for row in load(name))\n"
         "print(json.dumps({name: count(name) for name in ('all', 'code', 'english-en')}))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "load.py")], env=environment(hub), capture_output=True, text=True
-    )
+    own_cache = environment(hub) | {"HF_HOME": str(tmp_path / "hf")}  # or an earlier test's data under the same commit
+    done = subprocess.run([sys.executable, str(tmp_path / "load.py")], env=own_cache, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     record = json.loads((output / "run.json").read_text())
     documents = {f"{g['domain']}-{g['language']}": g["documents"] for g in record["groups"]}

@@ -225,7 +225,7 @@ def test_sentences_of_the_recipes_languages_are_recognised(model: str, shared_da
 
 
 def test_a_missing_model_and_a_wrong_field_are_named() -> None:
-    with pytest.raises(FileNotFoundError, match="no file /no/such/model.ftz; check the path"):
+    with pytest.raises(FileNotFoundError, match=r"no file /no/such/model\.ftz; check the path"):
         Language(model="/no/such/model.ftz").apply(batch([ENGLISH]))
     with pytest.raises(ValueError, match="min_score"):
         Language(min_score=2.0)
