@@ -19,6 +19,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def by_pip() -> bytes | None:
 
 
 def _pip() -> list[str] | None:
-    if find_spec("pip") is not None:
+    if _is_installed("pip"):
         return [sys.executable, "-m", "pip"]
     if executable := shutil.which("pip3") or shutil.which("pip"):
         return [executable]
@@ -108,6 +109,15 @@ def _pip() -> list[str] | None:
         for wheel in sorted((Path(bundle.origin).parent / "_bundled").glob("pip-*.whl")):
             return [sys.executable, f"{wheel}/pip"]
     return None
+
+
+def _is_installed(distribution: str) -> bool:
+    """Asked of its metadata: looking pip up as a module has setuptools put back Python's own distutils."""
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def by_uv() -> bytes | None:
