@@ -13,6 +13,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from gristmill.storage.parquet import read_table
 from gristmill.tokenizer.shards import Open, ShardEntry, ShardFile, open_to_read, open_to_write, parse_index
 
 NAME = "manifest.json"
@@ -149,8 +150,6 @@ def _check_file(path: str, claimed: ShardFile, open: Open) -> list[str]:
 
 
 def _check_counts(prefix: str, shard: ShardEntry, claimed_dtype: str, open: Open) -> list[str]:
-    import pyarrow.parquet as pq
-
     with open(prefix + ".idx") as file:
         data = np.frombuffer(file.read(), np.uint8)
     try:
@@ -160,7 +159,7 @@ def _check_counts(prefix: str, shard: ShardEntry, claimed_dtype: str, open: Open
     if dtype.name != claimed_dtype:
         return [f"{prefix}.idx: {dtype.name} where the manifest has {claimed_dtype}; write the shard again"]
     with open(prefix + ".docs.parquet") as file:
-        table = pq.read_table(file, columns=["domain", "first_token", "tokens"])
+        table = read_table(file, columns=["domain", "first_token", "tokens"])
     tokens = table["tokens"].to_numpy()
     sums = table.group_by("domain").aggregate([("tokens", "sum")]).to_pylist()
     found = {

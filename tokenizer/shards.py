@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict
 import numpy as np
 
 from gristmill.kernels.text.hexadecimal import in_hex
+from gristmill.storage.parquet import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -247,12 +248,10 @@ class ShardReader:
 
     def documents(self, columns: list[str] | None = None) -> pa.Table:
         """The table of documents, in the order of the sequences; DOCUMENT_COLUMNS or those asked for."""
-        import pyarrow.parquet as pq
-
         path = self.prefix + ".docs.parquet"
         if not Path(path).is_file():
             raise ValueError(f"{path}: no such file; it is written beside the .bin")
-        return pq.read_table(path, columns=columns)
+        return read_table(path, columns=columns)
 
 
 def parse_index(data: np.ndarray, path: str) -> tuple[np.dtype, np.ndarray, np.ndarray, np.ndarray]:

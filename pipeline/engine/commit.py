@@ -27,6 +27,7 @@ from gristmill.pipeline.engine.accounting import Counts
 from gristmill.pipeline.engine.manifest import File, Manifest, Reported, Role, StatsT
 from gristmill.pipeline.engine.packed import Packed
 from gristmill.storage.hashing import HashingFile
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 
 COMPRESSION = "zstd"
@@ -247,7 +248,7 @@ def sealed_lines(store: Store, folder: str) -> list[bytes] | None:
     if not store.exists(path):
         return None
     try:
-        table = pq.read_table(io.BytesIO(store.read(path)))
+        table = read_table(io.BytesIO(store.read(path)))
         contents = [unsigned(value.encode()) for value in table.column("manifest").to_pylist()]
         tasks = int(table.schema.metadata[b"tasks"])
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.kernels.text.draw import draw
 from gristmill.pipeline.engine.checked import open_checked
@@ -38,6 +37,7 @@ from gristmill.pipeline.steps.sharding import SCATTER, WRITE, ScatterInput, Shar
 from gristmill.pipeline.steps.tokens import TokenStats, batches
 from gristmill.pipeline.steps.units import UNIT, Amount, Holdout, UnitStats, token_files
 from gristmill.stages.blend import Blend, Unit, plan
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 from gristmill.tokenizer.shards import Layout
 
@@ -240,7 +240,7 @@ SUMS = Step(sum_fractions, version=2, libraries=TABLES)
 
 def read(store: Store, file: File) -> pa.Table:
     with open_checked(store, file) as handle:
-        return pq.read_table(handle)
+        return read_table(handle)
 
 
 def running(values: np.ndarray, group: np.ndarray, groups: int, start: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ from gristmill.pipeline.steps.ledger import Ledger, excerpt_columns
 from gristmill.pipeline.steps.resources import Equipped, equipped
 from gristmill.stages.document import ID, VERDICT
 from gristmill.stages.interface import CorpusStage, DocumentStage, Stage, traits
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 
 SELECTION = pa.schema([pa.field("alive", pa.bool_(), nullable=False), pa.field("cluster", ID)])
@@ -98,7 +99,7 @@ class PartitionFiles:
         if self.selection is None:
             return np.ones(self.documents.rows, bool), pa.nulls(self.documents.rows, ID)
         with open_checked(store, self.selection) as handle:
-            table = pq.read_table(handle)
+            table = read_table(handle)
         return table.column("alive").to_numpy().copy(), table.column("cluster").combine_chunks()
 
     def added(self, store: Store, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from gristmill.pipeline.engine.accounting import AccountingError, Counts, check
 from gristmill.pipeline.engine.publish import MANIFESTS, check_layout, problems, published_folders, root_problems
 from gristmill.pipeline.steps.outputs import COUNTS
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 
 FOLDERS = ("curated", "signals", "ledger", "tokenizer")
@@ -35,7 +34,7 @@ def accounting_problems(store: Store) -> list[str]:
         return []
     try:
         with store.open_input(path) as handle:
-            rows = pq.read_table(handle).to_pylist()
+            rows = read_table(handle).to_pylist()
     except (OSError, ValueError):
         return [f"{store.path(path)}: cannot be read; run again to restore it"]
     result = []

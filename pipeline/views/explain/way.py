@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
 
-import pyarrow.parquet as pq
-
 from gristmill.pipeline.config.recorded import anchored
 from gristmill.pipeline.engine.commit import StepFolder
 from gristmill.pipeline.engine.manifest import Manifest
@@ -25,6 +23,7 @@ from gristmill.pipeline.views.explain.find import Place, over, rows_with_id
 from gristmill.pipeline.views.published import ledger_files, step_of
 from gristmill.pipeline.views.tables import LedgerRow, RuleRow, SignalsRow
 from gristmill.storage.json_values import Json
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 from gristmill.wording import plural
 
@@ -68,7 +67,7 @@ class Run:
         """Step → its stages in order, of the steps that move documents."""
         result: dict[str, list[str]] = {}
         if self.store.exists(COUNTS):
-            table = pq.read_table(io.BytesIO(self.store.read(COUNTS)), columns=["step", "stage"])
+            table = read_table(io.BytesIO(self.store.read(COUNTS)), columns=["step", "stage"])
             for row in table.group_by(["step", "stage"], use_threads=False).aggregate([]).to_pylist():
                 result.setdefault(row["step"], []).append(row["stage"])
         return result
@@ -90,7 +89,7 @@ class Run:
         """The rows of each configured list of rules; their order is that of the bits in `failed`."""
         lists: list[list[RuleRow]] = []
         if self.store.exists(RULES):
-            for row in pq.read_table(io.BytesIO(self.store.read(RULES))).to_pylist():
+            for row in read_table(io.BytesIO(self.store.read(RULES))).to_pylist():
                 if row["index"] == 0:
                     lists.append([])
                 lists[-1].append(row)

@@ -29,6 +29,7 @@ from gristmill.pipeline.views.report.distributions import Distributions, distrib
 from gristmill.pipeline.views.report.kept import Kept, kept
 from gristmill.pipeline.views.report.sums import Group, shard_tokens
 from gristmill.pipeline.views.tables import RuleRow, SampleRow
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 from gristmill.storage.uris import redacted_values
 from gristmill.tokenizer.report import Report
@@ -136,7 +137,7 @@ def rule_rows(store: Store) -> dict[str, RuleRow]:
     if not store.exists(RULES):
         return {}
     rows: dict[str, RuleRow] = {}
-    for row in pq.read_table(io.BytesIO(store.read(RULES))).to_pylist():
+    for row in read_table(io.BytesIO(store.read(RULES))).to_pylist():
         rows.setdefault(row["rule"], row)
     return rows
 

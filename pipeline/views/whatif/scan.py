@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from gristmill.pipeline.steps.chain import as_batch
 from gristmill.pipeline.views.published import parts, step_of
 from gristmill.stages.rules import Rules
+from gristmill.storage.parquet import read_table
 from gristmill.storage.store import Store
 
 EXAMPLES = 10
@@ -122,7 +123,7 @@ class Scan:
         keys = []
         for name in self.ledger.get(path.rpartition("/")[2], ()):
             with self.store.open_input(name) as handle:
-                table = pq.read_table(handle, columns=["stage", "action", *KEY])
+                table = read_table(handle, columns=["stage", "action", *KEY])
             left = pc.and_(pc.is_in(table["stage"], self.earlier), pc.not_equal(table["action"], "edited"))
             keys.append(_keys(table.filter(left)))
         return pa.concat_arrays([chunk for key in keys for chunk in key.chunks]) if keys else None
